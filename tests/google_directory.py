@@ -255,7 +255,7 @@ class Directory:
 
     # Setting up and looking, for tests.
 
-    def add_user(  # fmt: skip
+    def add_user(
         self, email: str, given: str, family: str, *, ou: str = "/",
         suspended: bool = False, reason: str = "ADMIN", archived: bool = False,
         admin: bool = False, delegated: bool = False,
@@ -282,7 +282,7 @@ class Directory:
         self._put_user(user)
         return str(user["id"])
 
-    def add_group(  # fmt: skip
+    def add_group(
         self, email: str, *, members: Mapping[str, str] | None = None, member_groups: Iterable[str] = (),
         aliases: Iterable[str] = (), foreign: bool = False, editable: bool = True, dynamic: bool = False,
     ) -> str:
@@ -444,7 +444,7 @@ class Directory:
         """One page of a listing under `name`, which is absent when empty, with the token of the next."""
         default, most = sizes
         size = min(int(params.get("maxResults", default)), most)
-        asked = sorted(item for item in params.items() if item[0] not in {"pageToken", "maxResults", "fields"})
+        asked = sorted(one for one in params.items() if one[0] not in {"pageToken", "maxResults", "fields"})
         seal = f"{name}:{zlib.crc32(repr(asked).encode())}"
         start = 0
         if token := params.get("pageToken"):

@@ -1123,6 +1123,7 @@ class OracleServer:
     def start(self) -> OracleServer:
         self._stopping.clear()
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(None)
         self.port = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
         self._acceptor.start()
@@ -1132,6 +1133,7 @@ class OracleServer:
         number = 0
         while True:
             sock, _ = listener.accept()
+            sock.settimeout(None)  # whatever default the program under test has set
             if self._stopping.is_set():
                 sock.close()
                 return

@@ -1,0 +1,1819 @@
+#!/usr/bin/env python3
+"""Make the staff accounts in Google Workspace agree with PowerSchool.
+
+    python sync.py --dry-run        read and decide the same way, write nothing, print the plan
+    python sync.py                  one run
+    python sync.py --only WHO ...   only these people: an address, dcid:131, teacher:131, or a bare number
+    python sync.py --help           everything else
+
+1. Read PowerSchool: schools, staff and their active buildings, in one read-only snapshot.
+2. Read Google: org units, custom schemas, every account.
+3. Decide, person by person, what the account should be (`wanted`) and how that differs from what it is (`had`).
+4. Hold back what is too much (LIMITS in config.py) before anything is written.
+5. Make each change, with a line in the journal before and after it.
+6. Tell what was done and who needs a person.
+
+Exit codes: 0 done; 1 done, somebody needs attention; 2 could not run or could not finish; 3 a limit or sanity
+check held something back; 4 another run is under way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import getpass
+import json
+import logging
+import os
+import re
+import runpy
+import secrets
+import sys
+import tempfile
+import time
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import date, datetime, timezone
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from ssl import SSLCertVerificationError
+from typing import IO, Any
+
+try:
+    import google.auth.exceptions
+    import google_auth_httplib2
+    import httplib2
+    import oracledb
+    from google.api_core.exceptions import RetryError
+    from google.api_core.retry import Retry
+    from google.oauth2.credentials import Credentials
+    from googleapiclient.discovery import build
+    from googleapiclient.errors import HttpError
+except ImportError as missing:
+    sys.stderr.write(
+        f"ERROR The Python package '{missing.name}' is missing, so nothing was read or written: "
+        f"run  {sys.executable} -m pip install -r requirements.txt\n"
+    )
+    raise SystemExit(2) from None
+
+VERSION = "1.0"
+DONE, ATTENTION, FAILED, HELD, BUSY = 0, 1, 2, 3, 4
+
+log = logging.getLogger("staffsync")
+
+# Directory API reference, "Authorization" of each method: the least that a run needs.
+SCOPES = tuple(
+    "https://www.googleapis.com/auth/admin.directory." + name
+    for name in ("user", "group.readonly", "group.member", "orgunit.readonly", "userschema.readonly")
+)
+USER_FIELDS = (
+    "id,primaryEmail,aliases,nonEditableAliases,name(givenName,familyName),orgUnitPath,suspended,suspensionReason,"
+    "archived,isAdmin,isDelegatedAdmin,lastLoginTime,customSchemas,externalIds"
+)
+
+# PowerSchool, data dictionary: SCHOOLSTAFF.STATUS 1 is Current; STAFFSTATUS is 0 not assigned, 1 teacher, 2 staff,
+# 3 lunch staff, 4 substitute. USERS has no ID column: the person's key is DCID.
+STATUS_CURRENT = 1
+TYPE_UNASSIGNED, TYPE_STAFF, TYPE_SUBSTITUTE = 0, 2, 4
+NO_SCHOOL = -1  # an active row whose SCHOOLID is NULL: the person is active, in no building one can name
+SCHOOLS_SQL = "SELECT school_number, name FROM {prefix}schools"
+STAFF_SQL = """
+SELECT u.dcid, u.first_name, u.last_name, u.preferredname, u.email_addr, u.teachernumber, u.homeschoolid,
+       u.groupvalue{columns}
+FROM {prefix}users u{joins}
+ORDER BY u.dcid"""
+EXTENSION_JOIN = """
+LEFT JOIN (SELECT usersdcid, COUNT(*) AS row_count, {values}
+           FROM {prefix}{table} GROUP BY usersdcid) {alias} ON {alias}.usersdcid = u.dcid"""
+ACTIVE_SQL = """
+SELECT users_dcid, schoolid, staffstatus FROM {prefix}schoolstaff
+WHERE status = :status_current"""
+
+PERSON_VALUES = (
+    "dcid", "homeschool_id", "school_access_list", "staff_type", "staff_group", "teacher_number", "building",
+)  # fmt: skip
+DEFAULT_LIMITS = {
+    "create": 50, "link": 50, "rename": 10, "name": 10, "move": 100, "suspend": 10, "reactivate": 10,
+    "move to suspended": 25, "clear": 25,
+}  # fmt: skip
+# A held change of these kinds holds everything else of that person too.
+WHOLE_PERSON = frozenset({"create", "link", "suspend", "reactivate", "move to suspended"})
+LONGEST_NAME, LONGEST_VALUE = 60, 500
+# Google Workspace Help 9193374: letters, digits, - _ ' and single dots inside.
+LOCAL_PART = re.compile(r"[a-z0-9_'-]+(\.[a-z0-9_'-]+)*")
+FAILURES_IN_A_ROW = 10
+
+
+class RunError(Exception):
+    """The run cannot start or go on: one sentence for the admin, and the exit code."""
+
+    def __init__(self, sentence: str, exit_code: int = FAILED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+class GoogleError(Exception):
+    """One request failed, after what retrying there is: a matter of one person, not of the run."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"Google answered {status} {reason}: {message}" if status else message)
+        self.status, self.reason = status, reason
+
+    @property
+    def can_heal(self) -> bool:
+        """True where the same request may succeed later."""
+        return self.status in {0, 409, 429} or self.status >= 500 or is_quota(self.status, self.reason)
+
+    @property
+    def is_uncertain(self) -> bool:
+        """True where Google may have carried the request out all the same."""
+        return self.status in {0, 409} or self.status >= 500
+
+
+@dataclass(frozen=True)
+class Settings:
+    """config.py, checked: the names and meanings are the ones there."""
+
+    GOOGLE_DOMAINS: list[str]
+    STAFF_OU: str
+    BUILDING_OU_SUFFIX: str
+    BUILDING_OUS: dict[int, str]
+    SUBSTITUTE_OU: str
+    SUBSTITUTE_BUILDING: str
+    SUSPENDED_OU: str
+    FROZEN_OUS: list[str]
+    TEMPORARY_REACTIVATION_OUS: list[str]
+    PROTECTED_OUS: list[str]
+    HANDS_OFF: dict[str, tuple[str, str]]
+    BAD_NAMES: list[str]
+    SKIP_NUMERIC_EMAILS: bool
+    CUSTOM_SCHEMAS: dict[str, dict[str, str]]
+    EXTENSION_COLUMNS: dict[str, str]
+    POWERSCHOOL_SCHEMA: str
+    BUILDING_ALIASES: dict[int, str]
+    SET_EMPLOYEE_ID: bool
+    LINK_BY_EMAIL: bool
+    UPDATE_NAMES: bool
+    PREFERRED_FIRST_NAME: bool
+    REMOVE_SUSPENDED_FROM_GROUPS: bool
+    LIMITS: dict[str, int]
+    PRIVATE_VALUES: list[str]
+    # Added after the first release, so with a default: an update never stops a running district.
+    HOLD_SUSPENSIONS: list[tuple[str, str]] = field(default_factory=list)
+    KEEP_DAYS: int = 400
+    TIMEOUT_SECONDS: float = 60
+    RETRY_WAIT_SECONDS: float = 1
+    RETRY_SECONDS: float = 120
+    RUN_MINUTES: float = 120
+
+
+@dataclass(frozen=True)
+class Staff:
+    """One USERS row with the person's active SCHOOLSTAFF rows; names and addresses trimmed, "" where NULL."""
+
+    dcid: int
+    first_name: str
+    last_name: str
+    email: str
+    teacher_number: str = ""
+    homeschool: int | None = None
+    group: str = ""
+    schools: tuple[tuple[int, int], ...] = ()  # (school number, staff type) of each active row
+    extension: Mapping[str, str] = field(default_factory=dict)
+    ambiguous: frozenset[str] = frozenset()  # names of extension values with more than one row
+
+    @property
+    def is_active(self) -> bool:
+        return bool(self.schools)
+
+    def __str__(self) -> str:
+        name = " ".join((self.first_name, self.last_name)).strip() or "(no name)"
+        return f"{name}, {self.email or 'no address'} (DCID {self.dcid})"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A Google account as it is (`had`) or should be (`wanted`); fields are "Schema.Field" -> text, "" for none."""
+
+    id: str = ""
+    email: str = ""
+    aliases: tuple[str, ...] = ()
+    given_name: str = ""
+    family_name: str = ""
+    org_unit: str = ""
+    suspended: bool = False
+    suspension_reason: str = ""
+    archived: bool = False
+    is_admin: bool = False
+    is_delegated_admin: bool = False
+    last_sign_in: str = ""
+    dcid: int | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    employee_id: str = ""
+    external_ids: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        return not self.suspended and not self.archived
+
+
+@dataclass(frozen=True)
+class Change:
+    """One kind of change to one account; before and after name the attributes of `Account` it touches."""
+
+    kind: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to say: level INFO or ERROR, the rule it comes from, and the reason in words.
+
+    Notes with the same non-empty `shared` reason are told in one line that names everybody.
+    """
+
+    level: str
+    rule: str
+    reason: str
+    who: str = ""
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done about one person: nothing, a creation (`had` is None), or changes to an account."""
+
+    person: Staff
+    had: Account | None = None
+    wanted: Account | None = None
+    changes: tuple[Change, ...] = ()
+    notes: tuple[Note, ...] = ()
+    evidence: str = ""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(change.kind for change in self.changes)
+
+
+@dataclass(frozen=True)
+class PowerSchool:
+    """What PowerSchool says: school number -> name, and everybody in USERS."""
+
+    schools: Mapping[int, str]
+    staff: tuple[Staff, ...]
+
+
+@dataclass(frozen=True)
+class Directory:
+    """What Google says. Org units are lower-case path -> path; `groups` are addresses found to be groups."""
+
+    accounts: Mapping[str, Account]  # by Google's id
+    org_units: Mapping[str, str]
+    field_types: Mapping[str, str]  # "Schema.Field" -> STRING, INT64, ...
+    dcid_is_indexed: bool = True
+    groups: frozenset[str] = frozenset()
+    unconfirmed: Mapping[int, str] = field(default_factory=dict)  # DCID -> why its look-up failed
+
+
+@dataclass(frozen=True)
+class District:
+    """Everything a decision may look at: the settings, both sides with their indexes, and today's date."""
+
+    settings: Settings
+    schools: Mapping[int, str]
+    staff: Mapping[int, Staff]
+    directory: Directory
+    today: date
+    admin_email: str = ""
+    named: bool = False  # --only was given: the hold window does not apply
+    by_dcid: Mapping[int, tuple[Account, ...]] = field(default_factory=dict)
+    by_address: Mapping[str, Account] = field(default_factory=dict)
+    active_by_address: Mapping[str, tuple[Staff, ...]] = field(default_factory=dict)
+    by_employee_id: Mapping[str, tuple[Account, ...]] = field(default_factory=dict)
+    by_name: Mapping[tuple[str, str], tuple[Account, ...]] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """What one run keeps while it goes: the only thing here that changes."""
+
+    settings: Settings
+    folder: Path
+    started: datetime
+    deadline: float
+    api: Any = None
+    requests: int = 0
+    round_trips: int = 0
+    change_number: int = 0
+    writes: int = 0
+    journal_file: IO[str] | None = None
+    done: Counter[str] = field(default_factory=Counter)
+    failures: list[Note] = field(default_factory=list)
+    no_licences: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.started.strftime("%Y%m%dT%H%M%SZ")
+
+
+# Settings: config.py and the environment, every fault in one go.
+
+
+def is_text_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) and entry.strip() for entry in value)
+
+
+def is_path(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("/") and len(value) > 1 and not value.endswith("/")
+
+
+def is_path_list(value: object) -> bool:
+    return isinstance(value, list) and all(is_path(entry) for entry in value)
+
+
+def is_day(value: object) -> bool:
+    with contextlib.suppress(ValueError):
+        return isinstance(value, str) and bool(date.fromisoformat(value))
+    return False
+
+
+def is_month_day(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 5 and is_day(f"2028-{value}")
+
+
+def is_pair(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(part, str) for part in value)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_identifier(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_$#]{0,127}", value) is not None
+
+
+def is_dict(value: object, is_key: Callable[[Any], bool], is_value: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(is_key(key) and is_value(entry) for key, entry in value.items())
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_schemas(value: object) -> bool:
+    def is_schema(entry: object) -> bool:
+        return is_dict(entry, is_name, is_text)
+
+    def is_name(name: object) -> bool:
+        return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
+
+    return is_dict(value, is_name, is_schema)
+
+
+def is_column(value: object) -> bool:
+    return isinstance(value, str) and value.count(".") == 1 and all(is_identifier(part) for part in value.split("."))
+
+
+def is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+PATH = (is_path, 'a path such as "/D118 Staff"')
+PATHS = (is_path_list, 'a list of paths such as ["/Students"]')
+YES_NO = (is_bool, "True or False")
+POSITIVE = (is_number, "a number above 0")
+SETTING_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "GOOGLE_DOMAINS": (
+        lambda value: is_text_list(value) and bool(value) and all("@" not in entry for entry in value),
+        'a list of domains such as ["d118.org"], not empty',
+    ),
+    "STAFF_OU": PATH,
+    "BUILDING_OU_SUFFIX": (lambda value: isinstance(value, str), 'text such as " Staff"'),
+    "BUILDING_OUS": (
+        lambda value: is_dict(value, is_count, is_path), 'school number -> path, such as {133: "/Transportation"}',
+    ),
+    "SUBSTITUTE_OU": PATH,
+    "SUBSTITUTE_BUILDING": (lambda value: isinstance(value, str), 'a school name such as "Substitute"'),
+    "SUSPENDED_OU": PATH,
+    "FROZEN_OUS": PATHS,
+    "TEMPORARY_REACTIVATION_OUS": PATHS,
+    "PROTECTED_OUS": PATHS,
+    "HANDS_OFF": (
+        lambda value: is_dict(
+            value,
+            lambda key: is_text(key) or is_count(key),
+            lambda entry: is_pair(entry) and is_text(entry[0]) and is_day(entry[1]),
+        ),
+        'address or DCID -> (reason, day), such as {"pat.lee@d118.org": ("on leave", "2027-06-30")}',
+    ),
+    "BAD_NAMES": (is_text_list, 'a list of names such as ["test teacher"]'),
+    "SKIP_NUMERIC_EMAILS": YES_NO,
+    "CUSTOM_SCHEMAS": (is_schemas, 'schema -> field -> value, such as {"Synchronization_Data": {"DCID": "dcid"}}'),
+    "EXTENSION_COLUMNS": (
+        lambda value: is_dict(value, is_text, is_column), 'name -> "table.column", or {} where there are none',
+    ),
+    "POWERSCHOOL_SCHEMA": (lambda value: value == "" or is_identifier(value), '"" or a schema such as "PS"'),
+    "BUILDING_ALIASES": (lambda value: is_dict(value, is_count, is_text), "school number -> building name"),
+    "SET_EMPLOYEE_ID": YES_NO,
+    "LINK_BY_EMAIL": YES_NO,
+    "UPDATE_NAMES": YES_NO,
+    "PREFERRED_FIRST_NAME": YES_NO,
+    "REMOVE_SUSPENDED_FROM_GROUPS": YES_NO,
+    "LIMITS": (
+        lambda value: is_dict(value, DEFAULT_LIMITS.__contains__, is_count),
+        "kind -> most people, the kinds being " + ", ".join(DEFAULT_LIMITS),
+    ),
+    "PRIVATE_VALUES": (is_text_list, 'a list of values such as ["cell_phone"]'),
+    "HOLD_SUSPENSIONS": (
+        lambda value: isinstance(value, list)
+        and all(is_pair(pair) and all(is_month_day(day) for day in pair) for pair in value),
+        'a list of month-day pairs such as [("06-10", "08-20")]',
+    ),
+    "KEEP_DAYS": POSITIVE,
+    "TIMEOUT_SECONDS": POSITIVE,
+    "RETRY_WAIT_SECONDS": POSITIVE,
+    "RETRY_SECONDS": POSITIVE,
+    "RUN_MINUTES": POSITIVE,
+}  # fmt: skip
+
+
+def check_config(values: Mapping[str, Any]) -> list[str]:
+    """Every fault of config.py, a sentence each; `values` are its upper-case names. Empty if it can be used."""
+    required = {entry.name for entry in fields(Settings) if entry.default is entry.default_factory is MISSING}
+    faults = [f"{name} is missing" for name in SETTING_RULES if name in required and name not in values]
+    for name, value in values.items():
+        if name not in SETTING_RULES:
+            near = difflib.get_close_matches(name, SETTING_RULES, 1)
+            faults.append(f"{name} is not a setting" + (f": is {near[0]} meant?" if near else ""))
+        elif not SETTING_RULES[name][0](value):
+            faults.append(f"{name} must be {SETTING_RULES[name][1]}")
+    return faults or check_values(values)
+
+
+def check_values(values: Mapping[str, Any]) -> list[str]:
+    """Faults between settings that are each well-formed."""
+    used = [value for schema in values["CUSTOM_SCHEMAS"].values() for value in schema.values()]
+    known = [*PERSON_VALUES, *values["EXTENSION_COLUMNS"]]
+    faults = [f"CUSTOM_SCHEMAS names the value '{v}', which is none of {', '.join(known)}" for v in used if v not in known]
+    faults += [f"PRIVATE_VALUES names '{v}', which is no value" for v in values["PRIVATE_VALUES"] if v not in known]
+    faults += [f"EXTENSION_COLUMNS may not use the name '{v}'" for v in values["EXTENSION_COLUMNS"] if v in PERSON_VALUES]
+    if used.count("dcid") != 1:
+        faults.append(f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}")
+    if is_at_or_below(values["STAFF_OU"], values["PROTECTED_OUS"]):
+        faults.append("STAFF_OU lies in PROTECTED_OUS, so nobody could ever be written")
+    return faults
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings in this config.py; a RunError that names every fault otherwise."""
+    faults = []
+    values: dict[str, Any] = {}
+    try:
+        values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
+        faults = check_config(values)
+    except OSError as error:
+        faults = [f"it cannot be read ({error.strerror}); name it with --config, or copy the shipped one there"]
+    except SyntaxError as error:
+        faults = [f"line {error.lineno} is not valid Python ({error.msg})"]
+    except Exception as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
+        faults = [f"it stops with {type(error).__name__}: {error}"]
+    faults += check_environment()
+    if faults:
+        raise RunError(f"Settings: {path}: " + "; ".join(faults))
+    return Settings(**{**values, "LIMITS": DEFAULT_LIMITS | values["LIMITS"]})
+
+
+def check_environment() -> list[str]:
+    faults = [
+        f"the environment variable {name} is not set"
+        for name in ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
+        if not os.environ.get(name)
+    ]
+    password = os.environ.get("NEW_USER_PASSWORD", "")
+    if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
+        faults.append("the environment variable NEW_USER_PASSWORD must be 8 to 100 ASCII characters, or not set")
+    return faults
+
+
+# Reading PowerSchool: one read-only snapshot, three statements.
+
+ORACLE_REMEDIES = {
+    "ORA-01017": "the user name or password is wrong: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD "
+    "(it is not tried again, so that the login does not get locked)",
+    "ORA-28000": "the login is locked: ask whoever runs the database to unlock it",
+    "ORA-28001": "the login's password has expired: set a new one in Oracle and in POWERSCHOOL_DB_PASSWORD",
+    "ORA-00942": "a table is not there or not readable: grant SELECT on it, set POWERSCHOOL_SCHEMA = \"PS\" in "
+    "config.py, or correct EXTENSION_COLUMNS",
+    "ORA-01031": "the login lacks a right: grant it SELECT on the tables named in README.md",
+    "ORA-00904": "a column is not there: correct EXTENSION_COLUMNS in config.py",
+    "ORA-01555": "the database could not keep the snapshot long enough: run again at a quieter time",
+    "DPY-6001": "the listener does not know this service: correct the part after the slash",
+    "ORA-12514": "the listener does not know this service: correct the part after the slash",
+    "DPY-6003": "the listener does not know this SID: use host:1521/SERVICE",
+    "ORA-12505": "the listener does not know this SID: use host:1521/SERVICE",
+    "DPY-6005": "there is no connection: check host, port, firewall and VPN or tunnel",
+    "DPY-6000": "the listener refused: if it asks for native encryption (ORA-12660), set ORACLE_CLIENT_DIR",
+    "DPY-4011": "the connection was closed: run again; if it happens at every login, the server asks for native "
+    "encryption, so set ORACLE_CLIENT_DIR",
+    "DPY-3001": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to an Oracle client's folder",
+    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to an Oracle client's folder",
+    "DPY-3015": "the login has only an old password verifier: have its password set anew, or set ORACLE_CLIENT_DIR",
+    "DPY-4024": "PowerSchool did not answer in TIMEOUT_SECONDS: run again, or raise it in config.py",
+    "DPY-4027": "it must look like host:1521/PSPRODDB (a service name, not a SID)",
+    "DPI-1047": "no Oracle client library is in ORACLE_CLIENT_DIR: correct it, or unset it for thin mode",
+}  # fmt: skip
+
+
+def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
+    """One sentence: what was being done, what to do, and Oracle's own words; never the password."""
+    own_words = " ".join(str(error).split("\n")[0].split())
+    code = getattr(error.args[0], "full_code", "") if error.args else ""
+    if not code.startswith(("ORA-", "DPY-", "DPI-")):
+        code = "DPY-6005"
+    elif "ORA-12514" in own_words or "ORA-12505" in own_words:
+        code = re.findall(r"ORA-125\d\d", own_words)[0]
+    dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
+    remedy = ORACLE_REMEDIES.get(code, "see README.md, Troubleshooting")
+    return RunError(f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={dsn}), {doing}: {remedy} [{own_words}]")
+
+
+def user_name() -> str:
+    return os.environ.get("POWERSCHOOL_READ_USER") or "PSNavigator"
+
+
+def connect_powerschool(settings: Settings) -> oracledb.Connection:
+    oracledb.defaults.fetch_lobs = False
+    try:
+        client = os.environ.get("ORACLE_CLIENT_DIR")
+        if client:
+            oracledb.init_oracle_client(lib_dir=client)
+        connection = oracledb.connect(
+            user=user_name(),
+            password=os.environ["POWERSCHOOL_DB_PASSWORD"],
+            dsn=os.environ["POWERSCHOOL_PROD_DB"],
+            **({} if client else {"tcp_connect_timeout": settings.TIMEOUT_SECONDS}),
+        )
+    except (oracledb.Error, OSError) as error:
+        raise oracle_failure(error, "signing in") from None
+    connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
+    return connection
+
+
+def fetch(connection: oracledb.Connection, sql: str, doing: str, **binds: object) -> list[tuple[Any, ...]]:
+    """Every row of this statement, or a RunError: part of an answer is no answer."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.arraysize = 1000
+            cursor.prefetchrows = 1001
+            cursor.execute(sql, **binds)
+            rows = cursor.fetchall() if cursor.description else []
+    except (oracledb.Error, OSError) as error:
+        raise oracle_failure(error, doing) from None
+    log.debug("PowerSchool: %s: %d rows", doing, len(rows))
+    return rows
+
+
+def read_powerschool(settings: Settings) -> PowerSchool:
+    """Schools and everybody in USERS with their active buildings, as of one moment; RunError if anything fails."""
+    prefix = f"{settings.POWERSCHOOL_SCHEMA}." if settings.POWERSCHOOL_SCHEMA else ""
+    connection = connect_powerschool(settings)
+    try:
+        fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
+        schools = fetch(connection, SCHOOLS_SQL.format(prefix=prefix), f"reading {prefix}SCHOOLS")
+        staff = fetch(connection, staff_sql(settings, prefix), f"reading {prefix}USERS and EXTENSION_COLUMNS")
+        active = fetch(
+            connection, ACTIVE_SQL.format(prefix=prefix), f"reading {prefix}SCHOOLSTAFF", status_current=STATUS_CURRENT
+        )
+    finally:
+        with contextlib.suppress(oracledb.Error, OSError):
+            connection.close()
+    buildings = defaultdict(set)
+    for dcid, school, staff_type in active:
+        buildings[whole(dcid, "SCHOOLSTAFF.USERS_DCID")].add(
+            (
+                NO_SCHOOL if school is None else whole(school, "SCHOOLSTAFF.SCHOOLID"),
+                TYPE_UNASSIGNED if staff_type is None else int(staff_type),
+            )
+        )
+    return PowerSchool(
+        schools={whole(number, "SCHOOLS.SCHOOL_NUMBER"): clean(name) for number, name in schools if number is not None},
+        staff=tuple(staff_from(row, settings, buildings) for row in staff),
+    )
+
+
+def extension_tables(settings: Settings) -> dict[str, list[tuple[str, str]]]:
+    """Extension table -> its (name of the value, column) pairs, in the order of EXTENSION_COLUMNS."""
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for name, column in settings.EXTENSION_COLUMNS.items():
+        table, _, column_name = column.lower().partition(".")
+        tables.setdefault(table, []).append((name, column_name))
+    return tables
+
+
+def staff_sql(settings: Settings, prefix: str) -> str:
+    """The statement that reads USERS; an extension table adds its row count and one column per value.
+
+    A person may have no extension row, and in a one-to-many table several: hence the LEFT JOIN and the count.
+    """
+    columns, joins = "", ""
+    for number, (table, values) in enumerate(extension_tables(settings).items(), 1):
+        alias = f"extension_{number}"
+        columns += f", {alias}.row_count" + "".join(f", {alias}.value_{n}" for n in range(len(values)))
+        joins += EXTENSION_JOIN.format(
+            values=", ".join(f"MAX({column}) AS value_{n}" for n, (_, column) in enumerate(values)),
+            prefix=prefix,
+            table=table,
+            alias=alias,
+        )
+    return STAFF_SQL.format(prefix=prefix, columns=columns, joins=joins)
+
+
+def staff_from(row: tuple[Any, ...], settings: Settings, buildings: Mapping[int, set[tuple[int, int]]]) -> Staff:
+    dcid, first, last, preferred, email, number, homeschool, group, *extension = row
+    values, ambiguous = {}, set()
+    rest = iter(extension)
+    for columns in extension_tables(settings).values():
+        row_count = next(rest) or 0
+        for name, _ in columns:
+            values[name] = text_of(next(rest))
+            if row_count > 1:
+                ambiguous.add(name)
+    return Staff(
+        dcid=whole(dcid, "USERS.DCID"),
+        first_name=(clean(preferred) if settings.PREFERRED_FIRST_NAME else "") or clean(first),
+        last_name=clean(last),
+        email=text_of(email).lower(),
+        teacher_number=text_of(number),
+        homeschool=None if homeschool is None else whole(homeschool, "USERS.HOMESCHOOLID"),
+        group=text_of(group),
+        schools=tuple(sorted(buildings.get(int(dcid), ()))),
+        extension=values,
+        ambiguous=frozenset(ambiguous),
+    )
+
+
+def whole(value: Any, column: str) -> int:
+    """A key as an int; PowerSchool's NUMBER columns may arrive as 131 or 131.0, anything else is refused."""
+    if isinstance(value, (int, float)) and value == int(value):
+        return int(value)
+    raise RunError(f"PowerSchool: {column} holds {value!r}, which is not a whole number: correct that row")
+
+
+def text_of(value: Any) -> str:
+    """A column's value as trimmed text: NULL is "", 131.0 is "131"."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, datetime):
+        value = value.date()
+    return str(value).strip()
+
+
+def clean(value: Any) -> str:
+    """A name on one line: without control and text-direction characters, which nobody typed on purpose."""
+    text = " ".join(text_of(value).split())
+    return "".join(c for c in text if unicodedata.category(c) != "Cc" and c not in "\u200e\u200f\u202a\u202b\u202c"
+                   "\u202d\u202e\u2066\u2067\u2068\u2069").strip()  # fmt: skip
+
+
+# Reading Google: signing in, then the whole account once.
+
+
+def connect_google(run: Run, interactive: bool) -> Any:
+    """The Directory API, signed in with a fresh token; RunError with the remedy where that is impossible."""
+    path = run.folder / "credentials.json"
+    client = read_json(path, "download it from the Google Cloud console (README.md, step 3)")
+    if client.get("type") == "service_account":
+        credentials = delegated_credentials(path, client)
+    else:
+        if "installed" not in client:
+            raise RunError(f"{path} is neither an OAuth client of type Desktop app nor a service account key: see README.md")
+        if not (run.folder / "token.json").exists() and interactive:
+            authorize(run.folder)
+        credentials = saved_credentials(run.folder)
+    http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
+    refresh = partial(credentials.refresh, google_auth_httplib2.Request(http))
+    try:
+        retrying(run.settings, refresh)
+    except google.auth.exceptions.RefreshError as error:
+        raise refused_token(error) from None
+    except TRANSPORT_ERRORS as error:
+        raise unreachable(error) from None
+    if isinstance(credentials, Credentials):
+        write_private(run.folder / "token.json", credentials.to_json())
+    return build("admin", "directory_v1", cache_discovery=False,
+                 http=google_auth_httplib2.AuthorizedHttp(credentials, http=http))  # fmt: skip
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: {remedy}") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read by the account {account_name()} ({error.strerror}): give it the right to") from None
+    except ValueError:
+        raise RunError(f"{path} is damaged (not valid JSON): {remedy}") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (not a JSON object): {remedy}")
+    return content
+
+
+def account_name() -> str:
+    """The operating-system account this runs as."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "(unknown)"
+
+
+def delegated_credentials(path: Path, key: Mapping[str, Any]) -> Any:
+    """The credentials of a service account with domain-wide delegation, acting as GOOGLE_ADMIN_EMAIL."""
+    from google.oauth2 import service_account  # noqa: PLC0415 - needed by few districts, slow to load
+
+    admin = os.environ.get("GOOGLE_ADMIN_EMAIL")
+    if not admin:
+        raise RunError(
+            "the environment variable GOOGLE_ADMIN_EMAIL is not set: credentials.json is a service account, "
+            "which needs the address of the admin it acts for"
+        )
+    try:
+        credentials = service_account.Credentials.from_service_account_info(dict(key), scopes=SCOPES)
+    except ValueError:
+        raise RunError(f"{path} is not a whole service account key: create a new key in the Google Cloud console") from None
+    return credentials.with_subject(admin)
+
+
+def saved_credentials(folder: Path) -> Credentials:
+    """The sign-in kept in token.json; its scopes are checked here, whether it is still good Google says."""
+    path = folder / "token.json"
+    token = read_json(path, "sign in once with  sync.py --authorize")
+    lacking = [scope for scope in SCOPES if scope not in (token.get("scopes") or ())]
+    if lacking:
+        raise RunError(f"{path} lacks the scope {lacking[0]}: run  sync.py --authorize  and tick every box")
+    try:
+        return Credentials.from_authorized_user_info(token, SCOPES)
+    except ValueError:
+        raise RunError(f"{path} is not a whole sign-in: run  sync.py --authorize") from None
+
+
+def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
+    """Why Google gives no access token, and the remedy (facts of OAuth 2.0 expiration)."""
+    words = " ".join(str(part) for part in error.args)
+    remedy = "the sign-in in token.json is dead (revoked, unused for six months, or seven days old while the OAuth app is "
+    remedy += "in Testing: make it Internal): run  sync.py --authorize"
+    if "rapt" in words:
+        remedy = "Google wants this admin to sign in again by session control: exempt this app as trusted, or use a service account"
+    elif "unauthorized_client" in words:
+        remedy = "the service account has no domain-wide delegation for exactly these scopes: " + " ".join(SCOPES)
+    elif "scope" in words:
+        remedy = "the sign-in lacks a scope: run  sync.py --authorize  and tick every box"
+    elif "invalid_client" in words:
+        remedy = "the OAuth client was deleted or its secret changed: download credentials.json again, then  sync.py --authorize"
+    elif "JWT" in words or "Invalid email" in words:
+        remedy = "Google refuses the service account: check this machine's clock, the key, and GOOGLE_ADMIN_EMAIL"
+    first = re.match(r"[\w :.()'-]*", words)
+    return RunError(f"Google sign-in: {remedy} [{first.group().strip() if first else ''}]")
+
+
+def authorize(folder: Path) -> None:
+    """The browser sign-in; writes token.json. Gives up after five minutes."""
+    import webbrowser  # noqa: PLC0415
+
+    from google_auth_oauthlib.flow import InstalledAppFlow  # noqa: PLC0415 - a nightly run never needs it
+
+    flow = InstalledAppFlow.from_client_secrets_file(str(folder / "credentials.json"), SCOPES)
+    try:
+        webbrowser.get()
+        has_browser = True
+    except webbrowser.Error:
+        has_browser = False
+    prompt = (
+        "Open this address in a browser and sign in as an admin: {url}\n"
+        "Over SSH, forward the port first:  ssh -L PORT:localhost:PORT this-server  (PORT is in the address)."
+    )
+    os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # fewer boxes ticked is told below, in our words
+    try:
+        credentials = flow.run_local_server(
+            port=0, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
+        )
+    except (OSError, ValueError, AttributeError, Warning, httplib2.HttpLib2Error) as error:
+        raise RunError(f"Google sign-in: nobody signed in within five minutes, or it broke off ({type(error).__name__}): "
+                       "run  sync.py --authorize  again") from None  # fmt: skip
+    write_private(folder / "token.json", credentials.to_json())
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file only its owner can read (0600), whole or not at all."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - mkstemp gives a descriptor
+            file.write(text)
+        replace_file(Path(name), path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written by the account {account_name()} ({error.strerror}): give it the right to") from None
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename over the target; on Windows a file that another program reads refuses that for a moment."""
+    for wait in (0.1, 0.3, 1, 3):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(wait)
+    source.replace(target)
+
+
+TRANSPORT_ERRORS = (
+    google.auth.exceptions.TransportError, httplib2.HttpLib2Error, HTTPException, OSError, json.JSONDecodeError,
+)  # fmt: skip
+
+
+def unreachable(error: Exception) -> RunError:
+    if isinstance(error, SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return RunError("Google: its certificate is not trusted here: behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS "
+                        "and REQUESTS_CA_BUNDLE to that filter's CA file")  # fmt: skip
+    return RunError(f"Google cannot be reached: check the network, HTTPS_PROXY and DNS ({type(error).__name__}: {error})")
+
+
+def is_quota(status: int, reason: str) -> bool:
+    return status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"}
+
+
+def error_words(error: HttpError) -> tuple[int, str, str]:
+    """Status, reason and message of Google's answer, whatever its shape: JSON, HTML or nothing at all."""
+    try:
+        content = json.loads(error.content)["error"]
+        first = (content.get("errors") or [{}])[0]
+        return error.status_code, first.get("reason") or content.get("status") or "", content.get("message") or ""
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return error.status_code, "", str(error.reason or "")[:200].strip()
+
+
+def can_heal(error: Exception) -> bool:
+    """True for what Google's guide to error codes tells to try again, and for broken connections."""
+    if isinstance(error, HttpError):
+        status, reason, message = error_words(error)
+        return (
+            status == 429
+            or status >= 500
+            or is_quota(status, reason)
+            or (status == 409 and reason == "conflict")
+            or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
+        )
+    if isinstance(error, google.auth.exceptions.RefreshError):
+        return bool(error.retryable)
+    return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, SSLCertVerificationError)
+
+
+def retrying(settings: Settings, request: Callable[[], Any], longest: float | None = None) -> Any:
+    """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
+    try:
+        return Retry(
+            predicate=can_heal,
+            initial=settings.RETRY_WAIT_SECONDS,
+            maximum=60,
+            timeout=settings.RETRY_SECONDS if longest is None else min(longest, settings.RETRY_SECONDS),
+        )(request)()
+    except RetryError as error:
+        raise error.cause or error from None
+
+
+def call(run: Run, request: Any) -> Any:
+    """The answer to one Directory API request; GoogleError if it is refused, RunError if no request can succeed."""
+
+    def execute() -> Any:
+        run.requests += 1
+        log.debug("Google: %s", request.methodId)
+        return request.execute(num_retries=0)
+
+    try:
+        return retrying(run.settings, execute, max(run.deadline - time.monotonic(), 1))
+    except HttpError as error:
+        status, reason, message = error_words(error)
+        if ends_run(status, reason):
+            raise RunError(f"Google refuses every request ({status} {reason}: {message}): {access_remedy(reason)}") from None
+        raise GoogleError(status, reason, message) from None
+    except google.auth.exceptions.RefreshError as error:
+        raise refused_token(error) from None
+    except TRANSPORT_ERRORS as error:
+        if isinstance(error, SSLCertVerificationError):
+            raise unreachable(error) from None
+        raise GoogleError(0, "", f"the connection to Google broke ({type(error).__name__})") from None
+
+
+def ends_run(status: int, reason: str) -> bool:
+    return status == 401 or (
+        status == 403
+        and reason in {"insufficientPermissions", "domainCannotUseApis", "accessNotConfigured", "SERVICE_DISABLED",
+                       "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}
+    )  # fmt: skip
+
+
+def access_remedy(reason: str) -> str:
+    return {
+        "insufficientPermissions": "the sign-in lacks a scope: run  sync.py --authorize  and tick every box",
+        "ACCESS_TOKEN_SCOPE_INSUFFICIENT": "the sign-in lacks a scope: run  sync.py --authorize  and tick every box",
+        "domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
+        "accessNotConfigured": "enable the Admin SDK API in the Google Cloud project and wait some minutes",
+        "SERVICE_DISABLED": "enable the Admin SDK API in the Google Cloud project and wait some minutes",
+    }.get(reason, "sign in again with  sync.py --authorize")
+
+
+def read_request(run: Run, request: Any, doing: str) -> Any:
+    """As `call`, for what everything else rests on: any refusal ends the run."""
+    try:
+        return call(run, request)
+    except GoogleError as error:
+        remedy = "the signed-in account must be an admin who may read this" if error.status == 403 else "run again later"
+        raise RunError(f"Google, {doing}: {error} ({remedy})") from None
+
+
+def pages(run: Run, resource: Any, request: Any, doing: str) -> Iterator[dict[str, Any]]:
+    """Every page of a listing."""
+    while request is not None:
+        page = read_request(run, request, doing)
+        yield page
+        request = resource.list_next(request, page)
+
+
+def read_directory(run: Run) -> Directory:
+    """Org units, the fields of the custom schemas in use, and every account; RunError for anything missing."""
+    settings = run.settings
+    answer = read_request(
+        run,
+        run.api.orgunits().list(customerId="my_customer", type="all", fields="organizationUnits(orgUnitPath)"),
+        "reading org units",
+    )
+    org_units = {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in answer.get("organizationUnits", ())}
+    answer = read_request(
+        run,
+        run.api.schemas().list(
+            customerId="my_customer", fields="schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed))"
+        ),
+        "reading custom schemas",
+    )
+    schemas = {
+        f"{schema['schemaName']}.{entry['fieldName']}": entry
+        for schema in answer.get("schemas", ())
+        for entry in schema.get("fields", ())
+    }
+    faults = [*missing_org_units(settings, org_units), *schema_faults(settings, schemas)]
+    if faults:
+        raise RunError("Google lacks what config.py names: " + "; ".join(faults))
+    for path in (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS):
+        if path.lower() not in org_units and not any(is_frozen(unit, [path]) for unit in org_units):
+            log.warning("config.py names the org unit %s, which Google does not have", path)
+    request = run.api.users().list(
+        customer="my_customer", maxResults=500, fields=f"nextPageToken,users({USER_FIELDS})", **projection(settings)
+    )
+    users = [user for page in pages(run, run.api.users(), request, "listing accounts") for user in page.get("users", ())]
+    return Directory(
+        accounts={user["id"]: account_from(user, settings) for user in users},
+        org_units=org_units,
+        field_types={name: schemas[name]["fieldType"] for name in schema_fields(settings)},
+        dcid_is_indexed=schemas[dcid_field(settings)].get("indexed", True),
+    )
+
+
+def schema_fields(settings: Settings) -> dict[str, str]:
+    """ "Schema.Field" -> the value it holds."""
+    return {f"{schema}.{name}": value for schema, held in settings.CUSTOM_SCHEMAS.items() for name, value in held.items()}
+
+
+def dcid_field(settings: Settings) -> str:
+    return next(name for name, value in schema_fields(settings).items() if value == "dcid")
+
+
+def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[str]:
+    paths = {"STAFF_OU": [settings.STAFF_OU], "SUSPENDED_OU": [settings.SUSPENDED_OU], "PROTECTED_OUS": settings.PROTECTED_OUS}
+    return [
+        f"the org unit {path} ({setting}) does not exist: create it, or correct {setting}"
+        for setting, entries in paths.items()
+        for path in entries
+        if path.lower() not in org_units
+    ]
+
+
+def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    faults = []
+    for name, value in schema_fields(settings).items():
+        found = schemas.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, schemas, 1)
+            faults.append(f"the custom schema field {name} does not exist: create it, or correct CUSTOM_SCHEMAS"
+                          + (f" (Google has {near[0]})" if near else ""))  # fmt: skip
+        elif found.get("multiValued"):
+            faults.append(f"the custom schema field {name} is multi-valued: make a single-valued one")
+        elif value == "dcid" and found["fieldType"] != "INT64":
+            faults.append(f"the custom schema field {name} is {found['fieldType']}, but a DCID needs a whole number (INT64)")
+    return faults
+
+
+def projection(settings: Settings) -> dict[str, str]:
+    return {"projection": "custom", "customFieldMask": ",".join(settings.CUSTOM_SCHEMAS)}
+
+
+def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
+    """A users resource as an Account; Google hands whole numbers of custom fields back as text."""
+    held = {
+        name: field_text(user.get("customSchemas", {}).get(name.split(".")[0], {}).get(name.split(".")[1]))
+        for name in schema_fields(settings)
+    }
+    dcid = held.pop(dcid_field(settings))
+    external_ids = tuple(user.get("externalIds") or ())
+    numbers = [str(entry.get("value", "")) for entry in external_ids if entry.get("type") == "organization"]
+    return Account(
+        id=user["id"],
+        email=user["primaryEmail"].lower(),
+        aliases=tuple(a.lower() for a in (*user.get("aliases", ()), *user.get("nonEditableAliases", ()))),
+        given_name=user.get("name", {}).get("givenName", ""),
+        family_name=user.get("name", {}).get("familyName", ""),
+        org_unit=user.get("orgUnitPath", "/"),
+        suspended=bool(user.get("suspended")),
+        suspension_reason=user.get("suspensionReason", ""),
+        archived=bool(user.get("archived")),
+        is_admin=bool(user.get("isAdmin")),
+        is_delegated_admin=bool(user.get("isDelegatedAdmin")),
+        last_sign_in=user.get("lastLoginTime", ""),
+        dcid=int(dcid) if dcid else None,
+        fields=held,
+        employee_id=numbers[0] if numbers else "",
+        external_ids=external_ids,
+    )
+
+
+def field_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def get_account(run: Run, key: str) -> Account | None:
+    """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
+    request = run.api.users().get(userKey=non_empty(key), fields=USER_FIELDS, **projection(run.settings))
+    try:
+        return account_from(call(run, request), run.settings)
+    except GoogleError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def is_group(run: Run, address: str) -> bool:
+    """True if the address belongs to a group, directly or as its alias."""
+    try:
+        call(run, run.api.groups().get(groupKey=non_empty(address), fields="id"))
+    except GoogleError as error:
+        # Google answers 403 for an address outside the account: no group of ours.
+        if error.status in {403, 404}:
+            return False
+        raise
+    return True
+
+
+def non_empty(key: str) -> str:
+    """Guards against an empty key, which would address the whole collection."""
+    if not key.strip():
+        raise ValueError("an empty key must never reach Google")
+    return key
+
+
+def look_up(run: Run, person: Staff, directory: Directory) -> Directory:
+    """The directory with what Google has, this moment, under the person's address and DCID: listings lag."""
+    found = [get_account(run, person.email)]
+    groups = directory.groups
+    if found[0] is None and is_group(run, person.email):
+        groups |= {person.email}
+    if directory.dcid_is_indexed:
+        query = f"{dcid_field(run.settings)}={person.dcid}"
+        request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
+        for page in pages(run, run.api.users(), request, f"looking up {query}"):
+            found += [get_account(run, user["id"]) for user in page.get("users", ())]
+    accounts = {account.id: account for account in found if account}
+    return replace(directory, accounts={**directory.accounts, **accounts}, groups=groups)
+
+
+# Deciding: facts in, changes out; no I/O, no clock.
+
+
+def district_of(settings: Settings, powerschool: PowerSchool, directory: Directory, today: date, **more: Any) -> District:
+    """Everything the decisions look at, indexed once."""
+    by_dcid, by_address, by_employee_id, by_name = defaultdict(list), {}, defaultdict(list), defaultdict(list)
+    active_by_address = defaultdict(list)
+    for account in directory.accounts.values():
+        by_address.update({alias: account for alias in account.aliases if alias not in by_address})
+        if account.dcid is not None:
+            by_dcid[account.dcid].append(account)
+            continue
+        if account.employee_id:
+            by_employee_id[fold_number(account.employee_id)].append(account)
+        by_name[folded_name(account.given_name, account.family_name)].append(account)
+    by_address.update({account.email: account for account in directory.accounts.values()})
+    for person in powerschool.staff:
+        if person.is_active and person.email and not skip_reason(person, settings):
+            active_by_address[person.email].append(person)
+    return District(
+        settings=settings,
+        schools=powerschool.schools,
+        staff={person.dcid: person for person in powerschool.staff},
+        directory=directory,
+        today=today,
+        by_dcid={dcid: tuple(found) for dcid, found in by_dcid.items()},
+        by_address=by_address,
+        active_by_address={address: tuple(found) for address, found in active_by_address.items()},
+        by_employee_id={number: tuple(found) for number, found in by_employee_id.items()},
+        by_name={name: tuple(found) for name, found in by_name.items()},
+        **more,
+    )
+
+
+def fold(text: str) -> str:
+    """Letters of any script, without marks, case, spaces and punctuation: the form in which names are compared."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalpha())
+
+
+def folded_name(given: str, family: str) -> tuple[str, str]:
+    return fold(given), fold(family)
+
+
+def fold_number(number: str) -> str:
+    return number.strip().casefold()
+
+
+def is_at_or_below(path: str, tops: Iterable[str]) -> bool:
+    return any(f"{path}/".casefold().startswith(f"{top}/".casefold()) for top in tops)
+
+
+def is_frozen(path: str, frozen: Iterable[str]) -> bool:
+    """True if the parts of a frozen path stand anywhere in this path; whole parts only."""
+    return any(f"{entry}/".casefold() in f"{path}/".casefold() for entry in frozen)
+
+
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def is_ours(address: str, settings: Settings) -> bool:
+    return domain_of(address) in {domain.casefold() for domain in settings.GOOGLE_DOMAINS}
+
+
+def skip_reason(person: Staff, settings: Settings) -> str:
+    """Which rule leaves this person out of everything, or ""."""
+    bad = {" ".join(name.split()).casefold() for name in settings.BAD_NAMES}
+    names = (person.first_name, person.last_name, f"{person.first_name} {person.last_name}")
+    if any(name.strip().casefold() in bad for name in names if name.strip()):
+        return "bad name"
+    if settings.SKIP_NUMERIC_EMAILS and person.email.rpartition("@")[0].isdigit():
+        return "numeric address"
+    return ""
+
+
+def agreement(person: Staff, account: Account) -> str:
+    """What besides the DCID says that the account is this person's: design rule "Whose account", or ""."""
+    if person.email and person.email in (account.email, *account.aliases):
+        return "address"
+    if person.teacher_number and fold_number(person.teacher_number) == fold_number(account.employee_id):
+        return "employee ID"
+    given, family = folded_name(person.first_name, person.last_name)
+    if family and family == fold(account.family_name):
+        return "family name"
+    return "given name" if given and given == fold(account.given_name) else ""
+
+
+def same_names(person: Staff, account: Account) -> bool:
+    names = folded_name(person.first_name, person.last_name)
+    return all(names) and names == folded_name(account.given_name, account.family_name)
+
+
+def same_employee_id(person: Staff, account: Account) -> bool:
+    return bool(person.teacher_number) and fold_number(person.teacher_number) == fold_number(account.employee_id)
+
+
+def plan_person(person: Staff, district: District) -> Plan:
+    """What is to be done about this person, with every reason for doing less; the rules in README.md."""
+    accounts = district.by_dcid.get(person.dcid, ())
+    rule = skip_reason(person, district.settings)
+    if rule:
+        return plan_skipped(person, rule, accounts)
+    if len(accounts) > 1:
+        held = " and ".join(account.email for account in accounts)
+        return refuse(person, "two accounts with one DCID", f"{held} both carry this DCID: empty the wrong one")
+    rivals = [r for r in district.active_by_address.get(person.email, ()) if r.dcid != person.dcid]
+    if person.is_active and rivals:
+        reason = f"PowerSchool gives the address to {'; '.join(map(str, rivals))} too: correct one of them"
+        return refuse(person, "one address, two people", reason)
+    if accounts:
+        return plan_account(person, accounts[0], district)
+    return plan_unfound(person, district) if person.is_active else plan_absent_leaver(person, district)
+
+
+def refuse(person: Staff, rule: str, reason: str, level: str = "ERROR", shared: bool = False) -> Plan:
+    return Plan(person, notes=(Note(level, rule, reason, str(person), shared),))
+
+
+def plan_skipped(person: Staff, rule: str, accounts: Sequence[Account]) -> Plan:
+    open_accounts = [account.email for account in accounts if account.is_open]
+    if open_accounts and not person.is_active:
+        reason = f"skipped by rule ({rule}) and no longer active, but {', '.join(open_accounts)} is open: close it by hand"
+        return refuse(person, rule, reason)
+    return refuse(person, rule, "skipped by rule", "INFO")
+
+
+def plan_absent_leaver(person: Staff, district: District) -> Plan:
+    """An inactive person without an account: an open one that holds the address is told, never written."""
+    holder = district.by_address.get(person.email)
+    if holder is None or not holder.is_open or person.email in district.active_by_address:
+        return Plan(person)
+    owner = district.staff.get(holder.dcid) if holder.dcid is not None else None
+    if owner is not None and owner.is_active:
+        return Plan(person)
+    reason = f"not active, and {holder.email} is open without this DCID: close it by hand if it is this person's"
+    return refuse(person, "inactive person's address", reason, "INFO")
+
+
+def plan_unfound(person: Staff, district: District) -> Plan:
+    """An active person whose DCID is on no account: link the account that holds the address, or create one."""
+    settings, holder = district.settings, district.by_address.get(person.email)
+    if not person.email:
+        return refuse(person, "no address", "no address in PowerSchool and no account: nothing to create", "INFO")
+    if not is_ours(person.email, settings):
+        return refuse(person, "foreign address", "the address is outside GOOGLE_DOMAINS: no account is created", "INFO")
+    if not is_valid_address(person.email):
+        return refuse(person, "faulty address", "Google accepts no such address: correct it in PowerSchool")
+    if holder is None:
+        return keep_hands_off(plan_creation(person, district), district)
+    if holder.email != person.email:
+        return refuse(person, "address taken", f"the address is an alias of {holder.email}: remove it there, or correct PowerSchool")
+    owner = district.staff.get(holder.dcid) if holder.dcid is not None else None
+    if owner is not None and owner.is_active:
+        return refuse(person, "address taken", f"the account with this address belongs to {owner}: correct PowerSchool")
+    return plan_account(person, holder, district)
+
+
+def is_valid_address(address: str) -> bool:
+    local = address.rpartition("@")[0]
+    return len(local) <= 64 and LOCAL_PART.fullmatch(local) is not None
+
+
+def plan_creation(person: Staff, district: District) -> Plan:
+    """A new account with everything in one insert; nobody is created while an account may already be theirs."""
+    settings = district.settings
+    if person.email in district.directory.groups:
+        return refuse(person, "address taken", "the address is a group's: give the group or the person another one")
+    if person.dcid in district.directory.unconfirmed:
+        return refuse(person, "not looked up", f"not created, as Google could not be asked for it: {district.directory.unconfirmed[person.dcid]}")
+    if unknown := homeschool_fault(person, district):
+        return refuse(person, "home school", unknown)
+    twin = possible_twin(person, district)
+    if twin:
+        reason = f"not created: {twin.email} has no DCID and the same name or employee ID: give it the DCID, or another name"
+        return refuse(person, "possible account", reason)
+    if fault := name_fault(person):
+        return refuse(person, "faulty name", fault)
+    target, missing = building_org_unit(person, district)
+    if missing:
+        return Plan(person, notes=(missing_note(person, missing),))
+    had = Account()
+    wanted_values, notes = wanted_fields(person, had, district)
+    wanted = replace(
+        had,
+        email=person.email,
+        given_name=proper_case(person.first_name),
+        family_name=proper_case(person.last_name),
+        org_unit=target,
+        dcid=person.dcid,
+        fields=wanted_values,
+        employee_id=person.teacher_number if settings.SET_EMPLOYEE_ID else "",
+    )
+    change = Change("create", {}, {**shown_attributes(wanted), "fields": {k: v for k, v in wanted_values.items() if v}})
+    return Plan(person, None, wanted, (change,), notes)
+
+
+def shown_attributes(account: Account) -> dict[str, Any]:
+    names = ("email", "given_name", "family_name", "org_unit", "dcid", "employee_id")
+    return {name: getattr(account, name) for name in names}
+
+
+def possible_twin(person: Staff, district: District) -> Account | None:
+    """An account without a DCID that may be this person's, unless it is certainly somebody else's."""
+    settings = district.settings
+    places = (settings.STAFF_OU, settings.SUBSTITUTE_OU, settings.SUSPENDED_OU)
+    names = folded_name(person.first_name, person.last_name)
+    numbered = district.by_employee_id.get(fold_number(person.teacher_number), ()) if person.teacher_number else ()
+    named = district.by_name.get(names, ()) if all(names) else ()
+    twins = [*numbered, *(account for account in named if is_at_or_below(account.org_unit, places))]
+    return next((account for account in twins if not is_being_linked(account, district)), None)
+
+
+def is_being_linked(account: Account, district: District) -> bool:
+    """True if PowerSchool gives the account's address to exactly one active person, whom it fits beyond doubt."""
+    owners = district.active_by_address.get(account.email, ())
+    return len(owners) == 1 and not link_doubt(owners[0], account, district)
+
+
+def homeschool_fault(person: Staff, district: District) -> str:
+    if person.homeschool is None:
+        return "no home school in PowerSchool: choose one there"
+    if person.homeschool not in district.schools:
+        return f"the home school {person.homeschool} is not in SCHOOLS: correct it in PowerSchool"
+    return ""
+
+
+def name_fault(person: Staff) -> str:
+    """Why Google would refuse the name (users resource: both parts, at most 60 characters each, no < or >), or ""."""
+    for part, text in (("first", person.first_name), ("last", person.last_name)):
+        if not text:
+            return f"the {part} name is empty: fill it in PowerSchool"
+        if len(text) > LONGEST_NAME:
+            return f"the {part} name has {len(text)} characters, Google takes {LONGEST_NAME}: shorten it in PowerSchool"
+        if "<" in text or ">" in text:
+            return f"the {part} name holds < or >, which Google refuses: correct it in PowerSchool"
+    return ""
+
+
+def proper_case(name: str) -> str:
+    """A name in one case only with capitals where they belong (O'Brien, McDonald, III); any other as it stands."""
+    if not (name.isupper() or name.islower()):
+        return name
+    return re.sub(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", lambda match: proper_word(match.group()), name)
+
+
+def proper_word(word: str) -> str:
+    first, mark, rest = (word[:1], word[1:2], word[2:])
+    if mark in {"'", "\u2019"} and rest:
+        return first.upper() + mark + proper_word(rest)
+    if word.isupper() and re.fullmatch("II|III|IV|VI|VII|VIII", word):
+        return word
+    lower = word.lower()
+    if lower.startswith("mc") and len(lower) > 3:
+        return "Mc" + lower[2:].capitalize()
+    return lower[:1].upper() + lower[1:]
+
+
+def link_doubt(person: Staff, account: Account, district: District) -> Note | None:
+    """Why this account, which holds the person's address, is not certainly theirs; None if it is.
+
+    Being wrong here hands one person another's mailbox, so in doubt it is reported.
+    """
+    settings = district.settings
+    who, rule = str(person), "not linked"
+    returns = (account.org_unit.casefold() == settings.SUSPENDED_OU.casefold() and not account.archived
+               and account.suspension_reason in {"", "ADMIN"})  # fmt: skip
+    both = same_names(person, account) and same_employee_id(person, account)
+    if account.dcid is not None and not (account.dcid in district.staff and both):
+        known = f"which is {district.staff[account.dcid]}" if account.dcid in district.staff else "which is not in PowerSchool"
+        reason = (
+            f"probable rehire: {account.email} carries DCID {account.dcid}, {known}: "
+            f"if it is the same person, set {dcid_field(settings)} of {account.email} to {person.dcid}"
+        )
+        return Note("ERROR", "probable rehire", reason, who)
+    if not (same_names(person, account) or same_employee_id(person, account)):
+        name = f"{account.given_name} {account.family_name}"
+        reason = f"{account.email} has the address but another name ({name}) and employee ID: give it the DCID if it is theirs"
+        return Note("ERROR", rule, reason, who)
+    if account.is_delegated_admin or account.is_admin:
+        return Note("ERROR", rule, f"{account.email} has an admin role and no DCID: give it the DCID by hand", who)
+    if not settings.LINK_BY_EMAIL:
+        return Note("ERROR", rule, f"{account.email} has no DCID and LINK_BY_EMAIL is False: give it the DCID", who)
+    if not account.is_open and not returns:
+        state = "archived" if account.archived else f"suspended in {account.org_unit}"
+        return Note("INFO", rule, f"{account.email} has no DCID and is {state}: left as it is", who)
+    return None
+
+
+def plan_account(person: Staff, had: Account, district: District) -> Plan:
+    """What is to be done about the account found for this person; decided anew just before each write."""
+    if had.dcid == person.dcid:
+        if not agreement(person, had):
+            reason = (
+                f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, "
+                f"{had.given_name} {had.family_name}: correct the DCID there, or the person in PowerSchool"
+            )
+            return Plan(person, had, notes=(Note("ERROR", "somebody else's account", reason, str(person)),))
+        evidence = "DCID"
+    else:
+        hands_off = hands_off_note(person, had, district)
+        doubt = hands_off or link_doubt(person, had, district)
+        if doubt:
+            return Plan(person, had, notes=(doubt,))
+        evidence = "address and names" if same_names(person, had) else "address and employee ID"
+    planned = plan_active(person, had, district) if person.is_active else plan_leaver(person, had, district)
+    return keep_hands_off(replace(planned, evidence=evidence), district)
+
+
+def keep_hands_off(plan: Plan, district: District) -> Plan:
+    """The plan, or only a note where the account is one that is never written."""
+    note = hands_off_note(plan.person, plan.had, district)
+    due = plan.changes or any(n.level == "ERROR" for n in plan.notes)
+    return Plan(plan.person, plan.had, notes=(note,)) if note and due else plan if not note else Plan(plan.person, plan.had)
+
+
+def hands_off_note(person: Staff, had: Account | None, district: District) -> Note | None:
+    """Why this person's account is never written, or None."""
+    settings, who = district.settings, str(person)
+    addresses = {person.email, *((had.email, *had.aliases) if had else ())}
+    for key, (reason, until) in settings.HANDS_OFF.items():
+        if str(key).strip().casefold() in addresses - {""} or str(key).strip() == str(person.dcid):
+            if date.fromisoformat(until) >= district.today:
+                return Note("INFO", "hands off", f"{reason} (HANDS_OFF until {until})", who)
+            return Note("ERROR", "hands off", f"HANDS_OFF ended on {until} ({reason}): remove the entry or give it a new day", who)
+    if had is None:
+        return None
+    if had.is_admin and not person.is_active:
+        return Note("ERROR", "super admin", f"{had.email} is a super admin and no longer active: close it by hand", who)
+    if had.is_admin:
+        return Note("INFO", "super admin", f"{had.email} is a super admin: not written", who)
+    if is_at_or_below(had.org_unit, settings.PROTECTED_OUS):
+        return Note("INFO", "protected", f"{had.email} lies in {had.org_unit} (PROTECTED_OUS): not written", who)
+    if district.admin_email in (had.email, *had.aliases):
+        return Note("INFO", "own admin", f"{had.email} is GOOGLE_ADMIN_EMAIL: not written", who)
+    return None
+
+
+def plan_active(person: Staff, had: Account, district: District) -> Plan:
+    """The account of somebody who works here: kept in step, or left alone with the reason."""
+    if had.archived:
+        return Plan(person, had, notes=(Note("INFO", "archived", f"{had.email} is archived: left as it is", str(person)),))
+    if had.suspended and (reason := stays_suspended(had, district.settings)):
+        return Plan(person, had, notes=(Note("INFO", "suspended elsewhere", reason, str(person)),))
+    if fault := homeschool_fault(person, district):
+        return Plan(person, had, notes=(Note("ERROR", "home school", fault, str(person)),))
+    email, email_notes = wanted_email(person, had, district)
+    waiting = person.email not in {"", had.email} and email == had.email
+    given, family, name_notes = wanted_name(person, had, district.settings, email != had.email, waiting)
+    org_unit, org_unit_notes = wanted_org_unit(person, had, district)
+    wanted_values, field_notes = wanted_fields(person, had, district)
+    number = person.teacher_number if district.settings.SET_EMPLOYEE_ID else ""
+    wanted = replace(
+        had,
+        email=email,
+        given_name=given,
+        family_name=family,
+        org_unit=org_unit,
+        suspended=False,
+        dcid=person.dcid,
+        fields=wanted_values,
+        employee_id=had.employee_id if not number or has_employee_id(had, number) else number,
+    )
+    notes = (*email_notes, *name_notes, *org_unit_notes, *field_notes)
+    return Plan(person, had, wanted, differences_between(had, wanted), notes)
+
+
+def has_employee_id(account: Account, number: str) -> bool:
+    return any(
+        entry.get("type") == "organization" and str(entry.get("value", "")).strip() == number
+        for entry in account.external_ids
+    )
+
+
+def stays_suspended(had: Account, settings: Settings) -> str:
+    """Why a suspended account of an active person is not reactivated, or ""."""
+    if had.suspension_reason not in {"", "ADMIN"}:
+        return f"{had.email} was suspended by Google ({had.suspension_reason}): left as it is, decide in the Admin console"
+    if had.is_admin or had.is_delegated_admin:
+        return f"{had.email} is suspended and has an admin role: left as it is"
+    if had.org_unit.casefold() != settings.SUSPENDED_OU.casefold():
+        return f"{had.email} is suspended in {had.org_unit}, not in {settings.SUSPENDED_OU}: left as it is"
+    return ""
+
+
+def wanted_email(person: Staff, had: Account, district: District) -> tuple[str, tuple[Note, ...]]:
+    if person.email in {"", had.email}:
+        return had.email, ()
+    who, keeps = str(person), f"{had.email} keeps its address"
+    holder = district.by_address.get(person.email)
+    if not is_ours(person.email, district.settings):
+        return had.email, (Note("INFO", "foreign address", f"the address is outside GOOGLE_DOMAINS: {keeps}", who),)
+    if not is_valid_address(person.email):
+        return had.email, (Note("ERROR", "faulty address", f"Google accepts no such address: {keeps}: correct PowerSchool", who),)
+    if holder is not None and holder.id != had.id:
+        reason = f"the address is held by {holder.email}{'' if holder.email == person.email else ' as an alias'}: {keeps}"
+        return had.email, (Note("ERROR", "address taken", reason, who),)
+    return person.email, ()
+
+
+def wanted_name(
+    person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool
+) -> tuple[str, str, tuple[Note, ...]]:
+    """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
+    kept = (had.given_name, had.family_name)
+    same = folded_name(person.first_name, person.last_name) == folded_name(*kept)
+    if waits or same or not (settings.UPDATE_NAMES or is_renamed):
+        return (*kept, ())
+    if fault := name_fault(person):
+        return (*kept, (Note("ERROR", "faulty name", fault, str(person)),))
+    return proper_case(person.first_name), proper_case(person.last_name), ()
+
+
+def staff_type(person: Staff) -> int:
+    """The staff type at the home school: the lowest of 1 to 3, else 4, else 0; 2 without an active row there."""
+    types = [kind for school, kind in person.schools if school == person.homeschool]
+    if not types:
+        return TYPE_STAFF
+    regular = [kind for kind in types if TYPE_UNASSIGNED < kind < TYPE_SUBSTITUTE]
+    return min(regular) if regular else TYPE_SUBSTITUTE if TYPE_SUBSTITUTE in types else TYPE_UNASSIGNED
+
+
+def school_name(number: int, district: District) -> str:
+    name = district.schools[number]
+    return proper_case(name) if name.isupper() else name
+
+
+def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
+    """The org unit the person belongs in, as Google spells it, and "" - or "" and the path that does not exist."""
+    settings = district.settings
+    assert person.homeschool is not None
+    school = school_name(person.homeschool, district)
+    if staff_type(person) == TYPE_SUBSTITUTE or school.casefold() == settings.SUBSTITUTE_BUILDING.casefold():
+        path = settings.SUBSTITUTE_OU
+    else:
+        path = settings.BUILDING_OUS.get(person.homeschool, f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}")
+    known = district.directory.org_units.get(path.lower(), "")
+    return known, "" if known else path
+
+
+def missing_note(person: Staff, path: str) -> Note:
+    reason = f"the org unit {path} does not exist in Google: create it, or name another one in BUILDING_OUS"
+    return Note("ERROR", "missing org unit", reason, str(person), shared=True)
+
+
+def wanted_org_unit(person: Staff, had: Account, district: District) -> tuple[str, tuple[Note, ...]]:
+    settings = district.settings
+    target, missing = building_org_unit(person, district)
+    if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
+        return had.org_unit, ()
+    if is_frozen(had.org_unit, settings.FROZEN_OUS):
+        moves = bool(target) and target.casefold() != had.org_unit.casefold()
+        reason = f"{had.email} stays in {had.org_unit} (FROZEN_OUS)"
+        return had.org_unit, (Note("INFO", "frozen", reason, str(person)),) if moves else ()
+    if missing:
+        return had.org_unit, (missing_note(person, missing),)
+    return had.org_unit if target.casefold() == had.org_unit.casefold() else target, ()
+
+
+def person_values(person: Staff, district: District) -> dict[str, str]:
+    """Every value a custom schema field can hold, as text."""
+    assert person.homeschool is not None
+    access = sorted({school for school, _ in person.schools if school != NO_SCHOOL})
+    alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
+    return {
+        "dcid": str(person.dcid),
+        "homeschool_id": str(person.homeschool),
+        "school_access_list": ";".join(map(str, access)),
+        "staff_type": str(staff_type(person)),
+        "staff_group": person.group,
+        "teacher_number": person.teacher_number,
+        "building": alias or school_name(person.homeschool, district),
+        **person.extension,
+    }
+
+
+def wanted_fields(person: Staff, had: Account, district: District) -> tuple[dict[str, str], tuple[Note, ...]]:
+    """Field -> text for every field but the DCID's; what does not fit or is ambiguous stays as it is, with a note."""
+    settings, values = district.settings, person_values(person, district)
+    wanted, notes = {}, []
+    for name, value_name in schema_fields(settings).items():
+        if value_name == "dcid":
+            continue
+        held = had.fields.get(name, "")
+        wanted[name] = held
+        if value_name in person.ambiguous:
+            table = settings.EXTENSION_COLUMNS[value_name].partition(".")[0]
+            notes.append(f"several rows in {table}, so {name} is left as it is: delete all but one in PowerSchool")
+            continue
+        fitting = fit(values[value_name], district.directory.field_types[name])
+        if fitting is None:
+            shown = "(private)" if value_name in settings.PRIVATE_VALUES else f"'{shorten(values[value_name])}'"
+            notes.append(f"{shown} does not fit {name} ({district.directory.field_types[name]}, {LONGEST_VALUE} characters)")
+        elif fitting != fit(held, district.directory.field_types[name]):
+            wanted[name] = fitting
+    return wanted, tuple(Note("ERROR", "value", reason, str(person)) for reason in dict.fromkeys(notes))
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def fit(value: str, field_type: str) -> str | None:
+    """The value in the one form in which fields of this type are compared, or None where it does not fit."""
+    if not value:
+        return ""
+    try:
+        if field_type == "INT64":
+            return str(int(value)) if abs(int(value)) < 2**63 else None
+        if field_type == "DOUBLE":
+            return str(float(value))
+        if field_type == "DATE":
+            return date.fromisoformat(value).isoformat()
+    except ValueError:
+        return None
+    if field_type == "BOOL":
+        return value.lower() if value.lower() in {"true", "false"} else None
+    if len(value) > LONGEST_VALUE or (field_type == "EMAIL" and "@" not in value):
+        return None
+    return value
+
+
+def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
+    """The account of somebody who left: suspended and in or below SUSPENDED_OU; being there is the mark of done."""
+    settings, who, notes = district.settings, str(person), []
+    if had.is_delegated_admin:
+        notes.append(Note("ERROR", "admin role", f"{had.email} still has an admin role: take it away in the Admin console", who))
+    is_away = is_at_or_below(had.org_unit, [settings.SUSPENDED_OU])
+    if had.archived or (had.suspended and is_away):
+        return Plan(person, had, notes=tuple(notes))
+    if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
+        notes.append(Note("INFO", "temporary reactivation", f"{had.email} lies in {had.org_unit}: not suspended", who))
+        return Plan(person, had, notes=tuple(notes))
+    if had.email in district.active_by_address:
+        owner = district.active_by_address[had.email][0]
+        notes.append(Note("INFO", "address in use", f"PowerSchool gives {had.email} to {owner}, who is active: not suspended", who))
+        return Plan(person, had, notes=tuple(notes))
+    if had.is_open and not district.named and (window := hold_window(settings, district.today)):
+        notes.append(Note("INFO", "held by the calendar", f"{had.email} is not suspended before {window} (HOLD_SUSPENSIONS)", who))
+        return Plan(person, had, notes=tuple(notes))
+    target = had.org_unit if is_away else district.directory.org_units[settings.SUSPENDED_OU.lower()]
+    wanted = replace(had, suspended=True, org_unit=target)
+    return Plan(person, had, wanted, differences_between(had, wanted), tuple(notes))
+
+
+def hold_window(settings: Settings, today: date) -> str:
+    """The last day of the hold window that today lies in, or ""; a window may cross New Year."""
+    day = today.strftime("%m-%d")
+    for first, last in settings.HOLD_SUSPENSIONS:
+        if first <= day <= last if first <= last else day >= first or day <= last:
+            return last
+    return ""
+
+
+def differences_between(had: Account, wanted: Account) -> tuple[Change, ...]:
+    """What turns `had` into `wanted`, by kind; no exceptions in here: they have bent `wanted` before."""
+    kinds = {
+        "suspend" if wanted.suspended else "reactivate": ("suspended",),
+        "link": ("dcid",),
+        "move to suspended" if wanted.suspended else "move": ("org_unit",),
+        "rename": ("email",),
+        "name": ("given_name", "family_name"),
+    }
+    changes = []
+    for kind, names in kinds.items():
+        before, after = ({name: getattr(side, name) for name in names} for side in (had, wanted))
+        if before != after:
+            changes.append(Change(kind, {**before, **({"aliases": list(had.aliases)} if kind == "rename" else {})}, after))
+    names = [name for name in wanted.fields if wanted.fields[name] != had.fields.get(name, "")]
+    if names or wanted.employee_id != had.employee_id:
+        before, after = ({"fields": {name: side.fields.get(name, "") for name in names}} for side in (had, wanted))
+        if wanted.employee_id != had.employee_id:
+            before["employee_id"], after["employee_id"] = had.employee_id, wanted.employee_id  # type: ignore[assignment]
+        changes.append(Change("update", before, after))
+    return tuple(changes)
+
+
+def cleared_fields(change: Change) -> frozenset[str]:
+    if change.kind != "update":
+        return frozenset()
+    return frozenset(name for name, value in change.after["fields"].items() if not value)
+
+
+def orphan_notes(district: District) -> list[Note]:
+    """Accounts whose DCID is not in PowerSchool: told, never written."""
+    return [
+        Note("INFO", "not in PowerSchool", f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_sign_in[:10] or 'never'}", account.email)
+        for account in sorted(district.directory.accounts.values(), key=lambda account: account.email)
+        if account.dcid is not None and account.dcid not in district.staff
+    ]
+
+
+# Limits and sanity checks: what is too much is held, before the first write.
+
+
+def check_sanity(powerschool: PowerSchool, directory: Directory) -> None:
+    """An answer that is empty is an error until proven otherwise; RunError with exit code 3."""
+    faults = {
+        "PowerSchool returned no schools": not powerschool.schools,
+        "PowerSchool returned no staff": not powerschool.staff,
+        "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": not any(p.is_active for p in powerschool.staff),
+        "Google returned no accounts": not directory.accounts,
+    }
+    found = [sentence for sentence, is_so in faults.items() if is_so]
+    if found:
+        raise RunError("; ".join(found) + ": that cannot be right, so nothing was decided. Check the rights of the two logins.", HELD)
+
+
+def check_identity(plans: Sequence[Plan]) -> None:
+    """Many accounts that look like somebody else's mean a rebuilt PowerSchool; RunError with exit code 3."""
+    strange = sum(any(note.rule == "somebody else's account" for note in plan.notes) for plan in plans)
+    found = sum(plan.had is not None for plan in plans)
+    if strange > 5 and strange > 0.05 * found:
+        raise RunError(
+            f"{strange} of {found} accounts look like somebody else's by their DCID: was PowerSchool rebuilt? "
+            "Look at them with --dry-run --only before anything else.", HELD)  # fmt: skip
+
+
+def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[frozenset[str], str]:
+    """Linking comes first: while most staff accounts carry no DCID, nobody is created or suspended."""
+    linked = unlinked = 0
+    for person in district.staff.values():
+        if not person.is_active or skip_reason(person, district.settings):
+            continue
+        holder = district.by_address.get(person.email)
+        if person.dcid in district.by_dcid:
+            linked += 1
+        elif holder and holder.email == person.email and not is_at_or_below(holder.org_unit, district.settings.PROTECTED_OUS):
+            unlinked += 1
+    if linked >= unlinked:
+        return frozenset(), ""
+    kinds = frozenset({"suspend"} if "create" in allowed else {"create", "suspend"})
+    return kinds, (
+        f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first. "
+        f"Until half of them do, nobody is suspended{'' if 'create' in allowed else ' or created (--allow create=N lifts that)'}."
+    )
+
+
+def limited_kinds(plan: Plan) -> frozenset[str]:
+    """The kinds under which this person counts against LIMITS."""
+    kinds = set(plan.kinds)
+    if plan.had is not None and not plan.had.suspended:
+        kinds.discard("move to suspended")
+    if any(cleared_fields(change) for change in plan.changes):
+        kinds.add("clear")
+    return frozenset(kinds)
+
+
+def over_limits(plans: Sequence[Plan], limits: Mapping[str, int]) -> dict[str, int]:
+    """Kind -> number of people, for every kind with more people than its limit."""
+    counts = Counter(kind for plan in plans for kind in limited_kinds(plan))
+    return {kind: counts[kind] for kind in limits if counts[kind] > limits[kind]}
+
+
+def without_held(plan: Plan, held: frozenset[str]) -> Plan:
+    """The plan without what is held: everything of the person, or only the held change."""
+    mine = limited_kinds(plan) & held
+    if mine & WHOLE_PERSON:
+        return replace(plan, changes=())
+    gone = set(mine) | ({"name"} if "rename" in mine else set())
+    kept = [change for change in plan.changes if change.kind not in gone]
+    if "clear" in mine:
+        kept = [without_clears(change) for change in kept]
+    return replace(plan, changes=tuple(c for c in kept if c.kind != "update" or c.after["fields"] or len(c.after) > 1))
+
+
+def without_clears(change: Change) -> Change:
+    if change.kind != "update":
+        return change
+    cleared = cleared_fields(change)
+    sides = (
+        {**side, "fields": {name: value for name, value in side["fields"].items() if name not in cleared}}
+        for side in (change.before, change.after)
+    )
+    return Change("update", *sides)
+
+
+def held_sentence(kind: str, count: int, limit: int, plans: Sequence[Plan]) -> str:
+    word = f'"{kind}={count}"' if " " in kind else f"{kind}={count}"
+    people = "; ".join(str(plan.person) for plan in plans if kind in limited_kinds(plan))
+    return f"{kind}: {count} people, the limit is {limit}, so none was done. If that is right: --allow {word}. Held: {people}"
+
+
+# Choosing people: --only.
+
+
+def chosen(words: Sequence[str], district: District) -> frozenset[int]:
+    """The DCIDs that --only names; RunError for a word that fits nobody, or a bare number that fits several."""
+    found = set()
+    for word in words:
+        fits = matching(word.strip().casefold(), district)
+        if not fits:
+            raise RunError(f"--only {word}: nobody in PowerSchool has this address, DCID or teacher number")
+        if len(fits) > 1:
+            people = "; ".join(str(district.staff[dcid]) for dcid in sorted(fits))
+            raise RunError(f"--only {word}: fits several people, so say dcid:N or teacher:N: {people}")
+        found |= fits
+    return frozenset(found)
+
+
+def matching(word: str, district: District) -> set[int]:
+    prefix, _, number = word.rpartition(":")
+    if "@" in word:
+        account = district.by_address.get(word)
+        held = {account.dcid} & set(district.staff) if account and account.dcid is not None else set()
+        return {p.dcid for p in district.staff.values() if p.email == word} or {dcid for dcid in held if dcid is not None}
+    return {
+        person.dcid
+        for person in district.staff.values()
+        if (prefix in {"", "dcid"} and str(person.dcid) == number)
+        or (prefix in {"", "teacher"} and fold_number(person.teacher_number) == number != "")
+    }
