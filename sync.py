@@ -79,7 +79,7 @@ USER_FIELDS = (
 # 3 lunch staff, 4 substitute. USERS has no ID column: the person's key is DCID.
 STATUS_CURRENT = 1
 TYPE_UNASSIGNED, TYPE_STAFF, TYPE_SUBSTITUTE = 0, 2, 4
-NO_SCHOOL = -1  # an active row whose SCHOOLID is NULL: the person is active, in no building one can name
+NO_SCHOOL = -1  # where SCHOOLID or HOMESCHOOLID is NULL: no building one can name
 SCHOOLS_SQL = "SELECT school_number, name FROM {prefix}schools"
 STAFF_SQL = """
 SELECT u.dcid, u.first_name, u.last_name, u.preferredname, u.email_addr, u.teachernumber, u.homeschoolid,
@@ -180,7 +180,7 @@ class Staff:
     last_name: str
     email: str
     teacher_number: str = ""
-    homeschool: int | None = None
+    homeschool: int = NO_SCHOOL
     group: str = ""
     schools: tuple[tuple[int, int], ...] = ()  # (school number, staff type) of each active row
     extension: Mapping[str, str] = field(default_factory=dict)
@@ -464,9 +464,13 @@ def check_values(values: Mapping[str, Any]) -> list[str]:
     """Faults between settings that are each well-formed."""
     used = [value for schema in values["CUSTOM_SCHEMAS"].values() for value in schema.values()]
     known = [*PERSON_VALUES, *values["EXTENSION_COLUMNS"]]
-    faults = [f"CUSTOM_SCHEMAS names the value '{v}', which is none of {', '.join(known)}" for v in used if v not in known]
+    faults = [
+        f"CUSTOM_SCHEMAS names the value '{v}', which is none of {', '.join(known)}" for v in used if v not in known
+    ]
     faults += [f"PRIVATE_VALUES names '{v}', which is no value" for v in values["PRIVATE_VALUES"] if v not in known]
-    faults += [f"EXTENSION_COLUMNS may not use the name '{v}'" for v in values["EXTENSION_COLUMNS"] if v in PERSON_VALUES]
+    faults += [
+        f"EXTENSION_COLUMNS may not use the name '{v}'" for v in values["EXTENSION_COLUMNS"] if v in PERSON_VALUES
+    ]
     if used.count("dcid") != 1:
         faults.append(f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}")
     if is_at_or_below(values["STAFF_OU"], values["PROTECTED_OUS"]):
@@ -592,7 +596,10 @@ def read_powerschool(settings: Settings) -> PowerSchool:
         schools = fetch(connection, SCHOOLS_SQL.format(prefix=prefix), f"reading {prefix}SCHOOLS")
         staff = fetch(connection, staff_sql(settings, prefix), f"reading {prefix}USERS and EXTENSION_COLUMNS")
         active = fetch(
-            connection, ACTIVE_SQL.format(prefix=prefix), f"reading {prefix}SCHOOLSTAFF", status_current=STATUS_CURRENT
+            connection,
+            ACTIVE_SQL.format(prefix=prefix),
+            f"reading {prefix}SCHOOLSTAFF",
+            status_current=STATUS_CURRENT,
         )
     finally:
         with contextlib.suppress(oracledb.Error, OSError):
@@ -654,7 +661,7 @@ def staff_from(row: tuple[Any, ...], settings: Settings, buildings: Mapping[int,
         last_name=clean(last),
         email=text_of(email).lower(),
         teacher_number=text_of(number),
-        homeschool=None if homeschool is None else whole(homeschool, "USERS.HOMESCHOOLID"),
+        homeschool=NO_SCHOOL if homeschool is None else whole(homeschool, "USERS.HOMESCHOOLID"),
         group=text_of(group),
         schools=tuple(sorted(buildings.get(int(dcid), ()))),
         extension=values,
@@ -698,7 +705,9 @@ def connect_google(run: Run, interactive: bool) -> Any:
         credentials = delegated_credentials(path, client)
     else:
         if "installed" not in client:
-            raise RunError(f"{path} is neither an OAuth client of type Desktop app nor a service account key: see README.md")
+            raise RunError(
+                f"{path} is neither an OAuth client of type Desktop app nor a service account key: see README.md"
+            )
         if not (run.folder / "token.json").exists() and interactive:
             authorize(run.folder)
         credentials = saved_credentials(run.folder)
@@ -722,7 +731,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {remedy}") from None
     except OSError as error:
-        raise RunError(f"{path} cannot be read by the account {account_name()} ({error.strerror}): give it the right to") from None
+        raise RunError(
+            f"{path} cannot be read by the account {account_name()} ({error.strerror}): give it the right to"
+        ) from None
     except ValueError:
         raise RunError(f"{path} is damaged (not valid JSON): {remedy}") from None
     if not isinstance(content, dict):
@@ -751,7 +762,9 @@ def delegated_credentials(path: Path, key: Mapping[str, Any]) -> Any:
     try:
         credentials = service_account.Credentials.from_service_account_info(dict(key), scopes=SCOPES)
     except ValueError:
-        raise RunError(f"{path} is not a whole service account key: create a new key in the Google Cloud console") from None
+        raise RunError(
+            f"{path} is not a whole service account key: create a new key in the Google Cloud console"
+        ) from None
     return credentials.with_subject(admin)
 
 
@@ -771,16 +784,24 @@ def saved_credentials(folder: Path) -> Credentials:
 def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
     """Why Google gives no access token, and the remedy (facts of OAuth 2.0 expiration)."""
     words = " ".join(str(part) for part in error.args)
-    remedy = "the sign-in in token.json is dead (revoked, unused for six months, or seven days old while the OAuth app is "
+    remedy = (
+        "the sign-in in token.json is dead (revoked, unused for six months, or seven days old while the OAuth app is "
+    )
     remedy += "in Testing: make it Internal): run  sync.py --authorize"
     if "rapt" in words:
-        remedy = "Google wants this admin to sign in again by session control: exempt this app as trusted, or use a service account"
+        remedy = (
+            "session control wants this admin to sign in again and again: exempt this app as trusted, "
+            "or use a service account"
+        )
     elif "unauthorized_client" in words:
         remedy = "the service account has no domain-wide delegation for exactly these scopes: " + " ".join(SCOPES)
     elif "scope" in words:
         remedy = "the sign-in lacks a scope: run  sync.py --authorize  and tick every box"
     elif "invalid_client" in words:
-        remedy = "the OAuth client was deleted or its secret changed: download credentials.json again, then  sync.py --authorize"
+        remedy = (
+            "the OAuth client was deleted or its secret changed: download credentials.json again, "
+            "then run  sync.py --authorize"
+        )
     elif "JWT" in words or "Invalid email" in words:
         remedy = "Google refuses the service account: check this machine's clock, the key, and GOOGLE_ADMIN_EMAIL"
     first = re.match(r"[\w :.()'-]*", words)
@@ -803,14 +824,16 @@ def authorize(folder: Path) -> None:
         "Open this address in a browser and sign in as an admin: {url}\n"
         "Over SSH, forward the port first:  ssh -L PORT:localhost:PORT this-server  (PORT is in the address)."
     )
-    os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # fewer boxes ticked is told below, in our words
+    os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
     try:
         credentials = flow.run_local_server(
             port=0, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
         )
     except (OSError, ValueError, AttributeError, Warning, httplib2.HttpLib2Error) as error:
-        raise RunError(f"Google sign-in: nobody signed in within five minutes, or it broke off ({type(error).__name__}): "
-                       "run  sync.py --authorize  again") from None  # fmt: skip
+        raise RunError(
+            "Google sign-in: nobody signed in within five minutes, or it broke off "
+            f"({type(error).__name__}): run  sync.py --authorize  again"
+        ) from None
     write_private(folder / "token.json", credentials.to_json())
 
 
@@ -822,7 +845,9 @@ def write_private(path: Path, text: str) -> None:
             file.write(text)
         replace_file(Path(name), path)
     except OSError as error:
-        raise RunError(f"{path} cannot be written by the account {account_name()} ({error.strerror}): give it the right to") from None
+        raise RunError(
+            f"{path} cannot be written by the account {account_name()} ({error.strerror}): give it the right to"
+        ) from None
 
 
 def replace_file(source: Path, target: Path) -> None:
@@ -843,9 +868,13 @@ TRANSPORT_ERRORS = (
 
 def unreachable(error: Exception) -> RunError:
     if isinstance(error, SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return RunError("Google: its certificate is not trusted here: behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS "
-                        "and REQUESTS_CA_BUNDLE to that filter's CA file")  # fmt: skip
-    return RunError(f"Google cannot be reached: check the network, HTTPS_PROXY and DNS ({type(error).__name__}: {error})")
+        return RunError(
+            "Google: its certificate is not trusted here: behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS "
+            "and REQUESTS_CA_BUNDLE to that filter's CA file"
+        )
+    return RunError(
+        f"Google cannot be reached: check the network, HTTPS_PROXY and DNS ({type(error).__name__}: {error})"
+    )
 
 
 def is_quota(status: int, reason: str) -> bool:
@@ -857,7 +886,11 @@ def error_words(error: HttpError) -> tuple[int, str, str]:
     try:
         content = json.loads(error.content)["error"]
         first = (content.get("errors") or [{}])[0]
-        return error.status_code, first.get("reason") or content.get("status") or "", content.get("message") or ""
+        return (
+            error.status_code,
+            first.get("reason") or content.get("status") or "",
+            content.get("message") or "",
+        )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return error.status_code, "", str(error.reason or "")[:200].strip()
 
@@ -904,7 +937,9 @@ def call(run: Run, request: Any) -> Any:
     except HttpError as error:
         status, reason, message = error_words(error)
         if ends_run(status, reason):
-            raise RunError(f"Google refuses every request ({status} {reason}: {message}): {access_remedy(reason)}") from None
+            raise RunError(
+                f"Google refuses every request ({status} {reason}: {message}): {access_remedy(reason)}"
+            ) from None
         raise GoogleError(status, reason, message) from None
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error) from None
@@ -937,7 +972,9 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
     try:
         return call(run, request)
     except GoogleError as error:
-        remedy = "the signed-in account must be an admin who may read this" if error.status == 403 else "run again later"
+        remedy = (
+            "the signed-in account must be an admin who may read this" if error.status == 403 else "run again later"
+        )
         raise RunError(f"Google, {doing}: {error} ({remedy})") from None
 
 
@@ -961,7 +998,8 @@ def read_directory(run: Run) -> Directory:
     answer = read_request(
         run,
         run.api.schemas().list(
-            customerId="my_customer", fields="schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed))"
+            customerId="my_customer",
+            fields="schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed))",
         ),
         "reading custom schemas",
     )
@@ -977,9 +1015,14 @@ def read_directory(run: Run) -> Directory:
         if path.lower() not in org_units and not any(is_frozen(unit, [path]) for unit in org_units):
             log.warning("config.py names the org unit %s, which Google does not have", path)
     request = run.api.users().list(
-        customer="my_customer", maxResults=500, fields=f"nextPageToken,users({USER_FIELDS})", **projection(settings)
+        customer="my_customer",
+        maxResults=500,
+        fields=f"nextPageToken,users({USER_FIELDS})",
+        **projection(settings),
     )
-    users = [user for page in pages(run, run.api.users(), request, "listing accounts") for user in page.get("users", ())]
+    users = [
+        user for page in pages(run, run.api.users(), request, "listing accounts") for user in page.get("users", ())
+    ]
     return Directory(
         accounts={user["id"]: account_from(user, settings) for user in users},
         org_units=org_units,
@@ -990,7 +1033,9 @@ def read_directory(run: Run) -> Directory:
 
 def schema_fields(settings: Settings) -> dict[str, str]:
     """ "Schema.Field" -> the value it holds."""
-    return {f"{schema}.{name}": value for schema, held in settings.CUSTOM_SCHEMAS.items() for name, value in held.items()}
+    return {
+        f"{schema}.{name}": value for schema, held in settings.CUSTOM_SCHEMAS.items() for name, value in held.items()
+    }
 
 
 def dcid_field(settings: Settings) -> str:
@@ -998,7 +1043,11 @@ def dcid_field(settings: Settings) -> str:
 
 
 def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[str]:
-    paths = {"STAFF_OU": [settings.STAFF_OU], "SUSPENDED_OU": [settings.SUSPENDED_OU], "PROTECTED_OUS": settings.PROTECTED_OUS}
+    paths = {
+        "STAFF_OU": [settings.STAFF_OU],
+        "SUSPENDED_OU": [settings.SUSPENDED_OU],
+        "PROTECTED_OUS": settings.PROTECTED_OUS,
+    }
     return [
         f"the org unit {path} ({setting}) does not exist: create it, or correct {setting}"
         for setting, entries in paths.items()
@@ -1018,7 +1067,9 @@ def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) 
         elif found.get("multiValued"):
             faults.append(f"the custom schema field {name} is multi-valued: make a single-valued one")
         elif value == "dcid" and found["fieldType"] != "INT64":
-            faults.append(f"the custom schema field {name} is {found['fieldType']}, but a DCID needs a whole number (INT64)")
+            faults.append(
+                f"the custom schema field {name} is {found['fieldType']}, but a DCID needs a whole number (INT64)"
+            )
     return faults
 
 
@@ -1109,7 +1160,9 @@ def look_up(run: Run, person: Staff, directory: Directory) -> Directory:
 # Deciding: facts in, changes out; no I/O, no clock.
 
 
-def district_of(settings: Settings, powerschool: PowerSchool, directory: Directory, today: date, **more: Any) -> District:
+def district_of(
+    settings: Settings, powerschool: PowerSchool, directory: Directory, today: date, **more: Any
+) -> District:
     """Everything the decisions look at, indexed once."""
     by_dcid, by_address, by_employee_id, by_name = defaultdict(list), {}, defaultdict(list), defaultdict(list)
     active_by_address = defaultdict(list)
@@ -1227,7 +1280,9 @@ def refuse(person: Staff, rule: str, reason: str, level: str = "ERROR", shared: 
 def plan_skipped(person: Staff, rule: str, accounts: Sequence[Account]) -> Plan:
     open_accounts = [account.email for account in accounts if account.is_open]
     if open_accounts and not person.is_active:
-        reason = f"skipped by rule ({rule}) and no longer active, but {', '.join(open_accounts)} is open: close it by hand"
+        reason = (
+            f"skipped by rule ({rule}) and no longer active, but {', '.join(open_accounts)} is open: close it by hand"
+        )
         return refuse(person, rule, reason)
     return refuse(person, rule, "skipped by rule", "INFO")
 
@@ -1256,7 +1311,11 @@ def plan_unfound(person: Staff, district: District) -> Plan:
     if holder is None:
         return keep_hands_off(plan_creation(person, district), district)
     if holder.email != person.email:
-        return refuse(person, "address taken", f"the address is an alias of {holder.email}: remove it there, or correct PowerSchool")
+        return refuse(
+            person,
+            "address taken",
+            f"the address is an alias of {holder.email}: remove it there, or correct PowerSchool",
+        )
     owner = district.staff.get(holder.dcid) if holder.dcid is not None else None
     if owner is not None and owner.is_active:
         return refuse(person, "address taken", f"the account with this address belongs to {owner}: correct PowerSchool")
@@ -1274,12 +1333,18 @@ def plan_creation(person: Staff, district: District) -> Plan:
     if person.email in district.directory.groups:
         return refuse(person, "address taken", "the address is a group's: give the group or the person another one")
     if person.dcid in district.directory.unconfirmed:
-        return refuse(person, "not looked up", f"not created, as Google could not be asked for it: {district.directory.unconfirmed[person.dcid]}")
+        return refuse(
+            person,
+            "not looked up",
+            f"not created, as Google could not be asked for it: {district.directory.unconfirmed[person.dcid]}",
+        )
     if unknown := homeschool_fault(person, district):
         return refuse(person, "home school", unknown)
     twin = possible_twin(person, district)
     if twin:
-        reason = f"not created: {twin.email} has no DCID and the same name or employee ID: give it the DCID, or another name"
+        reason = (
+            f"not created: {twin.email} has no DCID and the same name or employee ID: give it the DCID, or another name"
+        )
         return refuse(person, "possible account", reason)
     if fault := name_fault(person):
         return refuse(person, "faulty name", fault)
@@ -1325,7 +1390,7 @@ def is_being_linked(account: Account, district: District) -> bool:
 
 
 def homeschool_fault(person: Staff, district: District) -> str:
-    if person.homeschool is None:
+    if person.homeschool == NO_SCHOOL:
         return "no home school in PowerSchool: choose one there"
     if person.homeschool not in district.schools:
         return f"the home school {person.homeschool} is not in SCHOOLS: correct it in PowerSchool"
@@ -1374,15 +1439,22 @@ def link_doubt(person: Staff, account: Account, district: District) -> Note | No
                and account.suspension_reason in {"", "ADMIN"})  # fmt: skip
     both = same_names(person, account) and same_employee_id(person, account)
     if account.dcid is not None and not (account.dcid in district.staff and both):
-        known = f"which is {district.staff[account.dcid]}" if account.dcid in district.staff else "which is not in PowerSchool"
+        known = (
+            f"which is {district.staff[account.dcid]}"
+            if account.dcid in district.staff
+            else "which is not in PowerSchool"
+        )
         reason = (
-            f"probable rehire: {account.email} carries DCID {account.dcid}, {known}: "
+            f"{account.email} carries DCID {account.dcid}, {known}: "
             f"if it is the same person, set {dcid_field(settings)} of {account.email} to {person.dcid}"
         )
         return Note("ERROR", "probable rehire", reason, who)
     if not (same_names(person, account) or same_employee_id(person, account)):
         name = f"{account.given_name} {account.family_name}"
-        reason = f"{account.email} has the address but another name ({name}) and employee ID: give it the DCID if it is theirs"
+        reason = (
+            f"{account.email} has the address but another name ({name}) and employee ID: "
+            "give it the DCID if it is theirs"
+        )
         return Note("ERROR", rule, reason, who)
     if account.is_delegated_admin or account.is_admin:
         return Note("ERROR", rule, f"{account.email} has an admin role and no DCID: give it the DCID by hand", who)
@@ -1418,7 +1490,13 @@ def keep_hands_off(plan: Plan, district: District) -> Plan:
     """The plan, or only a note where the account is one that is never written."""
     note = hands_off_note(plan.person, plan.had, district)
     due = plan.changes or any(n.level == "ERROR" for n in plan.notes)
-    return Plan(plan.person, plan.had, notes=(note,)) if note and due else plan if not note else Plan(plan.person, plan.had)
+    return (
+        Plan(plan.person, plan.had, notes=(note,))
+        if note and due
+        else plan
+        if not note
+        else Plan(plan.person, plan.had)
+    )
 
 
 def hands_off_note(person: Staff, had: Account | None, district: District) -> Note | None:
@@ -1429,11 +1507,21 @@ def hands_off_note(person: Staff, had: Account | None, district: District) -> No
         if str(key).strip().casefold() in addresses - {""} or str(key).strip() == str(person.dcid):
             if date.fromisoformat(until) >= district.today:
                 return Note("INFO", "hands off", f"{reason} (HANDS_OFF until {until})", who)
-            return Note("ERROR", "hands off", f"HANDS_OFF ended on {until} ({reason}): remove the entry or give it a new day", who)
+            return Note(
+                "ERROR",
+                "hands off",
+                f"HANDS_OFF ended on {until} ({reason}): remove the entry or give it a new day",
+                who,
+            )
     if had is None:
         return None
     if had.is_admin and not person.is_active:
-        return Note("ERROR", "super admin", f"{had.email} is a super admin and no longer active: close it by hand", who)
+        return Note(
+            "ERROR",
+            "super admin",
+            f"{had.email} is a super admin and no longer active: close it by hand",
+            who,
+        )
     if had.is_admin:
         return Note("INFO", "super admin", f"{had.email} is a super admin: not written", who)
     if is_at_or_below(had.org_unit, settings.PROTECTED_OUS):
@@ -1446,7 +1534,11 @@ def hands_off_note(person: Staff, had: Account | None, district: District) -> No
 def plan_active(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who works here: kept in step, or left alone with the reason."""
     if had.archived:
-        return Plan(person, had, notes=(Note("INFO", "archived", f"{had.email} is archived: left as it is", str(person)),))
+        return Plan(
+            person,
+            had,
+            notes=(Note("INFO", "archived", f"{had.email} is archived: left as it is", str(person)),),
+        )
     if had.suspended and (reason := stays_suspended(had, district.settings)):
         return Plan(person, had, notes=(Note("INFO", "suspended elsewhere", reason, str(person)),))
     if fault := homeschool_fault(person, district):
@@ -1482,7 +1574,9 @@ def has_employee_id(account: Account, number: str) -> bool:
 def stays_suspended(had: Account, settings: Settings) -> str:
     """Why a suspended account of an active person is not reactivated, or ""."""
     if had.suspension_reason not in {"", "ADMIN"}:
-        return f"{had.email} was suspended by Google ({had.suspension_reason}): left as it is, decide in the Admin console"
+        return (
+            f"{had.email} was suspended by Google ({had.suspension_reason}): left as it is, decide in the Admin console"
+        )
     if had.is_admin or had.is_delegated_admin:
         return f"{had.email} is suspended and has an admin role: left as it is"
     if had.org_unit.casefold() != settings.SUSPENDED_OU.casefold():
@@ -1498,9 +1592,18 @@ def wanted_email(person: Staff, had: Account, district: District) -> tuple[str, 
     if not is_ours(person.email, district.settings):
         return had.email, (Note("INFO", "foreign address", f"the address is outside GOOGLE_DOMAINS: {keeps}", who),)
     if not is_valid_address(person.email):
-        return had.email, (Note("ERROR", "faulty address", f"Google accepts no such address: {keeps}: correct PowerSchool", who),)
+        return had.email, (
+            Note(
+                "ERROR",
+                "faulty address",
+                f"Google accepts no such address: {keeps}: correct PowerSchool",
+                who,
+            ),
+        )
     if holder is not None and holder.id != had.id:
-        reason = f"the address is held by {holder.email}{'' if holder.email == person.email else ' as an alias'}: {keeps}"
+        reason = (
+            f"the address is held by {holder.email}{'' if holder.email == person.email else ' as an alias'}: {keeps}"
+        )
         return had.email, (Note("ERROR", "address taken", reason, who),)
     return person.email, ()
 
@@ -1535,12 +1638,13 @@ def school_name(number: int, district: District) -> str:
 def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     """The org unit the person belongs in, as Google spells it, and "" - or "" and the path that does not exist."""
     settings = district.settings
-    assert person.homeschool is not None
     school = school_name(person.homeschool, district)
     if staff_type(person) == TYPE_SUBSTITUTE or school.casefold() == settings.SUBSTITUTE_BUILDING.casefold():
         path = settings.SUBSTITUTE_OU
     else:
-        path = settings.BUILDING_OUS.get(person.homeschool, f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}")
+        path = settings.BUILDING_OUS.get(
+            person.homeschool, f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}"
+        )
     known = district.directory.org_units.get(path.lower(), "")
     return known, "" if known else path
 
@@ -1566,7 +1670,6 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> tuple[st
 
 def person_values(person: Staff, district: District) -> dict[str, str]:
     """Every value a custom schema field can hold, as text."""
-    assert person.homeschool is not None
     access = sorted({school for school, _ in person.schools if school != NO_SCHOOL})
     alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
     return {
@@ -1584,7 +1687,8 @@ def person_values(person: Staff, district: District) -> dict[str, str]:
 def wanted_fields(person: Staff, had: Account, district: District) -> tuple[dict[str, str], tuple[Note, ...]]:
     """Field -> text for every field but the DCID's; what does not fit or is ambiguous stays as it is, with a note."""
     settings, values = district.settings, person_values(person, district)
-    wanted, notes = {}, []
+    wanted = {}
+    faults: list[str] = []
     for name, value_name in schema_fields(settings).items():
         if value_name == "dcid":
             continue
@@ -1592,15 +1696,17 @@ def wanted_fields(person: Staff, had: Account, district: District) -> tuple[dict
         wanted[name] = held
         if value_name in person.ambiguous:
             table = settings.EXTENSION_COLUMNS[value_name].partition(".")[0]
-            notes.append(f"several rows in {table}, so {name} is left as it is: delete all but one in PowerSchool")
+            faults.append(f"several rows in {table}, so {name} is left as it is: delete all but one in PowerSchool")
             continue
         fitting = fit(values[value_name], district.directory.field_types[name])
         if fitting is None:
             shown = "(private)" if value_name in settings.PRIVATE_VALUES else f"'{shorten(values[value_name])}'"
-            notes.append(f"{shown} does not fit {name} ({district.directory.field_types[name]}, {LONGEST_VALUE} characters)")
+            faults.append(
+                f"{shown} does not fit {name} ({district.directory.field_types[name]}, {LONGEST_VALUE} characters)"
+            )
         elif fitting != fit(held, district.directory.field_types[name]):
             wanted[name] = fitting
-    return wanted, tuple(Note("ERROR", "value", reason, str(person)) for reason in dict.fromkeys(notes))
+    return wanted, tuple(Note("ERROR", "value", reason, str(person)) for reason in dict.fromkeys(faults))
 
 
 def shorten(text: str) -> str:
@@ -1629,9 +1735,17 @@ def fit(value: str, field_type: str) -> str | None:
 
 def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who left: suspended and in or below SUSPENDED_OU; being there is the mark of done."""
-    settings, who, notes = district.settings, str(person), []
+    settings, who = district.settings, str(person)
+    notes: list[Note] = []
     if had.is_delegated_admin:
-        notes.append(Note("ERROR", "admin role", f"{had.email} still has an admin role: take it away in the Admin console", who))
+        notes.append(
+            Note(
+                "ERROR",
+                "admin role",
+                f"{had.email} still has an admin role: take it away in the Admin console",
+                who,
+            )
+        )
     is_away = is_at_or_below(had.org_unit, [settings.SUSPENDED_OU])
     if had.archived or (had.suspended and is_away):
         return Plan(person, had, notes=tuple(notes))
@@ -1640,10 +1754,24 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
         return Plan(person, had, notes=tuple(notes))
     if had.email in district.active_by_address:
         owner = district.active_by_address[had.email][0]
-        notes.append(Note("INFO", "address in use", f"PowerSchool gives {had.email} to {owner}, who is active: not suspended", who))
+        notes.append(
+            Note(
+                "INFO",
+                "address in use",
+                f"PowerSchool gives {had.email} to {owner}, who is active: not suspended",
+                who,
+            )
+        )
         return Plan(person, had, notes=tuple(notes))
     if had.is_open and not district.named and (window := hold_window(settings, district.today)):
-        notes.append(Note("INFO", "held by the calendar", f"{had.email} is not suspended before {window} (HOLD_SUSPENSIONS)", who))
+        notes.append(
+            Note(
+                "INFO",
+                "held by the calendar",
+                f"{had.email} is not suspended before {window} (HOLD_SUSPENSIONS)",
+                who,
+            )
+        )
         return Plan(person, had, notes=tuple(notes))
     target = had.org_unit if is_away else district.directory.org_units[settings.SUSPENDED_OU.lower()]
     wanted = replace(had, suspended=True, org_unit=target)
@@ -1669,10 +1797,12 @@ def differences_between(had: Account, wanted: Account) -> tuple[Change, ...]:
         "name": ("given_name", "family_name"),
     }
     changes = []
-    for kind, names in kinds.items():
-        before, after = ({name: getattr(side, name) for name in names} for side in (had, wanted))
+    for kind, attributes in kinds.items():
+        before, after = ({name: getattr(side, name) for name in attributes} for side in (had, wanted))
         if before != after:
-            changes.append(Change(kind, {**before, **({"aliases": list(had.aliases)} if kind == "rename" else {})}, after))
+            changes.append(
+                Change(kind, {**before, **({"aliases": list(had.aliases)} if kind == "rename" else {})}, after)
+            )
     names = [name for name in wanted.fields if wanted.fields[name] != had.fields.get(name, "")]
     if names or wanted.employee_id != had.employee_id:
         before, after = ({"fields": {name: side.fields.get(name, "") for name in names}} for side in (had, wanted))
@@ -1691,7 +1821,12 @@ def cleared_fields(change: Change) -> frozenset[str]:
 def orphan_notes(district: District) -> list[Note]:
     """Accounts whose DCID is not in PowerSchool: told, never written."""
     return [
-        Note("INFO", "not in PowerSchool", f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_sign_in[:10] or 'never'}", account.email)
+        Note(
+            "INFO",
+            "not in PowerSchool",
+            f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_sign_in[:10] or 'never'}",
+            account.email,
+        )
         for account in sorted(district.directory.accounts.values(), key=lambda account: account.email)
         if account.dcid is not None and account.dcid not in district.staff
     ]
@@ -1705,12 +1840,17 @@ def check_sanity(powerschool: PowerSchool, directory: Directory) -> None:
     faults = {
         "PowerSchool returned no schools": not powerschool.schools,
         "PowerSchool returned no staff": not powerschool.staff,
-        "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": not any(p.is_active for p in powerschool.staff),
+        "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": not any(
+            p.is_active for p in powerschool.staff
+        ),
         "Google returned no accounts": not directory.accounts,
     }
     found = [sentence for sentence, is_so in faults.items() if is_so]
     if found:
-        raise RunError("; ".join(found) + ": that cannot be right, so nothing was decided. Check the rights of the two logins.", HELD)
+        raise RunError(
+            "; ".join(found) + ": that cannot be right, so nothing was decided. Check the rights of the two logins.",
+            HELD,
+        )
 
 
 def check_identity(plans: Sequence[Plan]) -> None:
@@ -1732,14 +1872,19 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
         holder = district.by_address.get(person.email)
         if person.dcid in district.by_dcid:
             linked += 1
-        elif holder and holder.email == person.email and not is_at_or_below(holder.org_unit, district.settings.PROTECTED_OUS):
+        elif (
+            holder
+            and holder.email == person.email
+            and not is_at_or_below(holder.org_unit, district.settings.PROTECTED_OUS)
+        ):
             unlinked += 1
     if linked >= unlinked:
         return frozenset(), ""
     kinds = frozenset({"suspend"} if "create" in allowed else {"create", "suspend"})
     return kinds, (
         f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first. "
-        f"Until half of them do, nobody is suspended{'' if 'create' in allowed else ' or created (--allow create=N lifts that)'}."
+        "Until half of them do, nobody is suspended"
+        + ("." if "create" in allowed else " or created (--allow create=N lifts that).")
     )
 
 
@@ -1785,7 +1930,10 @@ def without_clears(change: Change) -> Change:
 def held_sentence(kind: str, count: int, limit: int, plans: Sequence[Plan]) -> str:
     word = f'"{kind}={count}"' if " " in kind else f"{kind}={count}"
     people = "; ".join(str(plan.person) for plan in plans if kind in limited_kinds(plan))
-    return f"{kind}: {count} people, the limit is {limit}, so none was done. If that is right: --allow {word}. Held: {people}"
+    return (
+        f"{kind}: {count} people, the limit is {limit}, so none was done. "
+        f"If that is right: --allow {word}. Held: {people}"
+    )
 
 
 # Choosing people: --only.
@@ -1810,10 +1958,762 @@ def matching(word: str, district: District) -> set[int]:
     if "@" in word:
         account = district.by_address.get(word)
         held = {account.dcid} & set(district.staff) if account and account.dcid is not None else set()
-        return {p.dcid for p in district.staff.values() if p.email == word} or {dcid for dcid in held if dcid is not None}
+        return {p.dcid for p in district.staff.values() if p.email == word} or {
+            dcid for dcid in held if dcid is not None
+        }
     return {
         person.dcid
         for person in district.staff.values()
         if (prefix in {"", "dcid"} and str(person.dcid) == number)
         or (prefix in {"", "teacher"} and fold_number(person.teacher_number) == number != "")
     }
+
+
+# Applying: the journal, then one person after the other. Only `make` writes to Google.
+
+
+def open_private(path: Path, mode: str) -> IO[str]:
+    """A new or appended text file with mode 0600."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    return open(path, mode, encoding="utf-8", opener=opener)
+
+
+def journal(run: Run, number: int, state: str, account: Account, change: Change, error: str = "") -> None:
+    """One line in runs/<start>.jsonl, on disk when this returns; RunError if it cannot be written."""
+    line = {
+        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "change": number,
+        "state": state,
+        "dcid": change.after.get("dcid", account.dcid) if account.dcid is None else account.dcid,
+        "account": account.id,
+        "email": account.email,
+        "kind": change.kind,
+        "before": dict(change.before),
+        "after": dict(change.after),
+        "error": error,
+    }
+    path = run.folder / "runs" / f"{run.name}.jsonl"
+    try:
+        if run.journal_file is None:
+            run.journal_file = open_private(path, "a")
+        run.journal_file.write(json.dumps(line) + "\n")
+        run.journal_file.flush()
+        os.fsync(run.journal_file.fileno())
+    except OSError as error_:
+        raise RunError(f"{path} cannot be written ({error_.strerror}): without a journal nothing is changed") from None
+
+
+def make(
+    run: Run,
+    account: Account,
+    changes: Sequence[Change],
+    request: Any,
+    is_made: Callable[[], Account | bool | None],
+) -> None:
+    """Carry out one request with a journal line per kind before and after; GoogleError if it was not done.
+
+    `is_made` asks Google whether the change is there: a write whose answer was lost, or answered with a conflict by
+    a request sent twice, is looked up before it is called a failure.
+    """
+    run.change_number += 1
+    number, state, words = run.change_number, "done", ""
+    refusal: GoogleError | None = None
+    for change in changes:
+        journal(run, number, "intended", account, change)
+    try:
+        try:
+            answer = call(run, request)
+            account = replace(account, id=answer["id"]) if isinstance(answer, dict) and not account.id else account
+        except GoogleError as error:
+            refusal, words = error, str(error)
+            state, account = outcome(error, account, is_made)
+    except RunError as error:
+        state, words = "unknown", str(error)
+        raise
+    finally:
+        for change in changes:
+            journal(run, number, state, account, change, words if state != "done" else "")
+    if refusal and state != "done":
+        raise refusal
+    run.writes += 1
+    run.done.update(change.kind for change in changes)
+
+
+def outcome(error: GoogleError, account: Account, is_made: Callable[[], Account | bool | None]) -> tuple[str, Account]:
+    """done, failed or unknown for a refused request, and the account as far as it is known by now."""
+    if not error.is_uncertain:
+        return "failed", account
+    try:
+        made = is_made()
+    except GoogleError:
+        return "unknown", account
+    if isinstance(made, Account):
+        return "done", made
+    return ("done" if made else "failed"), account
+
+
+def body_for(changes: Iterable[Change], account: Account, directory: Directory, settings: Settings) -> dict[str, Any]:
+    """The users resource that carries out these changes: only what differs; a list is merged, then sent whole."""
+    body: dict[str, Any] = {}
+    names = {"email": "primaryEmail", "org_unit": "orgUnitPath", "suspended": "suspended"}
+    for change in changes:
+        after = change.after
+        body.update({names[name]: value for name, value in after.items() if name in names})
+        if "given_name" in after:
+            body["name"] = {"givenName": after["given_name"], "familyName": after["family_name"]}
+        held = dict(after.get("fields", {}))
+        if "dcid" in after:
+            held[dcid_field(settings)] = "" if after["dcid"] is None else str(after["dcid"])
+        for name, value in held.items():
+            schema, _, entry = name.partition(".")
+            body.setdefault("customSchemas", {}).setdefault(schema, {})[entry] = wire_value(
+                value, directory.field_types[name]
+            )
+        if "employee_id" in after:
+            body["externalIds"] = merged_ids(account, after["employee_id"])
+    return body
+
+
+def wire_value(value: str, field_type: str) -> Any:
+    if not value:
+        return None
+    kinds: dict[str, Callable[[str], Any]] = {"INT64": int, "DOUBLE": float, "BOOL": "true".__eq__}
+    return kinds.get(field_type, str)(value)
+
+
+def merged_ids(account: Account, number: str) -> list[dict[str, Any]]:
+    """The account's external IDs with this employee ID in place of the first one; all others kept."""
+    entries = [dict(entry) for entry in account.external_ids]
+    first = next((entry for entry in entries if entry.get("type") == "organization"), None)
+    if first is None and number:
+        entries.append({"type": "organization", "value": number})
+    elif first is not None and number:
+        first["value"] = number
+    elif first is not None:
+        entries.remove(first)
+    return entries
+
+
+def update_account(run: Run, had: Account, changes: Sequence[Change], directory: Directory) -> None:
+    """One users.update that carries these changes."""
+    settings = run.settings
+    body = body_for(changes, had, directory, settings)
+
+    def is_made() -> Account | None:
+        now = get_account(run, had.id)
+        return now if now is not None and all(holds(now, change) for change in changes) else None
+
+    request = run.api.users().update(userKey=non_empty(had.id), body=body, fields="id")
+    make(run, had, changes, request, is_made)
+
+
+def holds(account: Account, change: Change) -> bool:
+    """True if the account is as this change leaves it."""
+    return all(
+        all(account.fields.get(field_name, "") == text for field_name, text in value.items())
+        if name == "fields"
+        else getattr(account, name) == value
+        for name, value in change.after.items()
+    )
+
+
+def create_account(run: Run, plan: Plan, wanted: Account, directory: Directory) -> None:
+    """One users.insert with everything in it; an account that carries the DCID afterwards is ours."""
+    body = {
+        **body_for([Change("create", {}, {**shown_attributes(wanted), "fields": plan.changes[0].after["fields"]})],
+                   wanted, directory, run.settings),
+        "changePasswordAtNextLogin": True,
+        "password": os.environ.get("NEW_USER_PASSWORD") or secrets.token_urlsafe(24),
+    }  # fmt: skip
+    if not wanted.employee_id:
+        body.pop("externalIds", None)
+
+    def is_made() -> Account | None:
+        now = get_account(run, wanted.email)
+        return now if now is not None and now.dcid == wanted.dcid else None
+
+    make(run, replace(wanted, id=""), plan.changes, run.api.users().insert(body=body, fields="id"), is_made)
+
+
+# One users.update for each of these groups of kinds, in this order: a reactivation that Google refuses leaves the
+# rest undone, and a rename that Google refuses does not take the rest with it.
+STEPS = (
+    ("reactivate",),
+    ("link", "move", "update"),
+    ("rename", "name"),
+    ("suspend",),
+    ("move to suspended",),
+)
+
+
+def still_due(plan: Plan, now: Account, district: District, kinds: Sequence[str]) -> tuple[Change, ...]:
+    """Of the planned changes, those that the account as it is now still needs; decided by the same rules."""
+    planned = {change.kind: change for change in plan.changes if change.kind in kinds}
+    fresh = plan_account(plan.person, now, district)
+    due = []
+    for change in fresh.changes:
+        if change.kind not in planned:
+            continue
+        if change.kind == "update":
+            change = only_planned(change, planned["update"])  # noqa: PLW2901
+        if change.kind != "update" or change.after["fields"] or len(change.after) > 1:
+            due.append(change)
+    return tuple(due)
+
+
+def only_planned(change: Change, planned: Change) -> Change:
+    sides = []
+    for side in (change.before, change.after):
+        kept = {name: value for name, value in side.items() if name in planned.after}
+        held = {name: value for name, value in side["fields"].items() if name in planned.after["fields"]}
+        sides.append({**kept, "fields": held})
+    return Change("update", *sides)
+
+
+def apply_plan(run: Run, plan: Plan, district: District) -> None:
+    """Make the changes of one person; GoogleError or RunError where they cannot be made."""
+    if plan.had is None:
+        if plan.wanted is not None:
+            create_account(run, plan, plan.wanted, district.directory)
+            tell_change(run, plan, plan.changes)
+        return
+    refusals = []
+    for kinds in STEPS:
+        if not plan.kinds & set(kinds):
+            continue
+        try:
+            if closes(plan, kinds):
+                leave_groups(run, plan, plan.had, district, kinds)
+            apply_step(run, plan, plan.had, district, kinds)
+        except GoogleError as error:
+            if kinds in {("reactivate",), ("suspend",)}:
+                raise
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
+
+
+def closes(plan: Plan, kinds: Sequence[str]) -> bool:
+    """True for the step that is the mark of a closed account: before it the groups are left."""
+    last = "move to suspended" if "move to suspended" in plan.kinds else "suspend"
+    return kinds == (last,)
+
+
+def apply_step(run: Run, plan: Plan, had: Account, district: District, kinds: Sequence[str]) -> None:
+    now = get_account(run, had.id)
+    if now is None:
+        raise GoogleError(404, "notFound", f"{had.email} is no longer there")
+    due = still_due(plan, now, district, kinds)
+    if not due:
+        log.debug("%s: %s is not due any more", plan.person, " and ".join(kinds))
+        return
+    try:
+        update_account(run, now, due, district.directory)
+    except GoogleError as error:
+        renamed = next((change.after["email"] for change in due if change.kind == "rename"), "")
+        if error.status == 409 and renamed:
+            raise GoogleError(409, error.reason, f"{renamed} is taken {holder_words(run, renamed)}") from None
+        raise
+    tell_change(run, plan, due)
+
+
+def holder_words(run: Run, address: str) -> str:
+    """Who holds an address that Google says is taken."""
+    try:
+        holder = get_account(run, address)
+        if holder is not None:
+            return f"by {holder.email}" + ("" if holder.email == address else " as an alias")
+        return "by a group" if is_group(run, address) else "by something Google does not show (a deleted account?)"
+    except GoogleError:
+        return "by somebody Google does not name at the moment"
+
+
+def leave_groups(run: Run, plan: Plan, had: Account, district: District, kinds: Sequence[str]) -> None:
+    """Take the account out of its groups, each with its role in the journal; GoogleError if one may work later.
+
+    A group that refuses for good is told and forgotten: it must not keep a leaver's account open for ever.
+    """
+    if not run.settings.REMOVE_SUSPENDED_FROM_GROUPS:
+        return
+    now = get_account(run, had.id)
+    if now is None or not still_due(plan, now, district, kinds):
+        return
+    request = run.api.groups().list(userKey=non_empty(had.id), maxResults=200, fields="nextPageToken,groups(id,email)")
+    groups = []
+    while request is not None:
+        page = call(run, request)
+        groups += page.get("groups", [])
+        request = run.api.groups().list_next(request, page)
+    later: list[GoogleError] = []
+    for group in groups:
+        try:
+            leave_group(run, plan.person, had, group)
+        except GoogleError as error:
+            if error.can_heal:
+                later.append(error)
+                continue
+            reason = f"{had.email} stays in the group {group['email']}, take it out by hand: {error}"
+            run.failures.append(Note("ERROR", "group", reason, str(plan.person)))
+    if later:
+        words = f"{had.email} could not leave all its groups: {later[0]}"
+        if kinds == ("suspend",):
+            # It lies in SUSPENDED_OU already: closing it is worth more than its last group.
+            run.failures.append(Note("ERROR", "group", f"{words}: take it out by hand", str(plan.person)))
+            return
+        raise GoogleError(later[0].status, later[0].reason, f"{words}: the next run tries again")
+
+
+def leave_group(run: Run, person: Staff, had: Account, group: Mapping[str, Any]) -> None:
+    members, key = run.api.members(), {"groupKey": non_empty(group["id"]), "memberKey": non_empty(had.id)}
+
+    def membership() -> Any:
+        try:
+            return call(run, members.get(**key, fields="role"))
+        except GoogleError as error:
+            if error.status == 404:
+                return None  # a member through another group only, or gone already
+            raise
+
+    member = membership()
+    if member is None:
+        return
+    role = member.get("role", "MEMBER")
+    change = Change("leave group", {"group": group["email"], "group_id": group["id"], "role": role}, {})
+    try:
+        make(run, had, [change], members.delete(**key), lambda: membership() is None)
+    except GoogleError as error:
+        # 404: not a member any more; 412 may mean the same, so the membership is looked at again.
+        if error.status == 404 or (error.status == 412 and membership() is None):
+            return
+        raise
+    log.info("%-10s %s: %s (%s)", "left group", person, group["email"], role.lower())
+    if role == "OWNER" and not has_owner(run, group["id"]):
+        log.warning("The group %s has lost its last owner, %s", group["email"], person)
+
+
+def has_owner(run: Run, group_id: str) -> bool:
+    try:
+        answer = call(
+            run,
+            run.api.members().list(groupKey=non_empty(group_id), roles="OWNER", maxResults=1, fields="members(id)"),
+        )
+    except GoogleError:
+        return True
+    return bool(answer.get("members"))
+
+
+def apply_plans(run: Run, plans: Sequence[Plan], district: District) -> None:
+    """Every planned change, person by person; one person's failure is noted and the next one's turn comes."""
+    streak: tuple[int, str] | None = None
+    length = 0
+    due = [plan for plan in plans if plan.changes]
+    for position, plan in enumerate(due):
+        if time.monotonic() > run.deadline:
+            raise RunError(f"RUN_MINUTES is over, with {len(due) - position} people left for the next run")
+        if run.no_licences and plan.had is None:
+            note_failure(run, plan, "not created: the licences are used up")
+            continue
+        try:
+            apply_plan(run, plan, district)
+            streak, length = None, 0
+        except GoogleError as error:
+            note_failure(run, plan, failure_words(run, plan, error))
+            run.no_licences = run.no_licences or error.reason == "limitExceeded"
+            length = length + 1 if streak == (error.status, error.reason) else 1
+            streak = (error.status, error.reason)
+        if length >= FAILURES_IN_A_ROW:
+            raise RunError(
+                f"Google refused {length} people in a row with the same answer ({streak}): something else is wrong"
+            )
+
+
+def failure_words(run: Run, plan: Plan, error: GoogleError) -> str:
+    """What was tried and Google's own words; for a taken address, who holds it."""
+    tried = " and ".join(change.kind for change in plan.changes)
+    if error.status == 409 and plan.had is None and plan.wanted is not None:
+        return f"not created: {plan.wanted.email} is taken {holder_words(run, plan.wanted.email)} ({error})"
+    return f"{tried} failed, at least in part: {error}"
+
+
+def note_failure(run: Run, plan: Plan, reason: str) -> None:
+    log.warning("Not done: %s: %s", plan.person, reason)
+    run.failures.append(Note("ERROR", "failed", reason, str(plan.person)))
+
+
+# Reporting: one line each, readable by a person and by findstr.
+
+
+def one_line(text: str) -> str:
+    """Text that cannot break out of its log line or turn it round: control and format characters as escapes."""
+    return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
+
+
+class LineFormatter(logging.Formatter):
+    """Log lines as the log collectors of districts expect them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As the base class, but on one line."""
+        return one_line(super().format(record)) if record.exc_info is None else super().format(record)
+
+
+def open_screen(verbose: bool) -> None:
+    """Log lines go to the screen, if there is one (pythonw has none), with escapes for what it cannot show."""
+    for level, name in ((logging.DEBUG, "DBUG"), (logging.INFO, "INFO"), (logging.WARNING, "WARN")):
+        logging.addLevelName(level, name)
+    logging.getLogger().addHandler(logging.NullHandler())
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+    if sys.stdout is not None:
+        with contextlib.suppress(AttributeError, ValueError):
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        add_handler(logging.StreamHandler(sys.stdout))
+
+
+def add_handler(handler: logging.Handler) -> None:
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-5s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+
+
+def open_log(path: Path) -> None:
+    try:
+        add_handler(logging.FileHandler(path, "w", encoding="utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written by the account {account_name()} ({error.strerror}): give it the right to"
+        ) from None
+
+
+def describe(change: Change, settings: Settings) -> str:
+    """A change in words: what it was, what it becomes; private values hidden."""
+    if change.kind == "create":
+        return f"{change.after['email']} in {change.after['org_unit']}"
+    if change.kind == "update":
+        return "; ".join(describe_field(name, change, settings) for name in (*change.after["fields"], "employee_id")
+                         if name in change.after["fields"] or name in change.after)  # fmt: skip
+    shown = {"rename": "email", "link": "dcid", "move": "org_unit", "move to suspended": "org_unit"}
+    if change.kind in shown:
+        name = shown[change.kind]
+        return f"{'-' if change.before[name] is None else change.before[name]} -> {change.after[name]}"
+    if change.kind == "name":
+        return " -> ".join(f"{side['given_name']} {side['family_name']}" for side in (change.before, change.after))
+    return ""
+
+
+def describe_field(name: str, change: Change, settings: Settings) -> str:
+    before, after = (side["fields"].get(name, side.get(name, "")) for side in (change.before, change.after))
+    if schema_fields(settings).get(name) in settings.PRIVATE_VALUES:
+        return f"{name} (private)"
+    return f"{'Employee ID' if name == 'employee_id' else name} {shorten(before) or '-'} -> {shorten(after) or '-'}"
+
+
+def tell_change(run: Run, plan: Plan, changes: Iterable[Change]) -> None:
+    for change in changes:
+        log.info("%s", change_line(plan, change, run.settings))
+
+
+def change_line(plan: Plan, change: Change, settings: Settings) -> str:
+    evidence = f" (found by {plan.evidence})" if change.kind == "link" else ""
+    words = describe(change, settings)
+    return f"{change.kind:<10} {plan.person}{': ' if words else ''}{words}{evidence}"
+
+
+def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
+    for plan in plans:
+        for change in plan.changes:
+            log.info("Would %s", change_line(plan, change, settings))
+        if "move to suspended" in plan.kinds and settings.REMOVE_SUSPENDED_FROM_GROUPS:
+            log.info("Would leave all groups: %s", plan.person)
+
+
+def tell_notes(notes: Sequence[Note]) -> None:
+    """One line per note; those of a shared reason in one line that names everybody."""
+    shared: dict[tuple[str, str, str], list[str]] = {}
+    for note in notes:
+        if note.shared or note.reason == "skipped by rule" or note.rule == "no address":
+            shared.setdefault((note.level, note.rule, note.reason), []).append(note.who)
+        else:
+            log.log(level_of(note), "%s: %s: %s", note.rule, note.who, note.reason)
+    for (level, rule, reason), people in shared.items():
+        log.log(logging.getLevelName(level), "%s: %s (%d): %s", rule, reason, len(people), "; ".join(people))
+
+
+def level_of(note: Note) -> int:
+    return logging.ERROR if note.level == "ERROR" else logging.INFO
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) or "nothing"
+
+
+def report(run: Run, notes: Sequence[Note], held: Sequence[str], counts: Mapping[str, int], verb: str) -> int:
+    """The closing summary; the exit code that it amounts to."""
+    everything = [*notes, *run.failures]
+    tell_notes(sorted((n for n in everything if n.level != "ERROR"), key=lambda note: note.rule))
+    tell_notes([n for n in everything if n.level == "ERROR"])
+    for sentence in held:
+        log.error("Held: %s", sentence)
+    rules = Counter(note.rule for note in notes if note.level != "ERROR")
+    needy = len({note.who for note in everything if note.level == "ERROR"})
+    seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
+    log.info("%s: %s.", verb, counts_in_words(counts))
+    log.info("Left alone by rule: %s.", counts_in_words(rules))
+    log.info("Needs attention: %s.", f"{needy} people, see the ERROR lines above" if needy else "nobody")
+    log.info("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
+    return HELD if held else ATTENTION if needy else DONE
+
+
+# The run.
+
+
+@contextlib.contextmanager
+def only_run(folder: Path, started: datetime) -> Iterator[None]:
+    """Holds the lock of this folder; RunError with exit code 4 while another run holds it.
+
+    The operating system keeps the lock and drops it with the process, so a crashed run leaves nothing behind.
+    """
+    path = folder / "runs" / "lock"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            file = open(path, "r+" if path.exists() else "w+", encoding="utf-8")  # noqa: PTH123, SIM115
+        except PermissionError:
+            file = open(path, encoding="utf-8")  # noqa: PTH123, SIM115
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be opened by the account {account_name()} ({error.strerror}): give it the right to"
+        ) from None
+    with file:
+        if not try_lock(file):
+            since = file.read().strip() or "moments ago"
+            raise RunError(f"Another run is under way, started {since}: this one did nothing", BUSY)
+        if file.writable():
+            file.truncate(0)
+            file.write(started.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+            file.flush()
+        yield
+
+
+def try_lock(file: IO[str]) -> bool:
+    """True if the file is now locked by this process."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415
+
+            file.seek(1 << 20)  # a locked byte cannot be read, so one beyond the text
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        file.seek(0)
+    return True
+
+
+def keep_records(run: Run) -> None:
+    """Keep this run's log beside its journal, and drop what is older than KEEP_DAYS."""
+    folder = run.folder / "runs"
+    if run.journal_file is not None:
+        run.journal_file.close()
+        with contextlib.suppress(OSError), open_private(folder / f"{run.name}.txt", "w") as kept:
+            kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8"))
+    for path in folder.glob("*Z*.*"):
+        if path.suffix in {".jsonl", ".txt"} and time.time() - path.stat().st_mtime > run.settings.KEEP_DAYS * 86400:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def confirm_creations(
+    run: Run, district: District, plans: Sequence[Plan], ask_for: frozenset[int]
+) -> tuple[District, list[Plan]]:
+    """The plans after a direct look-up of everybody they would create; what is found joins the listing."""
+    asked: set[int] = set()
+    while True:
+        new = [p.person for p in plans if "create" in p.kinds and p.person.dcid in ask_for - asked]
+        if not new:
+            return district, list(plans)
+        directory = district.directory
+        for person in new:
+            asked.add(person.dcid)
+            try:
+                directory = look_up(run, person, directory)
+            except GoogleError as error:
+                directory = replace(directory, unconfirmed={**directory.unconfirmed, person.dcid: str(error)})
+        district = district_of(
+            district.settings, PowerSchool(district.schools, tuple(district.staff.values())), directory,
+            district.today, admin_email=district.admin_email, named=district.named,
+        )  # fmt: skip
+        plans = [plan_person(person, district) for person in district.staff.values()]
+
+
+def decide(
+    run: Run, district: District, only: Sequence[str], allowed: Mapping[str, int]
+) -> tuple[District, list[Plan], list[str]]:
+    """The plans that may be carried out, and a sentence for everything that is held back."""
+    people = chosen(only, district) if only else frozenset(district.staff)
+    plans = [plan_person(person, district) for person in district.staff.values()]
+    check_identity(plans)
+    district, plans = confirm_creations(run, district, plans, people)
+    unlinked, sentence = unlinked_hold(district, allowed)
+    plans = [plan for plan in plans if plan.person.dcid in people]
+    limits = {**run.settings.LIMITS, **allowed}
+    over = over_limits(plans, limits)
+    held = [sentence] if sentence and any(plan.kinds & unlinked for plan in plans) else []
+    held += [held_sentence(kind, count, limits[kind], plans) for kind, count in over.items()]
+    return district, [without_held(plan, frozenset(over) | unlinked) for plan in plans], held
+
+
+def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], dry_run: bool) -> int:
+    """One run: read, decide, and unless it is a dry run apply; returns the exit code."""
+    powerschool = read_powerschool(run.settings)
+    active = sum(person.is_active for person in powerschool.staff)
+    log.info(
+        "PowerSchool: %d schools, %d staff, %d of them active",
+        len(powerschool.schools),
+        len(powerschool.staff),
+        active,
+    )
+    run.api = connect_google(run, interactive=has_terminal())
+    directory = read_directory(run)
+    check_sanity(powerschool, directory)
+    admin = os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
+    district = district_of(
+        run.settings,
+        powerschool,
+        directory,
+        run.started.astimezone().date(),
+        admin_email=admin,
+        named=bool(only),
+    )
+    log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(directory.accounts),
+             sum(dcid in district.by_dcid for dcid in district.staff))  # fmt: skip
+    if not directory.dcid_is_indexed:
+        log.warning("%s is not indexed: new accounts are looked up by address only", dcid_field(run.settings))
+    district, plans, held = decide(run, district, only, allowed)
+    notes = [note for plan in plans for note in plan.notes] + ([] if only else orphan_notes(district))
+    if dry_run:
+        tell_plan(plans, run.settings)
+        return report(
+            run,
+            notes,
+            held,
+            Counter(kind for plan in plans for kind in plan.kinds),
+            "Dry run, nothing written. Would do",
+        )
+    try:
+        apply_plans(run, plans, district)
+    except RunError:
+        report(run, notes, held, run.done, "Done before it stopped")
+        raise
+    return report(run, notes, held, run.done, "Done")
+
+
+def has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
+
+
+def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="sync.py",
+        description="Make the staff accounts in Google Workspace agree with PowerSchool.",
+        epilog="Exit codes: 0 done; 1 somebody needs attention; 2 could not run or finish; "
+        "3 a limit held something back; 4 another run is under way.",
+    )
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="decide the same way, write nothing, print the plan"
+    )
+    parser.add_argument("--only", metavar="WHO", nargs="+", default=[],
+                        help="only these people: an address, dcid:131, teacher:131, or a bare number")  # fmt: skip
+    parser.add_argument("--allow", metavar="KIND=N", action="append", default=[], type=allowance,
+                        help="raise one limit for this run only, such as --allow suspend=34")  # fmt: skip
+    parser.add_argument("--authorize", action="store_true", help="sign in to Google with a browser, and stop")
+    parser.add_argument("--config", metavar="FILE", type=Path, default=Path(__file__).with_name("config.py"),
+                        help="another config.py; everything else is kept beside it")  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="show every request and statement too")
+    parser.add_argument("--version", action="version", version=f"Staff Sync {VERSION}")
+    return parser.parse_args(argv)
+
+
+def allowance(text: str) -> tuple[str, int]:
+    kind, _, number = text.rpartition("=")
+    if kind not in DEFAULT_LIMITS or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not KIND=N with a kind of {', '.join(DEFAULT_LIMITS)}")
+    return kind, int(number)
+
+
+def command(arguments: argparse.Namespace, run: Run) -> int:
+    """Do what the command line says; returns the exit code."""
+    log.info("Staff Sync %s, run %s%s", VERSION, run.name, ", dry run" if arguments.dry_run else "")
+    run.settings = load_settings(arguments.config.resolve())
+    run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
+    return sync(run, arguments.only, dict(arguments.allow), arguments.dry_run)
+
+
+def locked_command(arguments: argparse.Namespace, run: Run) -> int:
+    """As `command`, as the only run, with the log in StaffLog.txt."""
+    with only_run(run.folder, run.started):
+        open_log(run.folder / "StaffLog.txt")
+        code = guarded(run, partial(command, arguments, run))
+        if run.settings is not NO_SETTINGS:
+            keep_records(run)
+        return code
+
+
+def guarded(run: Run, act: Callable[[], int]) -> int:
+    """The exit code of this act; whatever ends it is told in a last line that says whether anything was written."""
+    try:
+        return act()
+    except RunError as error:
+        log.error("%s. %s", str(error).rstrip("."), written_words(run))
+        return error.exit_code
+    except KeyboardInterrupt:
+        log.error("Interrupted by the keyboard. %s", written_words(run))
+    except Exception:
+        log.exception("A bug in Staff Sync: please report the lines below, without names")
+        log.error("Stopped by a bug. %s", written_words(run))
+    return FAILED
+
+
+def written_words(run: Run) -> str:
+    if run.writes or run.change_number:
+        return f"{run.writes} changes were written before that: see runs/{run.name}.jsonl"
+    return "Nothing was written"
+
+
+NO_SETTINGS: Any = None
+
+
+def new_run(folder: Path) -> Run:
+    started = datetime.now(timezone.utc).replace(microsecond=0)
+    while (folder / "runs" / f"{started:%Y%m%dT%H%M%SZ}.jsonl").exists():
+        time.sleep(0.2)
+        started = datetime.now(timezone.utc).replace(microsecond=0)
+    return Run(NO_SETTINGS, folder, started, float("inf"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = arguments_of(argv)
+    open_screen(arguments.verbose)
+    run = new_run(arguments.config.resolve().parent)
+    if arguments.authorize:
+        return guarded(run, partial(sign_in, run.folder))
+    if arguments.dry_run:
+        return guarded(run, partial(command, arguments, run))
+    return guarded(run, partial(locked_command, arguments, run))
+
+
+def sign_in(folder: Path) -> int:
+    authorize(folder)
+    log.info("Signed in: %s is written. Try it:  sync.py --dry-run", folder / "token.json")
+    return DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bed import Bed, Outcome, standard_bed
-from district import LEFT_ALONE, PROTECTED, STAFF_DCIDS, STUDENTS, build, disagreements
+from district import LEFT_ALONE, PROTECTED, STAFF_DCIDS, STUDENTS, build, disagreements, untold
 
 INTERRUPTED = 130
 # Somebody always needs attention in the sample district, so no run there ends with 0.
@@ -43,6 +43,7 @@ def faults(bed: Bed, outcomes: list[Outcome], untouched: dict[str, Any]) -> list
     now = accounts(bed, untouched)
     found = [f"{address} was changed" for address, had in untouched.items() if now[address] != had]
     found += disagreements(bed)
+    found += [f"the first run had no ERROR line about DCID {dcid}" for dcid in untold(first)]
     if dry.writes:
         found.append(f"the dry run wrote to Google {len(dry.writes)} times")
     if not first.writes:

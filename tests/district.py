@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bed import Bed, matching_account, matching_fields
+from bed import Bed, Outcome, matching_account, matching_fields
 
 HIGH, MIDDLE, MATTHEWS, GRADE, COTTON_CREEK, CROWN = 5, 101, 102, 103, 104, 105
 DISTRICT_OFFICE, SUBSTITUTES, NEW_BUILDING, UNKNOWN_BUILDING = 0, 500, 106, 777
@@ -286,7 +286,7 @@ EXPECTED: dict[int, Expectation] = {
     215: account(215, "glen.ubrich", OU_OF[CROWN]),
     216: account(216, "katherine.vance", OU_OF[HIGH]),
     217: account(217, "hugh.walsh", OU_OF[MIDDLE]),
-    218: account(218, "bianca.xavier", OU_OF[MATTHEWS], "several extension rows"),
+    218: account(218, "bianca.xavier", OU_OF[MATTHEWS], "ERROR several extension rows"),
     219: account(219, "noel.yates", OU_OF[GRADE]),
     220: account(220, "priya.zimmer", FROZEN_OU, "INFO frozen"),
     221: account(221, "william.ames", OU_OF[CROWN]),
@@ -347,6 +347,30 @@ LEFT_ALONE = SETTLED_ADDRESSES | {
 }  # fmt: skip
 
 
+# Group -> who is in it after a run. The foreign group keeps its member: nobody here may take him out.
+EXPECTED_GROUPS = {
+    "hs.math@d118.org": {"helen.abbott@d118.org": "MEMBER"},
+    "all.staff@d118.org": {"hs.math@d118.org": "MEMBER"},
+    "math-league@example.org": {"george.bauer@d118.org": "MEMBER"},
+    "office@d118.org": {"helen.abbott@d118.org": "OWNER"},
+}
+# DCID -> what else a run has to get right about the account, in the words of `details_of`.
+EXPECTED_DETAILS: dict[int, Expectation] = {
+    201: {"Building": "Wauconda High School", "CellPhone": "847-555-0201", "employee_id": "4201"},
+    202: {"name": "Liam O'Donnell"},
+    203: {"Staff_Type": "4", "School_Access_List": "500"},
+    204: {"Building": "Cotton Creek School", "employee_id": "4204"},
+    205: {"name": "Bob Hayes", "Homeschool_ID": "103"},
+    211: {"name": "Emily Novak"},
+    212: {"name": "Anna Schmidt", "Staff_Group": "9"},
+    217: {"CellPhone": None},
+    219: {"employee_id": "4219", "badge": "B-77"},
+    220: {"Staff_Group": "9"},
+    301: {"Building": "Wauconda High School", "CellPhone": "847-555-0301"},
+    504: {"Homeschool_ID": "106"},
+}
+
+
 def looks_like(google_user: Mapping[str, Any]) -> Expectation:
     """An account in the terms of `EXPECTED`, without what is told."""
     dcid = google_user.get("customSchemas", {}).get("Synchronization_Data", {}).get("DCID")
@@ -356,9 +380,20 @@ def looks_like(google_user: Mapping[str, Any]) -> Expectation:
     }  # fmt: skip
 
 
+def details_of(google_user: Mapping[str, Any]) -> Expectation:
+    """The full name, the custom fields and the external IDs of an account."""
+    details = {"name": google_user["name"]["fullName"]}
+    for fields in google_user.get("customSchemas", {}).values():
+        details |= fields
+    for entry in google_user.get("externalIds", ()):
+        name = "employee_id" if entry["type"] == "organization" else entry.get("customType", entry["type"])
+        details[name] = entry["value"]
+    return details
+
+
 def disagreements(bed: Bed) -> list[str]:
-    """What differs from `EXPECTED`, in one line per person."""
-    holders: dict[int, list[Expectation]] = {}
+    """What is not as expected after a run, in one line per person or group."""
+    holders: dict[int | None, list[Expectation]] = {}
     for user in bed.google.snapshot()["users"].values():
         found = looks_like(user)
         holders.setdefault(found["dcid"], []).append(found)
@@ -368,4 +403,24 @@ def disagreements(bed: Bed) -> list[str]:
         found_here = holders.get(dcid, [])
         if wanted not in found_here and (wanted["email"] or found_here):
             lines.append(f"DCID {dcid} ({expected['told'] or 'no remark'}): {found_here}, expected {wanted}")
+        elif dcid in EXPECTED_DETAILS:
+            lines += wrong_details(dcid, details_of(bed.google.user(wanted["email"])))
+    for group, members in EXPECTED_GROUPS.items():
+        if bed.google.members(group) != members:
+            lines.append(f"group {group}: {bed.google.members(group)}, expected {members}")
     return lines
+
+
+def wrong_details(dcid: int, details: Expectation) -> list[str]:
+    return [
+        f"DCID {dcid}: {name} is {details.get(name)!r}, expected {value!r}"
+        for name, value in EXPECTED_DETAILS[dcid].items()
+        if details.get(name) != value
+    ]
+
+
+def untold(outcome: Outcome) -> list[int]:
+    """The DCIDs of people for whom `EXPECTED` wants an ERROR line and the run had none."""
+    lines = outcome.lines("ERROR")
+    due = [dcid for dcid, expected in EXPECTED.items() if expected["told"].startswith("ERROR")]
+    return [dcid for dcid in due if not any(f"DCID {dcid})" in line for line in lines)]
