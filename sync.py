@@ -26,11 +26,13 @@ import getpass
 import json
 import logging
 import os
+import queue
 import re
 import runpy
 import secrets
 import sys
 import tempfile
+import threading
 import time
 import unicodedata
 from collections import Counter, defaultdict
@@ -538,16 +540,22 @@ ORACLE_REMEDIES = {
 }  # fmt: skip
 
 
+def oracle_code(error: BaseException | None) -> str:
+    """Oracle's or the driver's own code; the driver wraps the reason of a failed connection in a DPY-6005."""
+    if error is None:
+        return ""
+    listener = re.search(r"ORA-125(05|14)", str(error))
+    if listener:
+        return listener.group()
+    code = getattr(error.args[0], "full_code", "") if error.args else ""
+    return oracle_code(error.__cause__) or str(code or "")
+
+
 def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
     """One sentence: what was being done, what to do, and Oracle's own words; never the password."""
     own_words = " ".join(str(error).split("\n")[0].split())
-    code = getattr(error.args[0], "full_code", "") if error.args else ""
-    if not code.startswith(("ORA-", "DPY-", "DPI-")):
-        code = "DPY-6005"
-    elif "ORA-12514" in own_words or "ORA-12505" in own_words:
-        code = re.findall(r"ORA-125\d\d", own_words)[0]
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
-    remedy = ORACLE_REMEDIES.get(code, "see README.md, Troubleshooting")
+    remedy = ORACLE_REMEDIES.get(oracle_code(error) or "DPY-6005", "see Troubleshooting in README.md")
     return RunError(f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={dsn}), {doing}: {remedy} [{own_words}]")
 
 
@@ -556,19 +564,34 @@ def user_name() -> str:
 
 
 def connect_powerschool(settings: Settings) -> oracledb.Connection:
+    """A signed-in connection; RunError with the remedy. The login is tried once, so that it does not get locked."""
     oracledb.defaults.fetch_lobs = False
+    answer: queue.Queue[oracledb.Connection | oracledb.Error | OSError] = queue.Queue()
+
+    def connect() -> None:
+        try:
+            client = os.environ.get("ORACLE_CLIENT_DIR")
+            if client:
+                oracledb.init_oracle_client(lib_dir=client)
+            answer.put(
+                oracledb.connect(
+                    user=user_name(),
+                    password=os.environ["POWERSCHOOL_DB_PASSWORD"],
+                    dsn=os.environ["POWERSCHOOL_PROD_DB"],
+                    tcp_connect_timeout=settings.TIMEOUT_SECONDS,
+                )
+            )
+        except (oracledb.Error, OSError) as error:
+            answer.put(error)
+
+    # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
+    threading.Thread(target=connect, daemon=True).start()
     try:
-        client = os.environ.get("ORACLE_CLIENT_DIR")
-        if client:
-            oracledb.init_oracle_client(lib_dir=client)
-        connection = oracledb.connect(
-            user=user_name(),
-            password=os.environ["POWERSCHOOL_DB_PASSWORD"],
-            dsn=os.environ["POWERSCHOOL_PROD_DB"],
-            **({} if client else {"tcp_connect_timeout": settings.TIMEOUT_SECONDS}),
-        )
-    except (oracledb.Error, OSError) as error:
-        raise oracle_failure(error, "signing in") from None
+        connection = answer.get(timeout=settings.TIMEOUT_SECONDS + 1)
+    except queue.Empty:
+        connection = TimeoutError(f"no answer in {settings.TIMEOUT_SECONDS:g} seconds")
+    if isinstance(connection, (oracledb.Error, OSError)):
+        raise oracle_failure(connection, "signing in") from None
     connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
     return connection
 
