@@ -1916,6 +1916,8 @@ def limited_kinds(plan: Plan) -> frozenset[str]:
     kinds = set(plan.kinds)
     if plan.had is not None and not plan.had.suspended:
         kinds.discard("move to suspended")
+    if "unlink" in kinds:
+        kinds.add("link")
     if any(cleared_fields(change) for change in plan.changes):
         kinds.add("clear")
     return frozenset(kinds)
@@ -2241,6 +2243,8 @@ def apply_step(run: Run, plan: Plan, had: Account, district: District, kinds: Se
             raise GoogleError(409, error.reason, f"{renamed} is taken {holder_words(run, renamed)}") from None
         raise
     tell_change(run, plan, due)
+    if kinds == ("reactivate",) and (past := groups_to_get_back(run, now.id)):
+        log.info("%s was in groups before: sync.py --undo %s --only dcid:%d", plan.person, past, plan.person.dcid)
 
 
 def holder_words(run: Run, address: str) -> str:
@@ -2289,27 +2293,30 @@ def leave_groups(run: Run, plan: Plan, had: Account, district: District, kinds: 
         raise GoogleError(later[0].status, later[0].reason, f"{words}: the next run tries again")
 
 
+def membership(run: Run, group_id: str, account_id: str) -> Any:
+    """The account's own membership of this group, or None: a member through another group has none."""
+    request = run.api.members().get(groupKey=non_empty(group_id), memberKey=non_empty(account_id), fields="role")
+    try:
+        return call(run, request)
+    except GoogleError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
 def leave_group(run: Run, person: Staff, had: Account, group: Mapping[str, Any]) -> None:
-    members, key = run.api.members(), {"groupKey": non_empty(group["id"]), "memberKey": non_empty(had.id)}
-
-    def membership() -> Any:
-        try:
-            return call(run, members.get(**key, fields="role"))
-        except GoogleError as error:
-            if error.status == 404:
-                return None  # a member through another group only, or gone already
-            raise
-
-    member = membership()
+    """Take the account out of one group; its role stands in the journal before it is gone."""
+    member = membership(run, group["id"], had.id)
     if member is None:
         return
     role = member.get("role", "MEMBER")
     change = Change("leave group", {"group": group["email"], "group_id": group["id"], "role": role}, {})
+    request = run.api.members().delete(groupKey=non_empty(group["id"]), memberKey=non_empty(had.id))
     try:
-        make(run, had, [change], members.delete(**key), lambda: membership() is None)
+        make(run, had, [change], request, lambda: membership(run, group["id"], had.id) is None)
     except GoogleError as error:
         # 404: not a member any more; 412 may mean the same, so the membership is looked at again.
-        if error.status == 404 or (error.status == 412 and membership() is None):
+        if error.status == 404 or (error.status == 412 and membership(run, group["id"], had.id) is None):
             return
         raise
     log.info("%-10s %s: %s (%s)", "left group", person, group["email"], role.lower())
@@ -2328,7 +2335,7 @@ def has_owner(run: Run, group_id: str) -> bool:
     return bool(answer.get("members"))
 
 
-def apply_plans(run: Run, plans: Sequence[Plan], district: District) -> None:
+def apply_plans(run: Run, plans: Sequence[Plan], apply: Callable[[Plan], None]) -> None:
     """Every planned change, person by person; one person's failure is noted and the next one's turn comes."""
     streak: tuple[int, str] | None = None
     length = 0
@@ -2340,7 +2347,7 @@ def apply_plans(run: Run, plans: Sequence[Plan], district: District) -> None:
             note_failure(run, plan, "not created: the licences are used up")
             continue
         try:
-            apply_plan(run, plan, district)
+            apply(plan)
             streak, length = None, 0
         except GoogleError as error:
             note_failure(run, plan, failure_words(run, plan, error))
@@ -2364,6 +2371,232 @@ def failure_words(run: Run, plan: Plan, error: GoogleError) -> str:
 def note_failure(run: Run, plan: Plan, reason: str) -> None:
     log.warning("Not done: %s: %s", plan.person, reason)
     run.failures.append(Note("ERROR", "failed", reason, str(plan.person)))
+
+
+# Undoing a run: its journal read backwards, by the same functions that make and report changes.
+
+OPPOSITES = {
+    "link": "unlink", "unlink": "link", "suspend": "reactivate", "reactivate": "suspend",
+    "move to suspended": "move", "leave group": "join group", "join group": "leave group",
+}  # fmt: skip
+# Like STEPS, for putting back: a leaver is moved and back in the groups before the account opens again.
+UNDO_STEPS = (
+    ("rename", "name"), ("remove alias",), ("unlink", "link", "move", "update"), ("join group",), ("leave group",),
+    ("reactivate",), ("suspend",), ("move to suspended",),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the journal of a run says of one change: the latest of its lines."""
+
+    number: int
+    state: str
+    dcid: int | None
+    account: str
+    email: str
+    change: Change
+
+
+def journal_path(folder: Path, which: str) -> Path:
+    """The journal of this run, or for `last` the newest that changed something."""
+    paths = sorted((folder / "runs").glob("*Z.jsonl"))
+    if which == "last":
+        found = [path for path in paths if any(entry.state == "done" for entry in read_journal(path))]
+    else:
+        found = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
+    if not found:
+        names = ", ".join(path.stem for path in paths[-5:]) or "none"
+        raise RunError(f"--undo {which}: {folder / 'runs'} has no such journal (the newest: {names})")
+    return found[-1]
+
+
+def read_journal(path: Path) -> list[Entry]:
+    """The changes of a run in their order, but for those that failed; RunError if the journal is damaged.
+
+    A change that is only intended was cut off by a crash: whether it was made, Google says.
+    """
+    latest: dict[tuple[int, str], Entry] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # a line cut off by a crash: its write was never made
+                row = json.loads(line)
+                change = Change(row["kind"], row["before"], row["after"])
+                entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
+                latest[(entry.number, change.kind)] = entry
+    except OSError as error:
+        raise RunError(f"{path} cannot be read by the account {account_name()} ({error.strerror})") from None
+    except (KeyError, TypeError):
+        raise RunError(f"{path} is damaged: it is not a journal of Staff Sync") from None
+    return [entry for entry in latest.values() if entry.state != "failed"]
+
+
+def reversed_changes(change: Change, settings: Settings) -> list[Change]:
+    """What puts this change back; the rename's own trace, the alias, included. Nothing is ever deleted."""
+    before, after = change.before, change.after
+    if change.kind == "create":
+        return [
+            Change("suspend", {"suspended": False}, {"suspended": True}),
+            Change("move to suspended", {"org_unit": after["org_unit"]}, {"org_unit": settings.SUSPENDED_OU}),
+        ]
+    if change.kind == "rename":
+        back = Change("rename", {"email": after["email"]}, {"email": before["email"]})
+        own = after["email"] in before["aliases"]
+        return [back] if own else [back, Change("remove alias", {"alias": after["email"]}, {})]
+    if change.kind == "remove alias":
+        return []
+    return [Change(OPPOSITES.get(change.kind, change.kind), after or {}, before)]
+
+
+def still_as_left(account: Account, change: Change) -> Change | None:
+    """The part of an undoing change that Google still has as the run left it, or None if all has moved on."""
+    if change.kind in {"join group", "leave group", "remove alias"}:
+        return change
+    if change.kind != "update":
+        return change if holds(account, Change("", {}, change.before)) else None
+    names = [n for n, text in change.before["fields"].items() if account.fields.get(n, "") == text]
+    sides = [{"fields": {name: side["fields"][name] for name in names}} for side in (change.before, change.after)]
+    number = change.before.get("employee_id")
+    if number is not None and (account.employee_id == number or has_employee_id(account, number)):
+        for side, source in zip(sides, (change.before, change.after), strict=True):
+            side["employee_id"] = source["employee_id"]
+    return Change("update", *sides) if names or len(sides[0]) > 1 else None
+
+
+def undo_plan(entries: Sequence[Entry], now: Account | None, district: District) -> Plan:
+    """What puts one account back; what has moved on since is left and named."""
+    newest = entries[-1]
+    person = Staff(newest.dcid if newest.dcid is not None else NO_SCHOOL, "", "", now.email if now else newest.email)
+    if now is None:
+        note = Note("INFO", "moved on", "the account is no longer there: left as it is", str(person))
+        return Plan(person, None, notes=(note,))
+    person = replace(person, first_name=now.given_name, last_name=now.family_name)
+    due, gone = [], []
+    for entry in reversed(entries):
+        for change in reversed_changes(entry.change, district.settings):
+            still = still_as_left(now, change)
+            due += [still] if still else []
+            gone += [] if still else [entry.change.kind]
+    renamed = any(change.kind == "rename" for change in due)
+    due = [change for change in due if renamed or change.kind != "remove alias"]
+    reason = f"changed since by somebody else, so not put back: {', '.join(dict.fromkeys(gone))}"
+    notes = (Note("INFO", "moved on", reason, str(person)),) if gone else ()
+    known = replace(person, schools=((NO_SCHOOL, TYPE_STAFF),))
+    hands_off = hands_off_note(known, now, district)
+    if hands_off and due:
+        return Plan(person, now, notes=(hands_off,))
+    return Plan(person, now, now, tuple(due), notes, "the journal")
+
+
+def undo_account(run: Run, plan: Plan, directory: Directory) -> None:
+    """Put one account back, step by step, looking at it again before each."""
+    for kinds in UNDO_STEPS:
+        for_groups = kinds[0] in {"join group", "leave group", "remove alias"}
+        changes = [change for change in plan.changes if change.kind in kinds]
+        now = get_account(run, plan.had.id) if plan.had and changes else None
+        if now is None:
+            continue
+        if for_groups:
+            for change in changes:
+                undo_listed(run, plan, now, change)
+            continue
+        due = [still for change in changes if (still := still_as_left(now, change))]
+        if due:
+            # The journal keeps the aliases of before a rename, so that this undo can itself be undone.
+            aliases = {"aliases": list(now.aliases)}
+            due = [replace(c, before={**c.before, **aliases}) if c.kind == "rename" else c for c in due]
+            update_account(run, now, due, directory)
+            tell_change(run, plan, due)
+
+
+def undo_listed(run: Run, plan: Plan, now: Account, change: Change) -> None:
+    """Put back one membership, or remove the alias that a rename left; what is so already is left alone."""
+    if change.kind == "remove alias":
+        alias = change.before["alias"]
+        if alias in now.aliases:
+            request = run.api.users().aliases().delete(userKey=non_empty(now.id), alias=non_empty(alias))
+            make(run, now, [change], request, lambda: alias not in (get_account(run, now.id) or now).aliases)
+            tell_change(run, plan, [change])
+        return
+    sides = {**change.before, **change.after}
+    if change.kind == "leave group":
+        leave_group(run, plan.person, now, {"id": sides["group_id"], "email": sides["group"]})
+    elif membership(run, sides["group_id"], now.id) is None:
+        body = {"email": now.email, "role": sides["role"]}
+        request = run.api.members().insert(groupKey=non_empty(sides["group_id"]), body=body, fields="id")
+        make(run, now, [change], request, lambda: membership(run, sides["group_id"], now.id) is not None)
+        tell_change(run, plan, [change])
+
+
+def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], agreed: bool, dry_run: bool) -> int:
+    """Put back what a run changed, after showing it and asking; returns the exit code."""
+    path = journal_path(run.folder, which)
+    entries = read_journal(path)
+    started = datetime.strptime(path.stem[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    hours = (run.started - started).total_seconds() / 3600
+    counts = Counter(entry.change.kind for entry in entries)
+    log.info("Undo of run %s, %.1f hours ago, which did: %s", path.stem, hours, counts_in_words(counts))
+    run.api = connect_google(run, interactive=has_terminal())
+    directory = read_directory(run)
+    admin = os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
+    nobody = PowerSchool({}, ())
+    district = district_of(run.settings, nobody, directory, run.started.astimezone().date(), admin_email=admin)
+    plans = [undo_plan(group, account_of(run, group), district) for group in by_account(entries)]
+    plans = [plan for plan in plans if not only or is_named(plan, only)]
+    if only and not plans:
+        raise RunError(f"--only {' '.join(only)}: run {path.stem} changed nobody with this address or DCID")
+    limits = {**run.settings.LIMITS, **allowed}
+    over = over_limits(plans, limits)
+    held = [held_sentence(kind, count, limits[kind], plans) for kind, count in over.items()]
+    plans = [without_held(plan, frozenset(over)) for plan in plans]
+    notes = [note for plan in plans for note in plan.notes]
+    if not dry_run and any(plan.changes for plan in plans):
+        tell_plan(plans, run.settings)
+        if not agreed and not is_agreed():
+            raise RunError("Undo: not agreed to")
+    code = carry_out(run, plans, notes, held, lambda plan: undo_account(run, plan, directory), dry_run)
+    log.info("The next run will do the same again, unless PowerSchool is corrected or the scheduled task is paused.")
+    return code
+
+
+def is_agreed() -> bool:
+    if not has_terminal():
+        raise RunError("Undo: there is no terminal to ask on: look at it with --dry-run, then say --yes")
+    return input("Put this back? Type yes: ").strip().lower() in {"yes", "y"}
+
+
+def by_account(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """The changes account by account, in the order in which the run came to them."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.account or entry.email, []).append(entry)
+    return list(groups.values())
+
+
+def account_of(run: Run, entries: Sequence[Entry]) -> Account | None:
+    """The account of these changes as it is now; one created in a run that crashed is known by address and DCID."""
+    first = entries[0]
+    try:
+        now = get_account(run, first.account or first.email)
+    except GoogleError as error:
+        raise RunError(f"Google, looking up {first.email}: {error}") from None
+    return now if now is None or first.account or now.dcid == first.dcid else None
+
+
+def is_named(plan: Plan, only: Sequence[str]) -> bool:
+    mine = {plan.person.email, str(plan.person.dcid), f"dcid:{plan.person.dcid}"}
+    mine |= {plan.had.email, *plan.had.aliases} if plan.had else set()
+    return bool(mine & {word.strip().casefold() for word in only})
+
+
+def groups_to_get_back(run: Run, account_id: str) -> str:
+    """The newest run whose journal took this account out of groups, or ""."""
+    for path in sorted((run.folder / "runs").glob("*Z.jsonl"), reverse=True):
+        if path.stem != run.name and account_id in path.read_text(encoding="utf-8", errors="replace"):
+            kinds = {entry.change.kind for entry in read_journal(path) if entry.account == account_id}
+            if kinds & {"leave group", "suspend"}:
+                return path.stem if "leave group" in kinds else ""
+    return ""
 
 
 # Reporting: one line each, readable by a person and by findstr.
@@ -2417,10 +2650,13 @@ def describe(change: Change, settings: Settings) -> str:
     if change.kind == "update":
         return "; ".join(describe_field(name, change, settings) for name in (*change.after["fields"], "employee_id")
                          if name in change.after["fields"] or name in change.after)  # fmt: skip
-    shown = {"rename": "email", "link": "dcid", "move": "org_unit", "move to suspended": "org_unit"}
+    shown = {"rename": "email", "link": "dcid", "unlink": "dcid", "move": "org_unit", "move to suspended": "org_unit"}
     if change.kind in shown:
         name = shown[change.kind]
-        return f"{'-' if change.before[name] is None else change.before[name]} -> {change.after[name]}"
+        return " -> ".join("-" if side[name] is None else str(side[name]) for side in (change.before, change.after))
+    if change.kind in {"join group", "leave group", "remove alias"}:
+        sides = {**change.before, **change.after}
+        return str(sides.get("alias") or f"{sides['group']} ({sides['role'].lower()})")
     if change.kind == "name":
         return " -> ".join(f"{side['given_name']} {side['family_name']}" for side in (change.before, change.after))
     return ""
@@ -2620,17 +2856,24 @@ def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], dry_run: boo
         log.warning("%s is not indexed: new accounts are looked up by address only", dcid_field(run.settings))
     district, plans, held = decide(run, district, only, allowed)
     notes = [note for plan in plans for note in plan.notes] + ([] if only else orphan_notes(district))
+    return carry_out(run, plans, notes, held, lambda plan: apply_plan(run, plan, district), dry_run)
+
+
+def carry_out(
+    run: Run,
+    plans: Sequence[Plan],
+    notes: Sequence[Note],
+    held: Sequence[str],
+    apply: Callable[[Plan], None],
+    dry_run: bool,
+) -> int:
+    """The last step, or in a dry run the plan in its place; then the report, whatever happened."""
     if dry_run:
         tell_plan(plans, run.settings)
-        return report(
-            run,
-            notes,
-            held,
-            Counter(kind for plan in plans for kind in plan.kinds),
-            "Dry run, nothing written. Would do",
-        )
+        counts = Counter(kind for plan in plans for kind in plan.kinds)
+        return report(run, notes, held, counts, "Dry run, nothing written. Would do")
     try:
-        apply_plans(run, plans, district)
+        apply_plans(run, plans, apply)
     except RunError:
         report(run, notes, held, run.done, "Done before it stopped")
         raise
@@ -2655,6 +2898,8 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="only these people: an address, dcid:131, teacher:131, or a bare number")  # fmt: skip
     parser.add_argument("--allow", metavar="KIND=N", action="append", default=[], type=allowance,
                         help="raise one limit for this run only, such as --allow suspend=34")  # fmt: skip
+    parser.add_argument("--undo", metavar="RUN", help="put back what a run changed; 'last' is the newest that did")
+    parser.add_argument("--yes", action="store_true", help="with --undo: do not ask")
     parser.add_argument("--authorize", action="store_true", help="sign in to Google with a browser, and stop")
     parser.add_argument("--config", metavar="FILE", type=Path, default=Path(__file__).with_name("config.py"),
                         help="another config.py; everything else is kept beside it")  # fmt: skip
@@ -2675,6 +2920,8 @@ def command(arguments: argparse.Namespace, run: Run) -> int:
     log.info("Staff Sync %s, run %s%s", VERSION, run.name, ", dry run" if arguments.dry_run else "")
     run.settings = load_settings(arguments.config.resolve())
     run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
+    if arguments.undo:
+        return undo(run, arguments.undo, arguments.only, dict(arguments.allow), arguments.yes, arguments.dry_run)
     return sync(run, arguments.only, dict(arguments.allow), arguments.dry_run)
 
 

@@ -1,0 +1,447 @@
+"""Whatever is wrong around a run: one sentence with its remedy, exit code 2, nothing written, nothing given away."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from bed import PASSWORD, Bed, Outcome, matching_account, shipped_settings
+from google_server import CLIENT_SECRET
+
+NEW_PASSWORD = "Welcome-2-D118"
+# What may be in no output and no file but the two that hold it by design. An access token starts with "ya29.",
+# a refresh token with "1//".
+SECRETS = (PASSWORD, NEW_PASSWORD, CLIENT_SECRET, "1//", "ya29.", "Bearer", "Authorization")
+Prepare = Callable[[Bed], None]
+
+
+def secrets_left(bed: Bed, output: str) -> list[str]:
+    """Every secret in the output or in a file beside config.py, with where it is."""
+    places = {"output": output}
+    for path in bed.folder.rglob("*"):
+        if path.is_file() and path.name not in {"credentials.json", "token.json"}:
+            places[path.name] = path.read_bytes().decode("utf-8", "replace")
+    return [f"{secret} in {name}" for name, text in places.items() for secret in SECRETS if secret in text]
+
+
+def check_refusal(bed: Bed, outcome: Outcome, *words: str) -> str:
+    """Asserts that the run was refused as it should be, and gives its one sentence."""
+    errors = outcome.lines("ERROR")
+    assert len(errors) == 1, outcome.output
+    assert outcome.exit_code == 2, outcome.output
+    assert outcome.output.splitlines()[-1].endswith(f"{errors[0]}")
+    assert errors[0].endswith("Nothing was written")
+    missing = [part for part in words if part not in errors[0]]
+    assert not missing, f"{missing} not in: {errors[0]}"
+    assert not bed.google.attempted_writes
+    assert not list(bed.runs.glob("*Z*"))
+    assert not secrets_left(bed, outcome.output)
+    return errors[0]
+
+
+@pytest.fixture
+def bed(bed: Bed) -> Bed:
+    """One person in step, and one who would be created if anything were written at all."""
+    bed.environment["NEW_USER_PASSWORD"] = NEW_PASSWORD
+    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, cell_phone="847-555-0007")
+    matching_account(bed, 7)
+    bed.powerschool.add_person(8, "Liam", "Ortiz", "liam.ortiz@d118.org", schools={101: 1})
+    return bed
+
+
+def test_without_a_fault_the_person_is_created(bed: Bed) -> None:
+    outcome = bed.run()
+    assert [write.method for write in outcome.writes] == ["users.insert"]
+    assert outcome.exit_code == 0
+    assert not secrets_left(bed, outcome.output)
+
+
+# Settings.
+
+
+def test_every_fault_of_config_py_and_the_environment_is_told_in_one_go(bed: Bed) -> None:
+    bed.config_text = (
+        "del SUSPENDED_OU\n"
+        "PROTECTED_OU = ['/Students']\n"
+        "del PROTECTED_OUS\n"
+        "LIMITS = {'create': -1}\n"
+        "UPDATE_NAMES = 'no'\n"
+        "HANDS_OFF = {'pat.lee@d118.org': ('on leave', '30.06.2027')}\n"
+        "lower_case = 'is the own business of whoever edits the file'\n"
+    )
+    outcome = bed.run(env={"POWERSCHOOL_PROD_DB": None, "POWERSCHOOL_DB_PASSWORD": "", "NEW_USER_PASSWORD": "short"})
+    sentence = check_refusal(
+        bed, outcome, str(bed.config), "SUSPENDED_OU is missing", "PROTECTED_OUS is missing",
+        "PROTECTED_OU is not a setting: is PROTECTED_OUS meant?", "LIMITS must be", "UPDATE_NAMES must be True or False",
+        "HANDS_OFF must be", "POWERSCHOOL_PROD_DB is not set", "POWERSCHOOL_DB_PASSWORD is not set",
+        "NEW_USER_PASSWORD must be 8 to 100 ASCII characters",
+    )  # fmt: skip
+    assert "lower_case" not in sentence
+    assert not outcome.requests
+    assert not outcome.statements
+
+
+# What the first release did not have: a district that updates keeps its config.py.
+ADDED_LATER = ("HOLD_SUSPENSIONS", "KEEP_DAYS", "TIMEOUT_SECONDS", "RETRY_WAIT_SECONDS", "RETRY_SECONDS", "RUN_MINUTES")
+
+
+def test_only_the_settings_of_the_first_release_are_required(bed: Bed) -> None:
+    bed.config_text = f"for name in {ADDED_LATER}: globals().pop(name)\ndel name\n"
+    assert bed.run("--dry-run").exit_code == 0
+    required = [name for name in shipped_settings() if name.isupper() and name not in ADDED_LATER]
+    bed.config_text += f"for name in {required}: globals().pop(name)\ndel name\n"
+    check_refusal(bed, bed.run(), *(f"{name} is missing" for name in required))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("GOOGLE_DOMAINS = []", "GOOGLE_DOMAINS must be"),
+        ("GOOGLE_DOMAINS = 'd118.org'", "GOOGLE_DOMAINS must be"),
+        ("STAFF_OU = 'D118 Staff/'", "STAFF_OU must be"),
+        ("BUILDING_OUS = {'5': '/D118 Staff'}", "BUILDING_OUS must be"),
+        ("CUSTOM_SCHEMAS = {'CrisisGO': {'Building': 'building'}}", "dcid in exactly one field, not in 0"),
+        ("CUSTOM_SCHEMAS = {'A': {'X': 'dcid', 'Y': 'dcid'}}", "dcid in exactly one field, not in 2"),
+        ("CUSTOM_SCHEMAS = {'A': {'X': 'dcid', 'Y': 'shoe_size'}}", "'shoe_size'"),
+        ("EXTENSION_COLUMNS = {'cell_phone': 'cellphone'}", "EXTENSION_COLUMNS must be"),
+        ("EXTENSION_COLUMNS = {'cell_phone': 'u_hr.a; DROP TABLE users'}", "EXTENSION_COLUMNS must be"),
+        ("EXTENSION_COLUMNS = {'cell_phone': 'u_hr.phone', 'building': 'u_hr.b'}", "'building'"),
+        ("POWERSCHOOL_SCHEMA = 'PS.'", "POWERSCHOOL_SCHEMA must be"),
+        ("PRIVATE_VALUES = ['cellphone']", "'cellphone'"),
+        ("LIMITS = {'delete': 1}", "LIMITS must be"),
+        ("HOLD_SUSPENSIONS = [('06-31', '08-20')]", "HOLD_SUSPENSIONS must be"),
+        ("RUN_MINUTES = 0", "RUN_MINUTES must be a number above 0"),
+        ("PROTECTED_OUS = ['/D118 Staff']", "STAFF_OU lies in PROTECTED_OUS"),
+        ("STAFF_OU = '/D118 Staff", "is not valid Python"),
+        ("raise KeyError('no such district')", "KeyError: 'no such district'"),
+        ("import no_such_module", "ModuleNotFoundError"),
+        ("raise SystemExit(0)", "SystemExit"),
+    ],
+)
+def test_a_faulty_setting_is_named_with_the_file(bed: Bed, text: str, words: str) -> None:
+    bed.config_text = text + "\n"
+    outcome = bed.run()
+    check_refusal(bed, outcome, str(bed.config), words)
+    assert not outcome.requests
+    assert not outcome.statements
+
+
+def test_a_config_py_that_does_not_parse_is_told_with_its_line(bed: Bed) -> None:
+    bed.write()
+    line = len(bed.config.read_text("utf-8").splitlines()) + 2
+    bed.config_text = "\nFROZEN_OUS = ['/Administrators'\nSTAFF_OU = '/D118 Staff'\n"
+    check_refusal(bed, bed.run("--dry-run"), f"line {line} is not valid Python")
+
+
+def test_a_config_py_that_is_not_utf_8_is_told(bed: Bed) -> None:
+    bed.write()
+    text = bed.config.read_text("utf-8") + "STAFF_OU = '/Caf\u00e9 Staff'\n"
+    other = bed.folder / "latin" / "config.py"
+    other.parent.mkdir()
+    other.write_bytes(text.encode("latin-1"))
+    check_refusal(bed, bed.run("--dry-run", "--config", str(other)), str(other))
+
+
+def test_a_config_py_that_is_not_there_is_told_with_its_path(bed: Bed) -> None:
+    for path in (bed.folder / "nowhere.py", bed.folder / "no such folder" / "config.py"):
+        for arguments in (("--dry-run",), ()):
+            outcome = bed.run("--config", str(path), *arguments)
+            check_refusal(bed, outcome, str(path), "--config")
+    assert not (bed.folder / "no such folder").exists()
+
+
+@pytest.mark.parametrize("password", ["short-7", "x" * 101, "gr\u00fc\u00dfe-an-alle", "tab\tin-the-middle"])
+def test_a_new_user_password_that_google_would_refuse_is_told_and_not_shown(bed: Bed, password: str) -> None:
+    outcome = bed.run(env={"NEW_USER_PASSWORD": password})
+    check_refusal(bed, outcome, "NEW_USER_PASSWORD must be 8 to 100 ASCII characters")
+    assert password not in outcome.output + outcome.log
+
+
+# Arguments: told by the same rule, though before there is a log.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--allow", "suspend"), "'suspend' is not KIND=N"),
+        (("--allow", "delete=3"), "'delete=3' is not KIND=N"),
+        (("--allow", "suspend=-1"), "'suspend=-1' is not KIND=N"),
+        (("--allow", "suspend=many"), "'suspend=many' is not KIND=N"),
+        (("--allow", "suspend=\u00b2"), "KIND=N"),
+        (("--only",), "--only"),
+        (("--onyl", "7"), "--onyl"),
+        (("--dry-run", "suspend"), "suspend"),
+    ],
+)
+def test_a_faulty_argument_is_told(bed: Bed, arguments: tuple[str, ...], words: str) -> None:
+    outcome = bed.run(*arguments, env={"PYTHONIOENCODING": "utf-8"})
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.output
+    # The usage may come before it, but what a person reads last is whether anything was written.
+    assert "othing was" in outcome.output.splitlines()[-1]
+    assert not outcome.requests
+    assert not outcome.statements
+
+
+def test_an_only_that_fits_nobody_or_two_people_is_told(bed: Bed) -> None:
+    bed.powerschool.person(8)["teachernumber"] = "7"
+    for word in ("nobody@d118.org", "dcid:99", "teacher:99", "99", "dcid:x", "", "7"):
+        check_refusal(bed, bed.run("--only", word), f"'{word}'" if word else "--only")
+
+
+# A package that is missing.
+
+
+@pytest.mark.parametrize("package", ["oracledb", "httplib2"])
+def test_a_missing_package_is_told_with_the_command_that_installs_it(bed: Bed, package: str) -> None:
+    shim = bed.folder / "shim"
+    shim.mkdir()
+    (shim / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')\n"
+    )
+    outcome = bed.run(env={"PYTHONPATH": str(shim), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert outcome.exit_code == 2
+    (line,) = outcome.output.splitlines()
+    for words in (f"'{package}' is missing", "nothing was read or written", "-m pip install -r"):
+        assert words in line
+    assert not outcome.requests
+
+
+def test_a_package_that_is_there_but_broken_is_told_too(bed: Bed) -> None:
+    # As by a half-finished upgrade: the import fails without naming a package.
+    shim = bed.folder / "shim"
+    shim.mkdir()
+    (shim / "oracledb.py").write_text("raise ImportError('DLL load failed while importing thin_impl')\n")
+    outcome = bed.run(env={"PYTHONPATH": str(shim), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert outcome.exit_code == 2
+    (line,) = outcome.output.splitlines()
+    assert "DLL load failed" in line
+    assert "nothing was read or written" in line
+    assert "None" not in line
+
+
+# PowerSchool: signing in. The driver wraps most of these in one error of its own.
+
+
+def oracle_fault(**faults: object) -> Prepare:
+    def prepare(bed: Bed) -> None:
+        for name, value in faults.items():
+            assert hasattr(bed.oracle.faults, name)
+            setattr(bed.oracle.faults, name, value)
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (oracle_fault(login_code=28000), ("the login is locked", "ORA-28000")),
+        (oracle_fault(login_code=28001), ("password has expired", "ORA-28001")),
+        (oracle_fault(login_code=1045), ("ORA-01045",)),
+        (oracle_fault(listener_code=12514), ("does not know this service",)),
+        (oracle_fault(listener_code=12505), ("does not know this SID", "host:1521/SERVICE")),
+        (oracle_fault(listener_code=12516), ("the listener refused",)),
+        (oracle_fault(listener_code=12660), ("native encryption", "ORACLE_CLIENT_DIR")),
+        (oracle_fault(encryption_required=True), ("native network encryption", "ORACLE_CLIENT_DIR")),
+        (oracle_fault(server_too_old=True), ("older than 12.1", "ORACLE_CLIENT_DIR")),
+        (oracle_fault(old_verifier=True), ("old password verifier", "ORACLE_CLIENT_DIR")),
+        (oracle_fault(refuse_connection=True), ("the connection was closed",)),
+    ],
+    ids=[
+        "locked", "expired", "no right to sign in", "unknown service", "unknown SID", "no free handler",
+        "listener wants encryption", "server wants encryption", "server too old", "old verifier", "closed at once",
+    ],
+)  # fmt: skip
+def test_a_sign_in_that_powerschool_refuses_is_told_with_its_remedy(
+    bed: Bed, prepare: Prepare, words: tuple[str, ...]
+) -> None:
+    prepare(bed)
+    check_refusal(bed, bed.run(), "PowerSchool (PSNavigator at", bed.oracle.dsn, "signing in", *words)
+    assert not bed.google.requests
+
+
+def test_a_wrong_database_password_is_tried_exactly_once(bed: Bed) -> None:
+    # Three to ten failed logins lock the read-only user for everything else that uses it.
+    outcome = bed.run(env={"POWERSCHOOL_DB_PASSWORD": "yesterdays-Secret"})
+    check_refusal(bed, outcome, "ORA-01017", "POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD", "not tried again")
+    assert bed.oracle.logins_refused == 1
+    assert "yesterdays-Secret" not in outcome.output + outcome.log
+
+
+def test_a_wrong_database_user_is_named(bed: Bed) -> None:
+    outcome = bed.run(env={"POWERSCHOOL_READ_USER": "PSNavigater"})
+    check_refusal(bed, outcome, "ORA-01017", "PSNavigater at", "POWERSCHOOL_READ_USER")
+    assert bed.oracle.logins_refused == 1
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:{closed}/PSPRODDB", ("there is no connection", "host, port, firewall")),
+        ("no-such-host.invalid:1521/PSPRODDB", ("there is no connection", "no-such-host.invalid")),
+        ("127.0.0.1:{open}/NOSUCH", ("does not know this service", "after the slash")),
+        ("127.0.0.1:{open}:PSPRODDB", ("must look like host:1521/PSPRODDB", "not a SID")),
+        ("PSPRODDB", ("must look like host:1521/PSPRODDB",)),
+        ("127.0.0.1:port/PSPRODDB", ("must look like host:1521/PSPRODDB",)),
+        ("https://ps.d118.org/PSPRODDB", ("must look like host:1521/PSPRODDB",)),
+        ("(DESCRIPTION=", ("must look like host:1521/PSPRODDB",)),
+    ],
+    ids=["closed port", "unknown host", "unknown service", "a SID", "a bare name", "a word as port", "a web address",
+         "half a descriptor"],
+)  # fmt: skip
+def test_a_faulty_powerschool_prod_db_is_told_and_shown(bed: Bed, address: str, words: tuple[str, ...]) -> None:
+    open_port = bed.oracle.dsn.partition("/")[0].rpartition(":")[2]
+    value = address.format(closed=closed_port(), open=open_port)
+    outcome = bed.run(env={"POWERSCHOOL_PROD_DB": value})
+    check_refusal(bed, outcome, f"POWERSCHOOL_PROD_DB={value}", *words)
+    assert not outcome.requests
+
+
+@pytest.mark.parametrize("address", [f"PSNavigator/{PASSWORD}@127.0.0.1:1/PSPRODDB", f"PSNavigator/{PASSWORD}"])
+def test_a_password_in_the_wrong_variable_is_not_shown(bed: Bed, address: str) -> None:
+    check_refusal(bed, bed.run(env={"POWERSCHOOL_PROD_DB": address}), "POWERSCHOOL_PROD_DB")
+
+
+def test_a_listener_that_never_answers_does_not_hold_the_run(bed: Bed) -> None:
+    bed.settings["TIMEOUT_SECONDS"] = 1
+    bed.oracle.faults.hang_connect = True
+    check_refusal(bed, bed.run(timeout=30), "signing in", "there is no connection")
+    assert bed.oracle.hanging.is_set()
+
+
+# PowerSchool: reading. Part of an answer is no answer.
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [("school_number", "SCHOOLS"), ("from users", "USERS"), ("from schoolstaff", "SCHOOLSTAFF")],
+)
+def test_a_connection_dropped_at_any_statement_ends_the_run(bed: Bed, statement: str, table: str) -> None:
+    bed.oracle.faults.drop_statement = statement
+    check_refusal(bed, bed.run(), f"reading {table}", "the connection was closed: run again")
+    bed.oracle.faults.drop_statement = None
+    bed.oracle.faults.drop_after_rows = (statement, 1)
+    check_refusal(bed, bed.run(), f"reading {table}", "the connection was closed: run again")
+    assert not bed.google.requests
+
+
+def test_a_connection_dropped_between_two_fetches_ends_the_run(bed: Bed) -> None:
+    # More people than one round trip brings: what came before the cut looks like a whole, smaller district.
+    for dcid in range(1000, 3500):
+        bed.powerschool.add_person(dcid, "Ann", f"Number{dcid}", None, schools={5: 1})
+    for statement, table in (("from users", "USERS"), ("from schoolstaff", "SCHOOLSTAFF")):
+        bed.oracle.faults.drop_after_rows = (statement, 2000)
+        check_refusal(bed, bed.run(), f"reading {table}")
+        assert bed.oracle.round_trips > 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "words"),
+    [
+        ("school_number", 942, ("reading SCHOOLS", "grant SELECT", 'POWERSCHOOL_SCHEMA = "PS"', "ORA-00942")),
+        ("from users", 1031, ("reading USERS", "lacks a right", "ORA-01031")),
+        ("from schoolstaff", 1555, ("reading SCHOOLSTAFF", "run again at a quieter time", "ORA-01555")),
+        ("from schoolstaff", 600, ("reading SCHOOLSTAFF", "README.md", "ORA-00600")),
+        ("set transaction", 1453, ("read-only transaction", "ORA-01453")),
+    ],
+)
+def test_a_statement_that_oracle_refuses_is_told_with_the_table(
+    bed: Bed, statement: str, code: int, words: tuple[str, ...]
+) -> None:
+    bed.oracle.faults.fail(statement, code)
+    check_refusal(bed, bed.run(), *words)
+    assert not bed.google.requests
+
+
+def test_an_extension_column_that_is_not_there_is_told(bed: Bed) -> None:
+    for column, code in (("u_nothing.cellphone", "ORA-00942"), ("u_humanresources.cell", "ORA-00904")):
+        bed.settings["EXTENSION_COLUMNS"] = {"cell_phone": column}
+        check_refusal(bed, bed.run(), "reading USERS", "correct EXTENSION_COLUMNS", code)
+
+
+def test_a_statement_that_never_answers_does_not_hold_the_run(bed: Bed) -> None:
+    bed.settings["TIMEOUT_SECONDS"] = 1
+    bed.oracle.faults.hang = "from users"
+    check_refusal(bed, bed.run(timeout=30), "reading USERS", "did not answer in TIMEOUT_SECONDS", "DPY-4024")
+
+
+# Google: what config.py names has to be there before anything is decided.
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"STAFF_OU": "/Staff"}, ("the org unit /Staff (STAFF_OU) does not exist",)),
+        ({"SUSPENDED_OU": "/Closed"}, ("the org unit /Closed (SUSPENDED_OU) does not exist",)),
+        ({"PROTECTED_OUS": ["/Students", "/Pupils"]}, ("the org unit /Pupils (PROTECTED_OUS) does not exist",)),
+        (
+            {"STAFF_OU": "/Staff", "SUSPENDED_OU": "/Closed", "CUSTOM_SCHEMAS": {"Sync": {"DCID": "dcid"}}},
+            ("/Staff", "/Closed", "the custom schema field Sync.DCID does not exist"),
+        ),
+        (
+            {"CUSTOM_SCHEMAS": {"Synchronization_Data": {"DICD": "dcid"}}, "PRIVATE_VALUES": []},
+            ("Synchronization_Data.DICD does not exist", "Google has Synchronization_Data.DCID"),
+        ),
+        (
+            {"CUSTOM_SCHEMAS": {"Synchronization_Data": {"School_Access_List": "dcid"}}},
+            ("Synchronization_Data.School_Access_List is STRING", "whole number (INT64)"),
+        ),
+        ({"CUSTOM_SCHEMAS": {"Lists": {"DCID": "dcid"}}}, ("Lists.DCID is multi-valued",)),
+    ],
+    ids=["staff OU", "suspended OU", "protected OU", "several at once", "field", "text for the DCID", "multi-valued"],
+)
+def test_what_google_lacks_is_told_and_nothing_written(
+    bed: Bed, settings: Mapping[str, object], words: tuple[str, ...]
+) -> None:
+    bed.google.add_schema("Lists", {"DCID": {"fieldType": "INT64", "multiValued": True}})
+    bed.settings |= settings
+    check_refusal(bed, bed.run(), "Google lacks what config.py names", *words)
+
+
+def test_a_missing_frozen_or_temporary_org_unit_is_a_warning_only(bed: Bed) -> None:
+    bed.settings |= {"FROZEN_OUS": ["/Administrators", "/Board"], "TEMPORARY_REACTIVATION_OUS": ["/Guests"]}
+    outcome = bed.run()
+    assert outcome.exit_code == 0
+    assert [re.findall("/[A-Z][a-z]+", line) for line in outcome.lines("WARN")] == [["/Board"], ["/Guests"]]
+    assert not outcome.lines("ERROR")
+    assert len(outcome.writes) == 1
+
+
+# Files this account cannot use.
+
+
+@pytest.fixture
+def folder_in_the_way(bed: Bed) -> Iterator[Path]:
+    """A folder where the log belongs: what not even an administrator can write as a file."""
+    path = bed.folder / "StaffLog.txt"
+    path.mkdir()
+    yield path
+    path.rmdir()
+
+
+def test_a_log_that_cannot_be_written_is_told_with_file_and_account(bed: Bed, folder_in_the_way: Path) -> None:
+    with bed.launch() as process:
+        output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 2
+    assert "Traceback" not in output
+    assert re.search(rf"ERROR {re.escape(str(folder_in_the_way))} cannot be written by the account \S+ ", output)
+    assert output.splitlines()[-1].endswith("Nothing was written")
+    assert not bed.google.attempted_writes
+
+
+def test_a_runs_folder_that_cannot_be_made_is_told(bed: Bed) -> None:
+    bed.runs.write_text("in the way")
+    outcome = bed.run()
+    assert outcome.exit_code == 2
+    assert str(bed.runs) in outcome.lines("ERROR")[0]
+    assert outcome.output.splitlines()[-1].endswith("Nothing was written")
+    assert not outcome.requests

@@ -1,0 +1,184 @@
+"""Undoing a run: Google is as before, and what has moved on since is left and named."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import district
+import pytest
+from bed import Bed, matching_account, standard_bed
+
+Snapshot = Any
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Iterator[Bed]:
+    with standard_bed(tmp_path) as running:
+        district.build(running)
+        yield running
+
+
+def run_name(bed: Bed) -> str:
+    return sorted(path.stem for path in bed.runs.glob("*.jsonl"))[-1]
+
+
+def looks(bed: Bed) -> dict[str, Any]:
+    """Every account by id, as far as a run may change it."""
+    users = bed.google.snapshot()["users"]
+    rows = users.values() if isinstance(users, dict) else users
+    hidden = {"etag", "lastLoginTime", "suspensionReason", "emails"}
+    return {
+        row["id"]: {
+            name: sorted(value) if name == "aliases" else value for name, value in row.items() if name not in hidden
+        }
+        for row in copy.deepcopy(list(rows))
+    }
+
+
+def without_empty_fields(accounts: dict[str, Any]) -> dict[str, Any]:
+    for account in accounts.values():
+        schemas = account.get("customSchemas") or {}
+        kept = {name: {f: v for f, v in held.items() if v is not None} for name, held in schemas.items()}
+        account["customSchemas"] = {name: held for name, held in kept.items() if held}
+        account["externalIds"] = account.get("externalIds") or []
+    return accounts
+
+
+def groups(bed: Bed) -> Any:
+    return {email: bed.google.members(email) for email in district.EXPECTED_GROUPS}
+
+
+def test_run_and_undo_leave_google_as_before_and_a_further_run_does_the_same_again(sample: Bed) -> None:
+    before, members_before = without_empty_fields(looks(sample)), groups(sample)
+    sample.run()
+    after, members_after = without_empty_fields(looks(sample)), groups(sample)
+    first = run_name(sample)
+
+    shown = sample.run("--undo", "last", "--dry-run")
+    assert not shown.writes
+    outcome = sample.run("--undo", first, "--yes", "--allow", "clear=50")
+
+    assert outcome.exit_code in {0, 1}, outcome.output
+    assert "The next run will do the same again" in outcome.lines("INFO")[-1]
+    undone = without_empty_fields(looks(sample))
+    created = set(undone) - set(before)
+    assert {identity: undone[identity] for identity in before} == before
+    assert groups(sample) == members_before
+    assert len(created) == 3
+    for identity in created:
+        assert undone[identity]["suspended"]
+        assert undone[identity]["orgUnitPath"] == "/Suspended Accounts"
+    again = sample.run("--undo", first, "--yes", "--allow", "clear=50")
+    assert not again.writes, "an undo that finds everything put back writes nothing"
+
+    sample.run()
+    redone = without_empty_fields(looks(sample))
+    assert {i: redone[i] for i in after if i not in created} == {i: after[i] for i in after if i not in created}
+    assert groups(sample) == members_after
+
+
+def test_an_undo_can_itself_be_undone(sample: Bed) -> None:
+    sample.run()
+    after, members_after = without_empty_fields(looks(sample)), groups(sample)
+    sample.run("--undo", "last", "--yes", "--allow", "clear=50")
+    assert without_empty_fields(looks(sample)) != after
+
+    outcome = sample.run("--undo", "last", "--yes", "--allow", "clear=50")
+
+    assert outcome.exit_code in {0, 1}, outcome.output
+    assert without_empty_fields(looks(sample)) == after
+    assert groups(sample) == members_after
+
+
+def leaver(bed: Bed) -> None:
+    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="70")
+    bed.powerschool.add_person(8, "Noor", "Haddad", "noor.haddad@d118.org", schools={5: 1}, teacher_number="80")
+    for dcid in (7, 8):
+        matching_account(bed, dcid)
+    bed.google.add_group("math@d118.org", members={"maya.patel@d118.org": "OWNER", "noor.haddad@d118.org": "MANAGER"})
+
+
+def test_what_somebody_has_changed_since_is_left_and_named(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.leave(7)
+    bed.run()
+    bed.google.add_org_unit("/Suspended Accounts/Locked")
+    identity = bed.google.user("maya.patel@d118.org")["id"]
+    snapshot = bed.google.snapshot()
+    bed.google.restore(snapshot)
+    next(u for u in bed.google.users.values() if u["id"] == identity)["orgUnitPath"] = "/Suspended Accounts/Locked"
+
+    outcome = bed.run("--undo", "last", "--yes")
+
+    user = bed.google.user("maya.patel@d118.org")
+    assert user["orgUnitPath"] == "/Suspended Accounts/Locked"
+    assert any("changed since by somebody else, so not put back: move to suspended" in t for t in outcome.lines("INFO"))
+
+
+def test_a_membership_comes_back_with_its_role(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.leave(7)
+    bed.run()
+    assert "maya.patel@d118.org" not in bed.google.members("math@d118.org")
+
+    outcome = bed.run("--undo", run_name(bed), "--yes")
+
+    assert outcome.exit_code == 0, outcome.output
+    assert bed.google.members("math@d118.org")["maya.patel@d118.org"] == "OWNER"
+    user = bed.google.user("maya.patel@d118.org")
+    assert not user["suspended"]
+    assert user["orgUnitPath"] == "/D118 Staff/Wauconda High School Staff"
+    kinds = [line["kind"] for line in outcome.journal if line["state"] == "done"]
+    assert kinds == ["move", "join group", "reactivate"]
+
+
+def test_only_limits_and_asking(bed: Bed) -> None:
+    leaver(bed)
+    bed.settings["LIMITS"] = {"reactivate": 1}
+    bed.powerschool.add_person(9, "Ada", "Okoye", "ada.okoye@d118.org", schools={5: 1})
+    matching_account(bed, 9)
+    for dcid in (7, 8):
+        bed.powerschool.leave(dcid)
+    bed.run()
+
+    asked = bed.run("--undo", "last")
+    assert (asked.exit_code, asked.writes) == (2, [])
+    assert "--yes" in asked.lines("ERROR")[-1]
+
+    held = bed.run("--undo", "last", "--yes")
+    assert (held.exit_code, held.writes) == (3, [])
+    assert "--allow reactivate=2" in held.output
+
+    nobody = bed.run("--undo", "last", "--yes", "--only", "dcid:99")
+    assert (nobody.exit_code, nobody.writes) == (2, [])
+
+    one = bed.run("--undo", "last", "--yes", "--only", "dcid:8")
+    assert one.exit_code == 0, one.output
+    assert bed.google.user("maya.patel@d118.org")["suspended"]
+    assert not bed.google.user("noor.haddad@d118.org")["suspended"]
+
+
+def test_an_unknown_run_is_one_sentence(bed: Bed) -> None:
+    outcome = bed.run("--undo", "20200101T000000Z")
+    assert outcome.exit_code == 2
+    assert "no such journal" in outcome.lines("ERROR")[-1]
+
+
+def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.leave(7)
+    bed.run()
+    left = run_name(bed)
+    for row in bed.powerschool.affiliations(7):
+        row["status"] = 1
+
+    outcome = bed.run()
+
+    assert any(f"sync.py --undo {left} --only dcid:7" in text for text in outcome.lines("INFO")), outcome.output
+    bed.run("--undo", left, "--only", "dcid:7", "--yes")
+    assert bed.google.members("math@d118.org")["maya.patel@d118.org"] == "OWNER"
+    assert not bed.google.user("maya.patel@d118.org")["suspended"]
+    assert not bed.run().writes
