@@ -144,7 +144,7 @@ def test_only_limits_and_asking(bed: Bed) -> None:
         bed.powerschool.leave(dcid)
     bed.run()
 
-    asked = bed.run("--undo", "last")
+    asked = bed.run("--undo", "last", "--allow", "reactivate=2")
     assert (asked.exit_code, asked.writes) == (2, [])
     assert "--yes" in asked.lines("ERROR")[-1]
 
