@@ -743,7 +743,10 @@ def connect_google(run: Run, interactive: bool) -> Any:
     except TRANSPORT_ERRORS as error:
         raise unreachable(error) from None
     if isinstance(credentials, Credentials):
-        write_private(run.folder / "token.json", credentials.to_json())
+        try:
+            write_private(run.folder / "token.json", credentials.to_json())
+        except RunError as error:
+            log.warning("%s; this run goes on with the sign-in it has read", error)
     return build("admin", "directory_v1", cache_discovery=False,
                  http=google_auth_httplib2.AuthorizedHttp(credentials, http=http))  # fmt: skip
 
@@ -2044,23 +2047,23 @@ def make(
     a request sent twice, is looked up before it is called a failure.
     """
     run.change_number += 1
-    number, state, words = run.change_number, "done", ""
+    number, state, words = run.change_number, "unknown", "cut off"
     refusal: GoogleError | None = None
     for change in changes:
         journal(run, number, "intended", account, change)
     try:
-        try:
-            answer = call(run, request)
-            account = replace(account, id=answer["id"]) if isinstance(answer, dict) and not account.id else account
-        except GoogleError as error:
-            refusal, words = error, str(error)
-            state, account = outcome(error, account, is_made)
+        answer = call(run, request)
+        account = replace(account, id=answer["id"]) if isinstance(answer, dict) and not account.id else account
+        state = "done"
+    except GoogleError as error:
+        refusal, words = error, str(error)
+        state, account = outcome(error, account, is_made)
     except RunError as error:
-        state, words = "unknown", str(error)
+        words = str(error)
         raise
     finally:
         for change in changes:
-            journal(run, number, state, account, change, words if state != "done" else "")
+            journal(run, number, state, account, change, "" if state == "done" else words)
     if refusal and state != "done":
         raise refusal
     run.writes += 1
@@ -2664,7 +2667,7 @@ def describe(change: Change, settings: Settings) -> str:
 
 def describe_field(name: str, change: Change, settings: Settings) -> str:
     before, after = (side["fields"].get(name, side.get(name, "")) for side in (change.before, change.after))
-    if schema_fields(settings).get(name) in settings.PRIVATE_VALUES:
+    if schema_fields(settings).get(name, "teacher_number") in settings.PRIVATE_VALUES:
         return f"{name} (private)"
     return f"{'Employee ID' if name == 'employee_id' else name} {shorten(before) or '-'} -> {shorten(after) or '-'}"
 
@@ -2972,6 +2975,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = arguments_of(argv)
     open_screen(arguments.verbose)
     run = new_run(arguments.config.resolve().parent)
+    if not run.folder.is_dir():
+        log.error("--config %s: there is no such folder. Nothing was written", arguments.config)
+        return FAILED
     if arguments.authorize:
         return guarded(run, partial(sign_in, run.folder))
     if arguments.dry_run:
