@@ -1974,7 +1974,7 @@ def chosen(words: Sequence[str], district: District) -> frozenset[int]:
         fits = matching(word.strip().casefold(), district)
         if not fits:
             raise RunError(f"--only {word}: nobody in PowerSchool has this address, DCID or teacher number")
-        if len(fits) > 1:
+        if len(fits) > 1 and "@" not in word:
             people = "; ".join(str(district.staff[dcid]) for dcid in sorted(fits))
             raise RunError(f"--only {word}: fits several people, so say dcid:N or teacher:N: {people}")
         found |= fits
@@ -2831,35 +2831,92 @@ def decide(
     return district, [without_held(plan, frozenset(over) | unlinked) for plan in plans], held
 
 
-def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], dry_run: bool) -> int:
-    """One run: read, decide, and unless it is a dry run apply; returns the exit code."""
+def read_district(run: Run, named: bool) -> District:
+    """Both sides, read whole and found plausible; RunError otherwise."""
     powerschool = read_powerschool(run.settings)
-    active = sum(person.is_active for person in powerschool.staff)
-    log.info(
-        "PowerSchool: %d schools, %d staff, %d of them active",
-        len(powerschool.schools),
-        len(powerschool.staff),
-        active,
-    )
+    staff = powerschool.staff
+    active = sum(person.is_active for person in staff)
+    log.info("PowerSchool: %d schools, %d staff, %d of them active", len(powerschool.schools), len(staff), active)
     run.api = connect_google(run, interactive=has_terminal())
     directory = read_directory(run)
     check_sanity(powerschool, directory)
     admin = os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
-    district = district_of(
-        run.settings,
-        powerschool,
-        directory,
-        run.started.astimezone().date(),
-        admin_email=admin,
-        named=bool(only),
-    )
-    log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(directory.accounts),
-             sum(dcid in district.by_dcid for dcid in district.staff))  # fmt: skip
+    today = run.started.astimezone().date()
+    district = district_of(run.settings, powerschool, directory, today, admin_email=admin, named=named)
+    found = sum(dcid in district.by_dcid for dcid in district.staff)
+    log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(directory.accounts), found)
     if not directory.dcid_is_indexed:
         log.warning("%s is not indexed: new accounts are looked up by address only", dcid_field(run.settings))
-    district, plans, held = decide(run, district, only, allowed)
+    return district
+
+
+def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], dry_run: bool) -> int:
+    """One run: read, decide, and unless it is a dry run apply; returns the exit code."""
+    district, plans, held = decide(run, read_district(run, bool(only)), only, allowed)
     notes = [note for plan in plans for note in plan.notes] + ([] if only else orphan_notes(district))
     return carry_out(run, plans, notes, held, lambda plan: apply_plan(run, plan, district), dry_run)
+
+
+def explain(run: Run, who: str) -> int:
+    """What both sides say of one person, which rule decides and what would change; writes nothing."""
+    district = read_district(run, named=False)
+    people = matching(who.strip().casefold(), district)
+    if not people:
+        tell_nearby(who.strip().casefold(), district)
+        raise RunError(f"--explain {who}: nobody in PowerSchool has this address, DCID or teacher number")
+    plans = [plan_person(person, district) for person in district.staff.values()]
+    over = over_limits(plans, run.settings.LIMITS)
+    unlinked, sentence = unlinked_hold(district, {})
+    district, plans = confirm_creations(run, district, plans, frozenset(people))
+    for plan in (plan for plan in plans if plan.person.dcid in people):
+        tell_sides(plan, district)
+        tell_notes(plan.notes)
+        tell_plan([plan], run.settings)
+        if not plan.changes:
+            log.info("Nothing would change")
+        for kind in sorted(limited_kinds(plan) & set(over)):
+            log.info("Held back: %s: %d people, the limit is %d", kind, over[kind], run.settings.LIMITS[kind])
+        if plan.kinds & unlinked:
+            log.info("Held back: %s", sentence)
+    return DONE
+
+
+def tell_sides(plan: Plan, district: District) -> None:
+    person = plan.person
+    home = district.schools.get(person.homeschool, "unknown")
+    rows = "; ".join(f"{number} type {kind}" for number, kind in person.schools) or "nowhere"
+    log.info("PowerSchool: %s, teacher number %s", person, person.teacher_number or "-")
+    log.info("PowerSchool: home school %d (%s), active at: %s", person.homeschool, home, rows)
+    accounts = {a.id: a for a in district.by_dcid.get(person.dcid, ())}
+    holder = district.by_address.get(person.email)
+    accounts |= {holder.id: holder} if holder else {}
+    for account in accounts.values():
+        tell_account(account)
+    if not accounts:
+        log.info("Google: no account has this DCID or this address")
+
+
+def tell_account(account: Account) -> None:
+    state = "archived" if account.archived else "suspended" if account.suspended else "open"
+    admin = ", an administrator" if account.is_admin or account.is_delegated_admin else ""
+    name = f"{account.given_name} {account.family_name}"
+    dcid = "no DCID" if account.dcid is None else f"DCID {account.dcid}"
+    log.info("Google: %s, %s, %s, %s, in %s%s", account.email, name, dcid, state, account.org_unit, admin)
+
+
+def tell_nearby(word: str, district: District) -> None:
+    """Who in PowerSchool or Google comes close to a word that fits nobody."""
+    folded = fold(word.partition("@")[0])
+    for person in district.staff.values():
+        names = {fold(person.first_name), fold(person.last_name), fold(person.first_name + person.last_name)}
+        if folded and (folded in names or folded == fold(person.email.partition("@")[0])):
+            log.info("Near: PowerSchool has %s", person)
+    account = district.by_address.get(word)
+    if account:
+        tell_account(account)
+    else:
+        for address in difflib.get_close_matches(word, district.by_address, 3, 0.8):
+            tell_account(district.by_address[address])
 
 
 def carry_out(
@@ -2901,6 +2958,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="only these people: an address, dcid:131, teacher:131, or a bare number")  # fmt: skip
     parser.add_argument("--allow", metavar="KIND=N", action="append", default=[], type=allowance,
                         help="raise one limit for this run only, such as --allow suspend=34")  # fmt: skip
+    parser.add_argument("--explain", metavar="WHO", help="what both sides say of one person and which rule decides")
     parser.add_argument("--undo", metavar="RUN", help="put back what a run changed; 'last' is the newest that did")
     parser.add_argument("--yes", action="store_true", help="with --undo: do not ask")
     parser.add_argument("--authorize", action="store_true", help="sign in to Google with a browser, and stop")
@@ -2923,6 +2981,8 @@ def command(arguments: argparse.Namespace, run: Run) -> int:
     log.info("Staff Sync %s, run %s%s", VERSION, run.name, ", dry run" if arguments.dry_run else "")
     run.settings = load_settings(arguments.config.resolve())
     run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
+    if arguments.explain:
+        return explain(run, arguments.explain)
     if arguments.undo:
         return undo(run, arguments.undo, arguments.only, dict(arguments.allow), arguments.yes, arguments.dry_run)
     return sync(run, arguments.only, dict(arguments.allow), arguments.dry_run)
@@ -2980,7 +3040,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     if arguments.authorize:
         return guarded(run, partial(sign_in, run.folder))
-    if arguments.dry_run:
+    if arguments.dry_run or arguments.explain:
         return guarded(run, partial(command, arguments, run))
     return guarded(run, partial(locked_command, arguments, run))
 
