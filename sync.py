@@ -41,6 +41,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timezone
 from functools import partial
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from ssl import SSLCertVerificationError
 from typing import IO, Any
@@ -775,7 +776,7 @@ def account_name() -> str:
         return "(unknown)"
 
 
-def delegated_credentials(path: Path, key: Mapping[str, Any]) -> Any:
+def delegated_credentials(path: Path, key: Mapping[str, Any], scopes: Sequence[str] = SCOPES) -> Any:
     """The credentials of a service account with domain-wide delegation, acting as GOOGLE_ADMIN_EMAIL."""
     from google.oauth2 import service_account  # noqa: PLC0415 - needed by few districts, slow to load
 
@@ -786,7 +787,7 @@ def delegated_credentials(path: Path, key: Mapping[str, Any]) -> Any:
             "which needs the address of the admin it acts for"
         )
     try:
-        credentials = service_account.Credentials.from_service_account_info(dict(key), scopes=SCOPES)
+        credentials = service_account.Credentials.from_service_account_info(dict(key), scopes=scopes)
     except ValueError:
         raise RunError(
             f"{path} is not a whole service account key: create a new key in the Google Cloud console"
@@ -835,12 +836,17 @@ def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
 
 
 def authorize(folder: Path) -> None:
-    """The browser sign-in; writes token.json. Gives up after five minutes."""
+    """The browser sign-in that every later run uses: writes token.json."""
+    write_private(folder / "token.json", browser_sign_in(folder, SCOPES).to_json())
+
+
+def browser_sign_in(folder: Path, scopes: Sequence[str]) -> Credentials:
+    """Fresh credentials with these scopes from a sign-in in a browser; RunError if none comes in five minutes."""
     import webbrowser  # noqa: PLC0415
 
     from google_auth_oauthlib.flow import InstalledAppFlow  # noqa: PLC0415 - a nightly run never needs it
 
-    flow = InstalledAppFlow.from_client_secrets_file(str(folder / "credentials.json"), SCOPES)
+    flow = InstalledAppFlow.from_client_secrets_file(str(folder / "credentials.json"), scopes)
     try:
         webbrowser.get()
         has_browser = True
@@ -852,7 +858,7 @@ def authorize(folder: Path) -> None:
     )
     os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
     try:
-        credentials = flow.run_local_server(
+        credentials: Credentials = flow.run_local_server(
             port=0, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
         )
     except (OSError, ValueError, AttributeError, Warning, httplib2.HttpLib2Error) as error:
@@ -860,7 +866,7 @@ def authorize(folder: Path) -> None:
             "Google sign-in: nobody signed in within five minutes, or it broke off "
             f"({type(error).__name__}): run  sync.py --authorize  again"
         ) from None
-    write_private(folder / "token.json", credentials.to_json())
+    return credentials
 
 
 def write_private(path: Path, text: str) -> None:
@@ -1012,33 +1018,33 @@ def pages(run: Run, resource: Any, request: Any, doing: str) -> Iterator[dict[st
         request = resource.list_next(request, page)
 
 
-def read_directory(run: Run) -> Directory:
-    """Org units, the fields of the custom schemas in use, and every account; RunError for anything missing."""
-    settings = run.settings
-    answer = read_request(
-        run,
-        run.api.orgunits().list(customerId="my_customer", type="all", fields="organizationUnits(orgUnitPath)"),
-        "reading org units",
-    )
-    org_units = {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in answer.get("organizationUnits", ())}
-    answer = read_request(
-        run,
-        run.api.schemas().list(
-            customerId="my_customer",
-            fields="schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed))",
-        ),
-        "reading custom schemas",
-    )
-    schemas = {
+def read_org_units(run: Run) -> dict[str, str]:
+    """Lower-case path -> path, as Google compares them without regard to case."""
+    units = run.api.orgunits()
+    request = units.list(customerId="my_customer", type="all", fields="organizationUnits(orgUnitPath)")
+    answer = read_request(run, request, "reading org units")
+    return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in answer.get("organizationUnits", ())}
+
+
+def read_schemas(run: Run) -> dict[str, dict[str, Any]]:
+    """ "Schema.Field" -> the field as Google defines it."""
+    mask = "schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed,readAccessType))"
+    answer = read_request(run, run.api.schemas().list(customerId="my_customer", fields=mask), "reading custom schemas")
+    return {
         f"{schema['schemaName']}.{entry['fieldName']}": entry
         for schema in answer.get("schemas", ())
         for entry in schema.get("fields", ())
     }
+
+
+def read_directory(run: Run) -> Directory:
+    """Org units, the fields of the custom schemas in use, and every account; RunError for anything missing."""
+    settings, org_units, schemas = run.settings, read_org_units(run), read_schemas(run)
     faults = [*missing_org_units(settings, org_units), *schema_faults(settings, schemas)]
     if faults:
         raise RunError("Google lacks what config.py names: " + "; ".join(faults))
     for path in (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS):
-        if path.lower() not in org_units and not any(is_frozen(unit, [path]) for unit in org_units):
+        if not any(is_frozen(unit, [path]) for unit in org_units):
             log.warning("config.py names the org unit %s, which Google does not have", path)
     request = run.api.users().list(
         customer="my_customer",
@@ -2555,17 +2561,17 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     notes = [note for plan in plans for note in plan.notes]
     if not dry_run and any(plan.changes for plan in plans):
         tell_plan(plans, run.settings)
-        if not agreed and not is_agreed():
+        if not agreed and not is_agreed("Put this back?"):
             raise RunError("Undo: not agreed to")
     code = carry_out(run, plans, notes, held, lambda plan: undo_account(run, plan, directory), dry_run)
     log.info("The next run will do the same again, unless PowerSchool is corrected or the scheduled task is paused.")
     return code
 
 
-def is_agreed() -> bool:
+def is_agreed(question: str) -> bool:
     if not has_terminal():
-        raise RunError("Undo: there is no terminal to ask on: look at it with --dry-run, then say --yes")
-    return input("Put this back? Type yes: ").strip().lower() in {"yes", "y"}
+        raise RunError("There is no terminal to ask on: look at it with --dry-run, then say --yes")
+    return input(f"{question} Type yes: ").strip().lower() in {"yes", "y"}
 
 
 def by_account(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -2600,6 +2606,250 @@ def groups_to_get_back(run: Run, account_id: str) -> str:
             if kinds & {"leave group", "suspend"}:
                 return path.stem if "leave group" in kinds else ""
     return ""
+
+
+# Checking and setting up: what a district needs in place, each fact with its remedy.
+
+GOOD, WARN, FAULT = "good", "WARNING", "FAULT"
+SETUP_SCOPES = tuple(f"https://www.googleapis.com/auth/admin.directory.{name}" for name in ("orgunit", "userschema"))
+# What --setup makes of a value; a district may have made another type, which is reported and never replaced.
+VALUE_TYPES = dict.fromkeys(("dcid", "homeschool_id", "staff_type", "staff_group"), "INT64")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact of --check: GOOD, WARN or FAULT, in words that are safe to paste in public, and the remedy."""
+
+    sign: str
+    fact: str
+    remedy: str = ""
+
+
+def paste_safe(text: str) -> str:
+    """The sentence without host names, addresses, paths and login names."""
+    for name in ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_READ_USER", "GOOGLE_ADMIN_EMAIL"):
+        value = os.environ.get(name, "")
+        if value:
+            text = text.replace(value, f"({name})").replace(value.partition(":")[0], "(host)")
+    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", text.replace(user_name(), "(login)"))
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt))", "", text)
+
+
+def attempt(findings: list[Finding], fact: str, act: Callable[[], Any]) -> Any:
+    """What this act returns; None, and a finding with the remedy, where it fails."""
+    try:
+        return act()
+    except RunError as error:
+        findings.append(Finding(FAULT, fact, paste_safe(str(error))))
+    return None
+
+
+def check(run: Run, config: Path) -> int:
+    """Every fact a run rests on, a line each, to the last one; 0, or 1 with warnings, or 2 with faults."""
+    findings = machine_findings(run)
+    settings = attempt(findings, "the settings in config.py and the environment", lambda: load_settings(config))
+    if settings is not None:
+        findings.append(Finding(GOOD, "every setting in config.py is well-formed"))
+        run.settings = settings
+        run.deadline = time.monotonic() + settings.RUN_MINUTES * 60
+        powerschool = attempt(findings, "reading PowerSchool", lambda: read_powerschool(settings))
+        findings += powerschool_findings(powerschool) if powerschool else []
+        run.api = attempt(findings, "signing in to Google", lambda: connect_google(run, interactive=False))
+        if run.api is not None:
+            findings += google_findings(run, powerschool)
+    for finding in findings:
+        log.info("%-8s %s%s", finding.sign, finding.fact, f" -> {finding.remedy}" if finding.remedy else "")
+    signs = Counter(finding.sign for finding in findings)
+    log.info("Checked: %s. Nothing was written.", counts_in_words(signs))
+    return FAILED if signs[FAULT] else ATTENTION if signs[WARN] else DONE
+
+
+def machine_findings(run: Run) -> list[Finding]:
+    """This machine: account, folder, environment variables (never their values), proxy, last run."""
+    findings = [
+        Finding(GOOD, f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
+    ]
+    writable = os.access(run.folder, os.W_OK)
+    remedy = "" if writable else "give this account the right to write there, or run as another one"
+    findings.append(Finding(GOOD if writable else FAULT, "the folder of config.py can be written", remedy))
+    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
+    for name in (*needed, "POWERSCHOOL_READ_USER", "NEW_USER_PASSWORD", "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR"):
+        is_set = bool(os.environ.get(name))
+        sign = GOOD if is_set or name not in needed else FAULT
+        remedy = "" if sign == GOOD else "set it for the account that runs the scheduled task"
+        findings.append(Finding(sign, f"environment variable {name}: {'set' if is_set else 'not set'}", remedy))
+    if (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")) and not find_spec("socks"):
+        remedy = "pip install PySocks: without it the Google client passes the proxy by"
+        findings.append(Finding(FAULT, "HTTPS_PROXY is set but the package PySocks is missing", remedy))
+    return [*findings, last_run_finding(run)]
+
+
+def last_run_finding(run: Run) -> Finding:
+    path = run.folder / "StaffLog.txt"
+    try:
+        good = "Done: " in path.read_text(encoding="utf-8")
+        days = (time.time() - path.stat().st_mtime) / 86400
+    except OSError:
+        return Finding(WARN, "no run yet", "look at a dry run first, then schedule it")
+    if not good:
+        return Finding(WARN, f"the last run, {days:.1f} days ago, did not finish", "see the end of StaffLog.txt")
+    remedy = "" if days < 2 else "is the scheduled task still there and enabled?"
+    return Finding(WARN if remedy else GOOD, f"the last good run was {days:.1f} days ago", remedy)
+
+
+def powerschool_findings(powerschool: PowerSchool) -> list[Finding]:
+    active = [person for person in powerschool.staff if person.is_active]
+    with_address = sum(bool(person.email) for person in active)
+    buildings = len({person.homeschool for person in active})
+    words = f"{len(powerschool.staff)} staff, {len(active)} active, {with_address} of these with an address"
+    words += f", {buildings} home schools, {len(powerschool.schools)} schools"
+    good = bool(active and with_address and powerschool.schools)
+    remedy = "" if good else "check what this login may read"
+    return [Finding(GOOD if good else FAULT, f"PowerSchool can be read: {words}", remedy)]
+
+
+def google_findings(run: Run, powerschool: PowerSchool | None) -> list[Finding]:
+    """Sign-in, schemas, org units and tonight's plan against the limits."""
+    findings = [Finding(GOOD, f"Google: signed in, with all {len(SCOPES)} scopes a run needs")]
+    schemas = attempt(findings, "reading custom schemas", lambda: read_schemas(run))
+    org_units = attempt(findings, "reading org units", lambda: read_org_units(run))
+    if schemas is not None:
+        findings += schema_findings(run.settings, schemas)
+    if org_units is not None:
+        faults = missing_org_units(run.settings, org_units)
+        findings += [Finding(FAULT, "an org unit is missing", fault) for fault in faults]
+        findings += [] if faults else [Finding(GOOD, "STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
+    if powerschool is None or any(finding.sign == FAULT for finding in findings):
+        return findings
+    directory = attempt(findings, "listing accounts", lambda: read_directory(run))
+    return findings + (plan_findings(run, powerschool, directory) if directory else [])
+
+
+def schema_findings(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    findings = [Finding(FAULT, "a custom schema field", fault) for fault in schema_faults(settings, schemas)]
+    for name, value in schema_fields(settings).items():
+        entry = schemas.get(name)
+        if entry is None:
+            continue
+        findings.append(Finding(GOOD, f"custom schema field {name} is {entry['fieldType']}"))
+        if value == "dcid" and not entry.get("indexed", True):
+            findings.append(
+                Finding(WARN, f"{name} is not indexed", "index it, so that a new account is looked up by DCID")
+            )
+        if value in settings.PRIVATE_VALUES and entry.get("readAccessType") != "ADMINS_AND_SELF":
+            remedy = "set its visibility to the user and admins (ADMINS_AND_SELF)"
+            findings.append(Finding(WARN, f"everybody in the domain, students too, can read {name}", remedy))
+    return findings
+
+
+def plan_findings(run: Run, powerschool: PowerSchool, directory: Directory) -> list[Finding]:
+    """Org units people wait for, and what tonight's run would do against the limits; counts only."""
+    today = run.started.astimezone().date()
+    district = district_of(run.settings, powerschool, directory, today)
+    plans = [plan_person(person, district) for person in powerschool.staff]
+    waiting = Counter(note.reason for plan in plans for note in plan.notes if note.rule == "missing org unit")
+    findings = [Finding(FAULT, f"{count} people wait for an org unit", reason) for reason, count in waiting.items()]
+    counts = Counter(kind for plan in plans for kind in limited_kinds(plan))
+    findings.append(Finding(GOOD, f"a run tonight would do: {counts_in_words(counts)}"))
+    for kind, count in over_limits(plans, run.settings.LIMITS).items():
+        limit = run.settings.LIMITS[kind]
+        findings.append(Finding(WARN, f"{kind}: {count} people, the limit is {limit}", "look at them in a dry run"))
+    sentence = unlinked_hold(district, {})[1]
+    return findings + ([Finding(WARN, "most staff accounts carry no DCID", sentence)] if sentence else [])
+
+
+def set_up(run: Run, agreed: bool, dry_run: bool) -> int:
+    """Create the custom schemas, fields and building org units that are missing, after showing them and asking."""
+    settings = run.settings
+    powerschool = read_powerschool(settings)
+    run.api = connect_google(run, interactive=has_terminal())
+    schemas, org_units = read_schemas(run), read_org_units(run)
+    wrong = wrong_types(settings, schemas)
+    units = needed_org_units(settings, powerschool, org_units)
+    missing = [name for name in schema_fields(settings) if name not in schemas]
+    for sentence in wrong:
+        log.error("%s", sentence)
+    for path in units:
+        log.info("Missing: the org unit %s", path)
+    for name in missing:
+        log.info("Missing: the custom schema field %s (%s)", name, field_definition(settings, name)["fieldType"])
+    if not units and not missing:
+        log.info("Nothing is missing")
+    elif not dry_run:
+        if not agreed and not is_agreed("Create these?"):
+            raise RunError("Set-up: not agreed to")
+        create_missing(run, units, missing)
+    return ATTENTION if wrong else DONE
+
+
+def wrong_types(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Fields that exist and cannot hold their value: told, never replaced, as that would lose what they hold."""
+    return [fault for fault in schema_faults(settings, schemas) if "does not exist" not in fault]
+
+
+def needed_org_units(settings: Settings, powerschool: PowerSchool, org_units: Mapping[str, str]) -> list[str]:
+    """The org units that active staff need, parents first, as far as they are missing.
+
+    PROTECTED_OUS are not among them: one that does not exist is misspelt, and making it would protect nobody.
+    """
+    district = district_of(settings, powerschool, Directory({}, {}, {}), date.min)
+    paths = {settings.STAFF_OU, settings.SUSPENDED_OU}
+    for person in powerschool.staff:
+        is_staff = person.is_active and person.email and not skip_reason(person, settings)
+        if is_staff and not homeschool_fault(person, district):
+            paths.add(building_org_unit(person, district)[1])
+    paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
+    return sorted((path for path in paths if path.lower() not in org_units), key=lambda path: (path.count("/"), path))
+
+
+def field_definition(settings: Settings, name: str) -> dict[str, Any]:
+    """A custom schema field as Google wants it: private values for admins and the person only."""
+    value = schema_fields(settings)[name]
+    label = name.partition(".")[2]
+    private = value in settings.PRIVATE_VALUES
+    return {
+        "fieldName": label,
+        "displayName": label.replace("_", " "),
+        "fieldType": VALUE_TYPES.get(value, "STRING"),
+        "multiValued": False,
+        "indexed": True,
+        "readAccessType": "ADMINS_AND_SELF" if private else "ALL_DOMAIN_USERS",
+    }
+
+
+def setup_api(run: Run) -> Any:
+    """The Directory API with the two scopes that only a set-up needs; the sign-in is not kept."""
+    path = run.folder / "credentials.json"
+    client = read_json(path, "download it from the Google Cloud console (README.md, step 3)")
+    service = client.get("type") == "service_account"
+    credentials = (
+        delegated_credentials(path, client, SETUP_SCOPES) if service else browser_sign_in(run.folder, SETUP_SCOPES)
+    )
+    http = google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS))
+    return build("admin", "directory_v1", cache_discovery=False, http=http)
+
+
+def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> None:
+    """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
+    run.api = setup_api(run)
+    for path in units:
+        parent, _, name = path.rpartition("/")
+        body: dict[str, Any] = {"name": name, "parentOrgUnitPath": parent or "/"}
+        read_request(run, run.api.orgunits().insert(customerId="my_customer", body=body), f"creating {path}")
+        log.info("Created: the org unit %s", path)
+    answer = read_request(run, run.api.schemas().list(customerId="my_customer"), "reading custom schemas")
+    known = {schema["schemaName"]: schema for schema in answer.get("schemas", ())}
+    for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
+        added = [field_definition(run.settings, name) for name in missing if name.startswith(f"{schema}.")]
+        body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
+        request = run.api.schemas().insert(customerId="my_customer", body=body)
+        if schema in known:
+            body = {"fields": [*known[schema].get("fields", ()), *added]}
+            request = run.api.schemas().update(
+                customerId="my_customer", schemaKey=non_empty(known[schema]["schemaId"]), body=body
+            )
+        read_request(run, request, f"creating fields of {schema}")
+        log.info("Created: %d fields of the custom schema %s", len(added), schema)
 
 
 # Reporting: one line each, readable by a person and by findstr.
@@ -2958,9 +3208,13 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="only these people: an address, dcid:131, teacher:131, or a bare number")  # fmt: skip
     parser.add_argument("--allow", metavar="KIND=N", action="append", default=[], type=allowance,
                         help="raise one limit for this run only, such as --allow suspend=34")  # fmt: skip
+    parser.add_argument("--check", action="store_true", help="check everything a run needs; safe to paste in public")
+    parser.add_argument(
+        "--setup", action="store_true", help="create missing schemas, fields and org units, after asking"
+    )
     parser.add_argument("--explain", metavar="WHO", help="what both sides say of one person and which rule decides")
     parser.add_argument("--undo", metavar="RUN", help="put back what a run changed; 'last' is the newest that did")
-    parser.add_argument("--yes", action="store_true", help="with --undo: do not ask")
+    parser.add_argument("--yes", action="store_true", help="with --undo and --setup: do not ask")
     parser.add_argument("--authorize", action="store_true", help="sign in to Google with a browser, and stop")
     parser.add_argument("--config", metavar="FILE", type=Path, default=Path(__file__).with_name("config.py"),
                         help="another config.py; everything else is kept beside it")  # fmt: skip
@@ -2981,6 +3235,8 @@ def command(arguments: argparse.Namespace, run: Run) -> int:
     log.info("Staff Sync %s, run %s%s", VERSION, run.name, ", dry run" if arguments.dry_run else "")
     run.settings = load_settings(arguments.config.resolve())
     run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
+    if arguments.setup:
+        return set_up(run, arguments.yes, arguments.dry_run)
     if arguments.explain:
         return explain(run, arguments.explain)
     if arguments.undo:
@@ -3040,6 +3296,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     if arguments.authorize:
         return guarded(run, partial(sign_in, run.folder))
+    if arguments.check:
+        return guarded(run, partial(check, run, arguments.config.resolve()))
     if arguments.dry_run or arguments.explain:
         return guarded(run, partial(command, arguments, run))
     return guarded(run, partial(locked_command, arguments, run))
