@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import difflib
 import getpass
 import json
@@ -1864,6 +1865,58 @@ def orphan_notes(district: District) -> list[Note]:
     ]
 
 
+CSV_COLUMNS = ("what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit",
+               "state", "last_sign_in", "reason")  # fmt: skip
+LINK_DOUBTS = frozenset({"not linked", "probable rehire", "possible account", "address taken", "somebody else's account",
+                         "two accounts with one DCID", "one address, two people"})  # fmt: skip
+
+
+def adoption_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:
+    """One row of CSV_COLUMNS per active person who is not simply in step, and per staff account nobody claims."""
+    rows, claimed = [], set()
+    for plan in plans:
+        claimed |= {plan.had.id} if plan.had else set()
+        claimed |= {account.id for account in district.by_dcid.get(plan.person.dcid, ())}
+        doubts = [note for note in plan.notes if note.rule in LINK_DOUBTS]
+        what = "link" if "link" in plan.kinds else "in doubt" if doubts else "no account" if plan.had is None else ""
+        if plan.person.is_active and what:
+            reason = "; ".join(note.reason for note in plan.notes) or (f"found by {plan.evidence}" if plan.had else "")
+            account = plan.had or district.by_address.get(plan.person.email)
+            rows.append(adoption_row(what, reason, plan.person, account))
+    places = (district.settings.STAFF_OU, district.settings.SUBSTITUTE_OU)
+    for account in district.directory.accounts.values():
+        held_by = district.active_by_address.get(account.email)
+        if account.id not in claimed and not held_by and is_at_or_below(account.org_unit, places):
+            rows.append(
+                adoption_row("nobody in PowerSchool", "no DCID and no address of anybody active", None, account)
+            )
+    return sorted(rows, key=lambda row: (row["what"], row["name"], row["google_address"]))
+
+
+def adoption_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
+    name = f"{person.first_name} {person.last_name}".strip() if person else ""
+    values = ("", "", "", "", "")
+    if account:
+        state = "archived" if account.archived else "suspended" if account.suspended else "open"
+        full_name = f"{account.given_name} {account.family_name}"
+        values = (account.email, full_name, account.org_unit, state, account.last_sign_in[:10] or "never")
+    of_person = (str(person.dcid), name, person.email) if person else ("", "", "")
+    return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
+
+
+def adoption_words(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> str:
+    """How far the staff of both sides have found each other, in one sentence."""
+    evidence = Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds)
+    counts = Counter(row["what"] for row in rows)
+    doubts = Counter(n.rule for plan in plans if plan.person.is_active for n in plan.notes if n.rule in LINK_DOUBTS)
+    return (
+        f"Linking: {counts['link']} to link ({counts_in_words(evidence)}), "
+        f"{counts['in doubt']} in doubt ({counts_in_words(doubts)}), "
+        f"{counts['no account']} active staff without an account, "
+        f"{counts['nobody in PowerSchool']} staff accounts with nobody in PowerSchool"
+    )
+
+
 # Limits and sanity checks: what is too much is held, before the first write.
 
 
@@ -2957,6 +3010,22 @@ def level_of(note: Note) -> int:
     return logging.ERROR if note.level == "ERROR" else logging.INFO
 
 
+def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
+    try:
+        with open(path, "w", encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - newline
+            writer = csv.DictWriter(file, CSV_COLUMNS)
+            writer.writeheader()
+            writer.writerows({name: formula_safe(one_line(text)) for name, text in row.items()} for row in rows)
+    except OSError as error:
+        raise RunError(f"--csv {path} cannot be written by the account {account_name()} ({error.strerror})") from None
+    log.info("%s holds %d rows", path, len(rows))
+
+
+def formula_safe(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) or "nothing"
 
@@ -3100,9 +3169,14 @@ def read_district(run: Run, named: bool) -> District:
     return district
 
 
-def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], dry_run: bool) -> int:
+def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], csv_file: Path | None, dry_run: bool) -> int:
     """One run: read, decide, and unless it is a dry run apply; returns the exit code."""
     district, plans, held = decide(run, read_district(run, bool(only)), only, allowed)
+    if dry_run and not only:
+        rows = adoption_rows(plans, district)
+        log.info("%s", adoption_words(rows, plans))
+        if csv_file:
+            write_csv(csv_file, rows)
     notes = [note for plan in plans for note in plan.notes] + ([] if only else orphan_notes(district))
     return carry_out(run, plans, notes, held, lambda plan: apply_plan(run, plan, district), dry_run)
 
@@ -3208,6 +3282,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="only these people: an address, dcid:131, teacher:131, or a bare number")  # fmt: skip
     parser.add_argument("--allow", metavar="KIND=N", action="append", default=[], type=allowance,
                         help="raise one limit for this run only, such as --allow suspend=34")  # fmt: skip
+    parser.add_argument("--csv", metavar="FILE", type=Path, help="with --dry-run: who is linked, in doubt or alone")
     parser.add_argument("--check", action="store_true", help="check everything a run needs; safe to paste in public")
     parser.add_argument(
         "--setup", action="store_true", help="create missing schemas, fields and org units, after asking"
@@ -3220,7 +3295,10 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="another config.py; everything else is kept beside it")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="show every request and statement too")
     parser.add_argument("--version", action="version", version=f"Staff Sync {VERSION}")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.csv and (not arguments.dry_run or arguments.only):
+        parser.error("--csv goes with --dry-run and without --only")
+    return arguments
 
 
 def allowance(text: str) -> tuple[str, int]:
@@ -3241,7 +3319,7 @@ def command(arguments: argparse.Namespace, run: Run) -> int:
         return explain(run, arguments.explain)
     if arguments.undo:
         return undo(run, arguments.undo, arguments.only, dict(arguments.allow), arguments.yes, arguments.dry_run)
-    return sync(run, arguments.only, dict(arguments.allow), arguments.dry_run)
+    return sync(run, arguments.only, dict(arguments.allow), arguments.csv, arguments.dry_run)
 
 
 def locked_command(arguments: argparse.Namespace, run: Run) -> int:

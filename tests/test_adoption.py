@@ -1,0 +1,59 @@
+"""Adopting a directory that has accounts and no DCIDs: what the first dry run tells, and its spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+
+from bed import Bed, matching_account
+
+
+def add(bed: Bed, dcid: int, first: str, last: str) -> None:
+    address = f"person{dcid}@d118.org"
+    bed.powerschool.add_person(dcid, first, last, address, schools={5: 1}, teacher_number=f"N{dcid}")
+
+
+def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_the_certain(bed: Bed) -> None:
+    for dcid, last in enumerate(("Adler", "Bishop", "Chavez", "=Dietrich", "Ellis"), 1):
+        add(bed, dcid, "Mona", last)
+    matching_account(bed, 1, fields={})
+    matching_account(bed, 2, fields={}, given="Other")
+    matching_account(bed, 3, fields={}, given="Some", family="Body", employee_id=None)
+    matching_account(bed, 4, fields={}, given="Some", family="Body", employee_id=None)
+    bed.google.add_user("alone@d118.org", "A", "Lone", ou="/D118 Staff")
+    file = bed.folder / "adoption.csv"
+
+    outcome = bed.run("--dry-run", "--csv", str(file))
+
+    words = next(text for text in outcome.lines("INFO") if text.startswith("Linking:"))
+    assert "2 to link (by address and names 1, by address and employee ID 1)" in words
+    assert "2 in doubt (not linked 2)" in words
+    assert "1 active staff without an account" in words
+    assert "1 staff accounts with nobody in PowerSchool" in words
+    assert outcome.exit_code == 3, "most carry no DCID: the creation is held"
+    assert not outcome.writes
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf"), "Excel reads UTF-8 only with its mark"
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        rows = {row["name"] or row["google_address"]: row for row in csv.DictReader(text)}
+    assert rows["Mona Adler"]["what"] == "link"
+    assert rows["Mona Ellis"]["what"] == "no account"
+    assert rows["Mona =Dietrich"]["what"] == "in doubt"
+    assert rows["alone@d118.org"]["what"] == "nobody in PowerSchool"
+
+    bed.run()
+    linked = [dcid for dcid in range(1, 5) if bed.google.user(f"person{dcid}@d118.org").get("customSchemas")]
+    assert linked == [1, 2]
+
+
+def test_a_cell_is_never_a_formula(bed: Bed) -> None:
+    add(bed, 1, "=HYPERLINK(1)", "Adler")
+    add(bed, 2, "Mona", "Bishop")
+    matching_account(bed, 2)
+    file = bed.folder / "adoption.csv"
+    bed.run("--dry-run", "--csv", str(file))
+    assert "'=HYPERLINK(1) Adler" in file.read_text(encoding="utf-8-sig")
+
+
+def test_the_spreadsheet_goes_with_a_dry_run_of_everybody(bed: Bed) -> None:
+    outcome = bed.run("--csv", "x.csv")
+    assert outcome.exit_code == 2
+    assert "--csv goes with --dry-run" in outcome.output
