@@ -1867,8 +1867,10 @@ def orphan_notes(district: District) -> list[Note]:
 
 CSV_COLUMNS = ("what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit",
                "state", "last_sign_in", "reason")  # fmt: skip
-LINK_DOUBTS = frozenset({"not linked", "probable rehire", "possible account", "address taken", "somebody else's account",
-                         "two accounts with one DCID", "one address, two people"})  # fmt: skip
+LINK_DOUBTS = frozenset({
+    "not linked", "probable rehire", "possible account", "address taken", "somebody else's account",
+    "two accounts with one DCID", "one address, two people",
+})  # fmt: skip
 
 
 def adoption_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:

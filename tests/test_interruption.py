@@ -112,9 +112,13 @@ class Killer:
         self.launched = threading.Event()
         self.victim: Request | None = None
         bed.google.hook = self.hook
-        bed.google.fail("token", close=True, times=None, match=lambda request: self.hook(request, "before"))
+        # The hook is not called for tokens, so there a fault that looks at each request does the same.
+        bed.google.fail("token", close=True, times=None, match=lambda request: self.kills(request, "before"))
 
-    def hook(self, request: Request, moment: str) -> bool:
+    def hook(self, request: Request, moment: str) -> None:
+        self.kills(request, moment)
+
+    def kills(self, request: Request, moment: str) -> bool:
         """True if this was the moment; the process is dead then, so nothing more comes from it."""
         if (request.number, moment) != (self.number, self.moment):
             return False
