@@ -125,17 +125,17 @@ class GoogleError(Exception):
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"Google answered {status} {reason}: {message}" if status else message)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.message = status, reason, message
 
     @property
     def can_heal(self) -> bool:
         """True where the same request may succeed later."""
-        return self.status in {0, 409, 429} or self.status >= 500 or is_quota(self.status, self.reason)
+        return self.status == 0 or heals(self.status, self.reason, self.message)
 
     @property
     def is_uncertain(self) -> bool:
-        """True where Google may have carried the request out all the same."""
-        return self.status in {0, 409} or self.status >= 500
+        """True where Google may have carried the request out: no answer, or what a request sent twice is told."""
+        return self.status in {0, 404, 409, 412} or self.status >= 500
 
 
 @dataclass(frozen=True)
@@ -712,11 +712,14 @@ def text_of(value: Any) -> str:
     return str(value).strip()
 
 
+# Unicode's marks of text direction, zero-width spaces and soft hyphens; the joiners of Persian and Hindi stay.
+INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+
+
 def clean(value: Any) -> str:
-    """A name on one line: without control and text-direction characters, which nobody typed on purpose."""
-    text = " ".join(text_of(value).split())
-    return "".join(c for c in text if unicodedata.category(c) != "Cc" and c not in "\u200e\u200f\u202a\u202b\u202c"
-                   "\u202d\u202e\u2066\u2067\u2068\u2069").strip()  # fmt: skip
+    """A name on one line: without control and invisible characters, which nobody typed on purpose."""
+    text = INVISIBLE.sub("", " ".join(text_of(value).split()))
+    return "".join(letter for letter in text if unicodedata.category(letter) != "Cc").strip()
 
 
 # Reading Google: signing in, then the whole account once.
@@ -928,17 +931,21 @@ def error_words(error: HttpError) -> tuple[int, str, str]:
         return error.status_code, "", str(error.reason or "")[:200].strip()
 
 
+def heals(status: int, reason: str, message: str) -> bool:
+    """True for what Google's guide to error codes tells to try again."""
+    return (
+        status == 429
+        or status >= 500
+        or is_quota(status, reason)
+        or (status == 409 and reason == "conflict")
+        or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
+    )
+
+
 def can_heal(error: Exception) -> bool:
-    """True for what Google's guide to error codes tells to try again, and for broken connections."""
+    """True for answers that may be another next time, and for broken connections."""
     if isinstance(error, HttpError):
-        status, reason, message = error_words(error)
-        return (
-            status == 429
-            or status >= 500
-            or is_quota(status, reason)
-            or (status == 409 and reason == "conflict")
-            or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
-        )
+        return heals(*error_words(error))
     if isinstance(error, google.auth.exceptions.RefreshError):
         return bool(error.retryable)
     return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, SSLCertVerificationError)
@@ -963,7 +970,11 @@ def call(run: Run, request: Any) -> Any:
     def execute() -> Any:
         run.requests += 1
         log.debug("Google: %s", request.methodId)
-        return request.execute(num_retries=0)
+        answer = request.execute(num_retries=0)
+        if not isinstance(answer, dict) and request.method != "DELETE":
+            # The Google client hands on what is no JSON, such as an empty body, as it came.
+            raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
+        return answer
 
     try:
         return retrying(run.settings, execute, max(run.deadline - time.monotonic(), 1))
@@ -1162,7 +1173,7 @@ def is_group(run: Run, address: str) -> bool:
         call(run, run.api.groups().get(groupKey=non_empty(address), fields="id"))
     except GoogleError as error:
         # Google answers 403 for an address outside the account: no group of ours.
-        if error.status in {403, 404}:
+        if error.status == 404 or (error.status == 403 and not error.can_heal):
             return False
         raise
     return True
@@ -1184,8 +1195,10 @@ def look_up(run: Run, person: Staff, directory: Directory) -> Directory:
     if directory.dcid_is_indexed:
         query = f"{dcid_field(run.settings)}={person.dcid}"
         request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
-        for page in pages(run, run.api.users(), request, f"looking up {query}"):
+        while request is not None:
+            page = call(run, request)
             found += [get_account(run, user["id"]) for user in page.get("users", ())]
+            request = run.api.users().list_next(request, page)
     accounts = {account.id: account for account in found if account}
     return replace(directory, accounts={**directory.accounts, **accounts}, groups=groups)
 
@@ -2346,13 +2359,12 @@ def leave_groups(run: Run, plan: Plan, had: Account, district: District, kinds: 
             if error.can_heal:
                 later.append(error)
                 continue
-            reason = f"{had.email} stays in the group {group['email']}, take it out by hand: {error}"
-            run.failures.append(Note("ERROR", "group", reason, str(plan.person)))
+            note_failure(run, plan, f"{had.email} stays in the group {group['email']}, take it out by hand: {error}")
     if later:
         words = f"{had.email} could not leave all its groups: {later[0]}"
         if kinds == ("suspend",):
             # It lies in SUSPENDED_OU already: closing it is worth more than its last group.
-            run.failures.append(Note("ERROR", "group", f"{words}: take it out by hand", str(plan.person)))
+            note_failure(run, plan, f"{words}: take it out by hand")
             return
         raise GoogleError(later[0].status, later[0].reason, f"{words}: the next run tries again")
 
@@ -2384,19 +2396,18 @@ def leave_group(run: Run, person: Staff, had: Account, group: Mapping[str, Any])
             return
         raise
     log.info("%-10s %s: %s (%s)", "left group", person, group["email"], role.lower())
-    if role == "OWNER" and not has_owner(run, group["id"]):
-        log.warning("The group %s has lost its last owner, %s", group["email"], person)
+    if role == "OWNER":
+        tell_owners(run, person, group)
 
 
-def has_owner(run: Run, group_id: str) -> bool:
+def tell_owners(run: Run, person: Staff, group: Mapping[str, Any]) -> None:
+    """A warning where the group has lost its last owner; it goes on working without one."""
+    request = run.api.members().list(groupKey=non_empty(group["id"]), roles="OWNER", maxResults=1, fields="members(id)")
     try:
-        answer = call(
-            run,
-            run.api.members().list(groupKey=non_empty(group_id), roles="OWNER", maxResults=1, fields="members(id)"),
-        )
-    except GoogleError:
-        return True
-    return bool(answer.get("members"))
+        if not call(run, request).get("members"):
+            log.warning("The group %s has lost its last owner, %s", group["email"], person)
+    except GoogleError as error:
+        log.warning("Whether the group %s still has an owner is not known: %s", group["email"], error)
 
 
 def apply_plans(run: Run, plans: Sequence[Plan], apply: Callable[[Plan], None]) -> None:

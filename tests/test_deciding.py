@@ -1,0 +1,1649 @@
+"""The rules that decide, one table each: facts in, decisions out, no stand-ins.
+
+Every builder gives something about which both sides agree; a row of a table changes one fact. The file is complete
+in itself, so that mutants of the deciding functions can be tried against it alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from ssl import SSLCertVerificationError
+from typing import Any
+
+import google.auth.exceptions
+import httplib2
+import pytest
+from googleapiclient.errors import HttpError
+
+import sync
+from sync import Account, Change, Directory, District, Note, Plan, PowerSchool, RunError, Settings, Staff
+
+MAYA_AT = "maya.patel@d118.org"
+HIGH_OU, MIDDLE_OU = "/D118 Staff/Wauconda High School Staff", "/D118 Staff/Middle School Staff"
+CLOSED = "/Suspended Accounts"
+SCHOOLS = {
+    0: "District Office", 5: "Wauconda High School", 101: "MIDDLE SCHOOL", 106: "New School", 500: "Substitute",
+}  # fmt: skip
+ORG_UNITS = (
+    "/", "/D118 Staff", HIGH_OU, MIDDLE_OU, "/D118 Staff/District Office Staff", "/D118 Staff/Administrators/Payroll",
+    "/Administrators", "/Substitute Teachers", CLOSED, f"{CLOSED}/Locked", "/Temporary Re-Activations", "/Students",
+    "/Students/Grade 9",
+)  # fmt: skip
+FIELD_TYPES = {
+    "Sync.DCID": "INT64", "Sync.Home": "INT64", "Sync.Access": "STRING", "Sync.Type": "INT64", "Sync.Group": "INT64",
+    "Crisis.Building": "STRING", "Crisis.Phone": "PHONE",
+}  # fmt: skip
+VALUES: dict[str, Any] = {
+    "GOOGLE_DOMAINS": ["D118.org"],
+    "STAFF_OU": "/D118 Staff",
+    "BUILDING_OU_SUFFIX": " Staff",
+    "BUILDING_OUS": {},
+    "SUBSTITUTE_OU": "/Substitute Teachers",
+    "SUBSTITUTE_BUILDING": "Substitute",
+    "SUSPENDED_OU": CLOSED,
+    "FROZEN_OUS": ["/Administrators"],
+    "TEMPORARY_REACTIVATION_OUS": ["/Temporary Re-Activations"],
+    "PROTECTED_OUS": ["/Students"],
+    "HANDS_OFF": {},
+    "BAD_NAMES": ["plugin", "Test  Teacher", "do not use"],
+    "SKIP_NUMERIC_EMAILS": True,
+    "CUSTOM_SCHEMAS": {
+        "Sync": {
+            "DCID": "dcid", "Home": "homeschool_id", "Access": "school_access_list", "Type": "staff_type",
+            "Group": "staff_group",
+        },
+        "Crisis": {"Building": "building", "Phone": "cell_phone"},
+    },
+    "EXTENSION_COLUMNS": {"cell_phone": "u_humanresources.cellphone"},
+    "POWERSCHOOL_SCHEMA": "",
+    "BUILDING_ALIASES": {0: "Wauconda High School"},
+    "SET_EMPLOYEE_ID": True,
+    "LINK_BY_EMAIL": True,
+    "UPDATE_NAMES": False,
+    "PREFERRED_FIRST_NAME": False,
+    "REMOVE_SUSPENDED_FROM_GROUPS": True,
+    "LIMITS": dict(sync.DEFAULT_LIMITS),
+    "PRIVATE_VALUES": ["cell_phone"],
+}  # fmt: skip
+MAYA_FIELDS = {
+    "Sync.Home": "5", "Sync.Access": "5", "Sync.Type": "1", "Sync.Group": "9",
+    "Crisis.Building": "Wauconda High School", "Crisis.Phone": "847-555-0100",
+}  # fmt: skip
+
+
+def settings_with(**changes: Any) -> Settings:
+    return Settings(**{**VALUES, **changes})
+
+
+def staff(**changes: Any) -> Staff:
+    """Maya Patel, a teacher at the high school."""
+    facts: dict[str, Any] = {
+        "dcid": 7, "first_name": "Maya", "last_name": "Patel", "email": MAYA_AT, "teacher_number": "T7",
+        "homeschool": 5, "group": "9", "schools": ((5, 1),), "extension": {"cell_phone": "847-555-0100"},
+    }  # fmt: skip
+    return Staff(**{**facts, **changes})
+
+
+def leaver(**changes: Any) -> Staff:
+    return staff(**{"schools": (), **changes})
+
+
+def account(**changes: Any) -> Account:
+    """Maya's account, exactly as it should be."""
+    facts: dict[str, Any] = {
+        "id": "1", "email": MAYA_AT, "given_name": "Maya", "family_name": "Patel", "org_unit": HIGH_OU, "dcid": 7,
+        "fields": MAYA_FIELDS, "employee_id": "T7", "external_ids": ({"type": "organization", "value": "T7"},),
+    }  # fmt: skip
+    return Account(**{**facts, **changes})
+
+
+def stranger(**changes: Any) -> Account:
+    """An account that agrees with Maya in nothing."""
+    facts = {
+        "id": "2", "email": "sam.lee@d118.org", "given_name": "Sam", "family_name": "Lee", "dcid": None,
+        "employee_id": "T2", "external_ids": ({"type": "organization", "value": "T2"},),
+    }  # fmt: skip
+    return account(**{**facts, **changes})
+
+
+def directory(accounts: Iterable[Account], **changes: Any) -> Directory:
+    facts: dict[str, Any] = {"org_units": {path.lower(): path for path in ORG_UNITS}, "field_types": FIELD_TYPES}
+    return Directory({entry.id: entry for entry in accounts}, **{**facts, **changes})
+
+
+def district(
+    people: Sequence[Staff] = (),
+    accounts: Sequence[Account] = (),
+    *,
+    google: Mapping[str, Any] | None = None,
+    today: date = date(2026, 11, 23),
+    admin_email: str = "",
+    named: bool = False,
+    **config: Any,
+) -> District:
+    powerschool = PowerSchool(SCHOOLS, tuple(people))
+    found = directory(accounts, **(google or {}))
+    return sync.district_of(
+        settings_with(**config), powerschool, found, today, admin_email=admin_email, named=named
+    )  # fmt: skip
+
+
+def plan(person: Staff, *accounts: Account, others: Sequence[Staff] = (), **more: Any) -> Plan:
+    return sync.plan_person(person, district((person, *others), accounts, **more))
+
+
+def kinds(planned: Plan) -> list[str]:
+    return [change.kind for change in planned.changes]
+
+
+def told(planned: Plan) -> list[tuple[str, str]]:
+    return [(note.level, note.rule) for note in planned.notes]
+
+
+def table(names: str, rows: Mapping[str, object]) -> pytest.MarkDecorator:
+    """A parametrized test: the sentence says what the row is about."""
+    return pytest.mark.parametrize(names, list(rows.values()), ids=list(rows))
+
+
+# Comparing.
+
+
+@table("text, folded", {
+    "case goes": ("PATEL", "patel"),
+    "accents go": ("José Núñez", "josenunez"),
+    "accents written as marks of their own go": ("Jose\u0301", "jose"),
+    "spaces, hyphens and apostrophes go": (" O'Brien - de la Cruz\u2019s ", "obriendelacruzs"),
+    "digits go": ("Maya 2", "maya"),
+    "sharp s is two": ("Strauß", "strauss"),
+    "other scripts stay": ("Ольга", "ольга"),
+    "nothing stays nothing": ("-. '", ""),
+})  # fmt: skip
+def test_names_fold(text: str, folded: str) -> None:
+    assert sync.fold(text) == folded
+
+
+@table("changes, same", {
+    "both agree": ({}, True),
+    "but for case and accents": ({"given_name": "MÁYA", "family_name": "pa-tel"}, True),
+    "another given name": ({"given_name": "May"}, False),
+    "another family name": ({"family_name": "Pate"}, False),
+    "names exchanged": ({"given_name": "Patel", "family_name": "Maya"}, False),
+})  # fmt: skip
+def test_names_are_the_same_when_both_parts_are(changes: dict[str, str], same: bool) -> None:
+    assert sync.same_names(staff(), account(**changes)) is same
+
+
+@table("empty", {"the first": "first_name", "the last": "last_name"})
+def test_empty_names_never_agree(empty: str) -> None:
+    person = staff(**{empty: " - "})
+    twin = account(given_name=person.first_name, family_name=person.last_name)
+    assert not sync.same_names(person, twin)
+
+
+@table("number, held, same", {
+    "equal": ("T7", "T7", True),
+    "but for case and spaces": (" t7", "T7 ", True),
+    "another": ("T7", "T8", False),
+    "both empty": ("", "", False),
+    "one empty": ("T7", "", False),
+})  # fmt: skip
+def test_employee_ids_are_the_same_when_filled_and_equal(number: str, held: str, same: bool) -> None:
+    assert sync.same_employee_id(staff(teacher_number=number), account(employee_id=held)) is same
+
+
+@table("changes, found", {
+    "the primary address": ({"email": MAYA_AT}, "address"),
+    "an alias": ({"aliases": (MAYA_AT,)}, "address"),
+    "the employee ID": ({"employee_id": "t7 "}, "employee ID"),
+    "the family name": ({"family_name": "PATEL"}, "family name"),
+    "the given name": ({"given_name": "Máya"}, "given name"),
+    "everything comes later in the alphabet": (
+        {"employee_id": "T9", "given_name": "Zoe", "family_name": "Zed"}, "",
+    ),
+    "everything comes earlier in the alphabet": (
+        {"employee_id": "T1", "given_name": "Abe", "family_name": "Abbot"}, "",
+    ),
+    "given for family is nothing": ({"family_name": "Maya", "given_name": "Patel"}, ""),
+    "nothing": ({}, ""),
+})  # fmt: skip
+def test_one_thing_besides_the_dcid_has_to_agree(changes: dict[str, Any], found: str) -> None:
+    assert sync.agreement(staff(), stranger(**changes)) == found
+
+
+def test_what_is_empty_on_both_sides_agrees_in_nothing() -> None:
+    person = staff(first_name="", last_name="", email="", teacher_number="")
+    assert sync.agreement(person, account(email="", given_name="", family_name="", employee_id="")) == ""
+
+
+@table("path, tops, inside", {
+    "itself": ("/Students", ["/Students"], True),
+    "below": ("/Students/Grade 9", ["/Students"], True),
+    "in another case": ("/STUDENTS/x", ["/students"], True),
+    "the second of two": ("/B/c", ["/A", "/B"], True),
+    "a longer name is another": ("/Students Old", ["/Students"], False),
+    "above is not below": ("/", ["/Students"], False),
+    "further down is not the top": ("/A/Students", ["/Students"], False),
+    "no tops": ("/A", [], False),
+})  # fmt: skip
+def test_org_units_at_or_below(path: str, tops: list[str], inside: bool) -> None:
+    assert sync.is_at_or_below(path, tops) is inside
+
+
+@table("path, frozen", {
+    "itself": ("/Administrators", True),
+    "below": ("/Administrators/Payroll", True),
+    "anywhere in the path": ("/D118 Staff/administrators/Payroll", True),
+    "at the end of the path": ("/D118 Staff/Administrators", True),
+    "a longer name is another": ("/Administrators Archive", False),
+    "a name that only ends so is another": ("/Old Administrators", False),
+})  # fmt: skip
+def test_frozen_org_units_match_whole_parts_anywhere(path: str, frozen: bool) -> None:
+    assert sync.is_frozen(path, ["/Administrators"]) is frozen
+
+
+# Who is looked at.
+
+
+@table("changes, rule", {
+    "an ordinary person": ({}, ""),
+    "a bad first name": ({"first_name": "Plugin"}, "bad name"),
+    "a bad last name with spaces round it": ({"last_name": " PLUGIN "}, "bad name"),
+    "a bad full name, whatever spaces the setting has": ({"first_name": "test", "last_name": "Teacher"}, "bad name"),
+    "a bad name inside a longer one is none": ({"last_name": "Plugins"}, ""),
+    "only half of a bad full name": ({"first_name": "Test"}, ""),
+    "no name at all": ({"first_name": "", "last_name": ""}, ""),
+    "digits before the @": ({"email": "123456@d118.org"}, "numeric address"),
+    "digits and a letter": ({"email": "123456a@d118.org"}, ""),
+    "no address": ({"email": ""}, ""),
+})  # fmt: skip
+def test_who_is_skipped(changes: dict[str, str], rule: str) -> None:
+    assert sync.skip_reason(staff(**changes), settings_with()) == rule
+
+
+def test_numeric_addresses_are_people_where_the_setting_says_so() -> None:
+    assert sync.skip_reason(staff(email="1@d118.org"), settings_with(SKIP_NUMERIC_EMAILS=False)) == ""
+
+
+@table("person, held, notes", {
+    "active": (staff(first_name="Plugin"), account(), [("INFO", "bad name")]),
+    "gone and closed": (leaver(first_name="Plugin"), account(suspended=True), [("INFO", "bad name")]),
+    "gone and archived": (leaver(first_name="Plugin"), account(archived=True), [("INFO", "bad name")]),
+    "gone but open": (leaver(first_name="Plugin"), account(), [("ERROR", "bad name")]),
+})  # fmt: skip
+def test_a_skipped_person_is_named_and_only_an_open_leaver_is_an_error(
+    person: Staff, held: Account, notes: list[tuple[str, str]]
+) -> None:
+    planned = plan(person, held)
+    assert (kinds(planned), told(planned)) == ([], notes)
+
+
+# Values of a person.
+
+
+@table("name, written", {
+    "capitals": ("SMITH", "Smith"),
+    "small letters": ("smith", "Smith"),
+    "mixed stays": ("deShawn", "deShawn"),
+    "mixed with capitals stays": ("MacDonald III", "MacDonald III"),
+    "an apostrophe": ("O'BRIEN", "O'Brien"),
+    "a typographic apostrophe": ("o\u2019brien", "O\u2019Brien"),
+    "an apostrophe further in": ("NUR'AIN", "Nur'ain"),
+    "an apostrophe at the end": ("JONES'", "Jones'"),
+    "a letter and an apostrophe": ("O'", "O'"),
+    "Mc": ("MCDONALD", "McDonald"),
+    "Mc in small letters": ("mcdonald", "McDonald"),
+    "Mc and one letter is a word": ("MCA", "Mca"),
+    "Mc alone": ("MC", "Mc"),
+    "Mc and two letters": ("MCGA", "McGa"),
+    "Mc after an apostrophe": ("O'MCKAY", "O'McKay"),
+    "a hyphen": ("SMITH-JONES", "Smith-Jones"),
+    "several words": ("de la cruz", "De La Cruz"),
+    "two": ("SMITH II", "Smith II"),
+    "three": ("SMITH III", "Smith III"),
+    "four": ("SMITH IV", "Smith IV"),
+    "eight": ("SMITH VIII", "Smith VIII"),
+    "junior is a word": ("SMITH JR", "Smith Jr"),
+    "three in small letters cannot be told": ("smith iii", "Smith Iii"),
+    "a word that only starts so": ("IVES", "Ives"),
+    "initials": ("J.R.", "J.R."),
+    "accents": ("JOSÉ ÁNGEL", "José Ángel"),
+    "accents written as marks of their own": ("ANDRE\u0301S", "Andre\u0301s"),
+    "no letters": ("123", "123"),
+    "nothing": ("", ""),
+})  # fmt: skip
+def test_names_in_one_case_get_capitals_where_they_belong(name: str, written: str) -> None:
+    assert sync.proper_case(name) == written
+
+
+@table("schools, expected", {
+    "of the home school": (((5, 3), (101, 1)), 3),
+    "the lowest regular one of several": (((5, 3), (5, 2)), 2),
+    "a regular one before substitute": (((5, 4), (5, 3)), 3),
+    "substitute before unassigned": (((5, 0), (5, 4)), 4),
+    "unassigned": (((5, 0),), 0),
+    "staff without a row at the home school": (((101, 4),), 2),
+    "another building with a smaller number does not count": (((0, 1),), 2),
+    "teacher before unassigned": (((5, 0), (5, 1)), 1),
+})  # fmt: skip
+def test_staff_type(schools: tuple[tuple[int, int], ...], expected: int) -> None:
+    assert sync.staff_type(staff(schools=schools)) == expected
+
+
+@table("person, config, expected", {
+    "the building": (staff(), {}, (HIGH_OU, "")),
+    "a school all in capitals": (staff(homeschool=101), {}, (MIDDLE_OU, "")),
+    "a substitute by type": (staff(schools=((5, 4),)), {}, ("/Substitute Teachers", "")),
+    "a substitute by building": (staff(homeschool=500), {}, ("/Substitute Teachers", "")),
+    "the substitute building in another case": (
+        staff(homeschool=500), {"SUBSTITUTE_BUILDING": "SUBSTITUTE"}, ("/Substitute Teachers", ""),
+    ),
+    "a building with an org unit of its own": (staff(), {"BUILDING_OUS": {5: "/administrators"}},
+                                               ("/Administrators", "")),
+    "another building's own org unit does not count": (staff(), {"BUILDING_OUS": {6: "/Students"}}, (HIGH_OU, "")),
+    "an org unit that does not exist": (staff(homeschool=106), {}, ("", "/D118 Staff/New School Staff")),
+    "another suffix": (staff(), {"BUILDING_OU_SUFFIX": ""}, ("", "/D118 Staff/Wauconda High School")),
+})  # fmt: skip
+def test_the_org_unit_of_a_person(person: Staff, config: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert sync.building_org_unit(person, district(**config)) == expected
+
+
+@table("value, field_type, expected", {
+    "text": ("a b", "STRING", "a b"),
+    "500 characters": ("x" * 500, "STRING", "x" * 500),
+    "501 characters": ("x" * 501, "STRING", None),
+    "nothing fits everything": ("", "INT64", ""),
+    "a whole number": ("131", "INT64", "131"),
+    "zero is a value": ("0", "INT64", "0"),
+    "leading zeros": ("007", "INT64", "7"),
+    "a negative number": ("-1", "INT64", "-1"),
+    "no whole number": ("1.5", "INT64", None),
+    "letters for a number": ("abc", "INT64", None),
+    "a number written with underscores": ("1_000", "INT64", None),
+    "the largest number": (str(2**63 - 1), "INT64", str(2**63 - 1)),
+    "one more than the largest": (str(2**63), "INT64", None),
+    "far more than the largest": (str(2**64), "INT64", None),
+    "a decimal": ("2", "DOUBLE", "2.0"),
+    "letters for a decimal": ("two", "DOUBLE", None),
+    "not a number at all": ("nan", "DOUBLE", None),
+    "infinity": ("inf", "DOUBLE", None),
+    "a day": ("2026-11-23", "DATE", "2026-11-23"),
+    "a day that is none": ("2026-02-30", "DATE", None),
+    "true": ("TRUE", "BOOL", "true"),
+    "false": ("false", "BOOL", "false"),
+    "yes is no truth": ("yes", "BOOL", None),
+    "an address": ("a@b", "EMAIL", "a@b"),
+    "no address": ("a.b", "EMAIL", None),
+    "a phone number": ("847-555-0100", "PHONE", "847-555-0100"),
+    "a phone without @": ("847", "PHONE", "847"),
+})  # fmt: skip
+def test_a_value_fits_its_field_or_not(value: str, field_type: str, expected: str | None) -> None:
+    assert sync.fit(value, field_type) == expected
+
+
+@table("text, shown", {
+    "60 characters": ("x" * 60, "x" * 60),
+    "61 characters": ("x" * 61, "x" * 57 + "..."),
+})  # fmt: skip
+def test_long_values_are_shortened(text: str, shown: str) -> None:
+    assert sync.shorten(text) == shown
+
+
+@table("person, config, name, expected", {
+    "numbers in order, without doubles or a missing school": (
+        staff(schools=((101, 1), (5, 1), (5, 2), (sync.NO_SCHOOL, 1))), {}, "school_access_list", "5;101",
+    ),
+    "the school's own name": (staff(), {}, "building", "Wauconda High School"),
+    "a name in capitals": (staff(homeschool=101), {}, "building", "Middle School"),
+    "an alias for building 0": (staff(homeschool=0), {}, "building", "Wauconda High School"),
+    "the home school": (staff(homeschool=0), {}, "homeschool_id", "0"),
+    "the teacher number": (staff(), {}, "teacher_number", "T7"),
+    "the DCID": (staff(), {}, "dcid", "7"),
+    "the group": (staff(group="12"), {}, "staff_group", "12"),
+})  # fmt: skip
+def test_the_values_of_a_person(person: Staff, config: dict[str, Any], name: str, expected: str) -> None:
+    assert sync.person_values(person, district(**config))[name] == expected
+
+
+@table("person, field_types, name, expected, note", {
+    "equal as it is": (staff(), {}, "Sync.Home", "5", ""),
+    "new": (staff(group="12"), {}, "Sync.Group", "12", ""),
+    "gone, so cleared": (staff(group=""), {}, "Sync.Group", "", ""),
+    "zero": (staff(group="0"), {}, "Sync.Group", "0", ""),
+    "no number": (staff(group="abc"), {}, "Sync.Group", "9", "'abc' does not fit Sync.Group (INT64, 500 characters)"),
+    "a number that is only written otherwise": (staff(group="009"), {}, "Sync.Group", "9", ""),
+    "too long and private": (
+        staff(extension={"cell_phone": "1" * 501}), {}, "Crisis.Phone", "847-555-0100",
+        "(private) does not fit Crisis.Phone (PHONE, 500 characters)",
+    ),
+    "several extension rows": (
+        staff(extension={"cell_phone": "1"}, ambiguous=frozenset({"cell_phone"})), {}, "Crisis.Phone", "847-555-0100",
+        "several rows in u_humanresources, so Crisis.Phone is left as it is: delete all but one in PowerSchool",
+    ),
+})  # fmt: skip
+def test_the_fields_of_an_account(
+    person: Staff, field_types: dict[str, str], name: str, expected: str, note: str
+) -> None:
+    google = {"field_types": {**FIELD_TYPES, **field_types}}
+    wanted, notes = sync.wanted_fields(person, account(), district(google=google))
+    assert wanted == {**MAYA_FIELDS, name: expected}
+    assert [entry.reason for entry in notes] == ([note] if note else [])
+    assert all(entry.level == "ERROR" for entry in notes)
+
+
+def test_an_ambiguous_value_in_an_empty_field_stays_empty() -> None:
+    person = staff(ambiguous=frozenset({"cell_phone"}))
+    wanted, _ = sync.wanted_fields(person, account(fields={}), district())
+    assert wanted["Crisis.Phone"] == ""
+
+
+# Addresses and names.
+
+
+@table("address, valid", {
+    "ordinary": ("maya.patel@d118.org", True),
+    "an apostrophe, a hyphen, an underscore": ("o'b_r-1@d118.org", True),
+    "64 characters": ("x" * 64 + "@d118.org", True),
+    "65 characters": ("x" * 65 + "@d118.org", False),
+    "two dots": ("a..b@d118.org", False),
+    "a dot at the end": ("a.@d118.org", False),
+    "a space": ("a b@d118.org", False),
+    "a plus": ("a+b@d118.org", False),
+    "nothing before the @": ("@d118.org", False),
+})  # fmt: skip
+def test_addresses_google_would_refuse(address: str, valid: bool) -> None:
+    assert sync.is_valid_address(address) is valid
+
+
+@table("address, ours", {
+    "ours, whatever case the setting has": ("a@d118.org", True),
+    "a subdomain is another": ("a@x.d118.org", False),
+    "another": ("a@gmail.com", False),
+    "none": ("", False),
+})  # fmt: skip
+def test_our_domains(address: str, ours: bool) -> None:
+    assert sync.is_ours(address, settings_with()) is ours
+
+
+@table("email, others, expected, note", {
+    "the same": (MAYA_AT, [], MAYA_AT, None),
+    "blank keeps the account's": ("", [], MAYA_AT, None),
+    "another": ("maya.shah@d118.org", [], "maya.shah@d118.org", None),
+    "its own alias": ("maya.p@d118.org", [], "maya.p@d118.org", None),
+    "foreign": ("maya@gmail.com", [], MAYA_AT, ("INFO", "foreign address")),
+    "faulty": ("maya..p@d118.org", [], MAYA_AT, ("ERROR", "faulty address")),
+    "taken": ("sam.lee@d118.org", [stranger()], MAYA_AT, ("ERROR", "address taken")),
+    "taken as an alias": ("s@d118.org", [stranger(aliases=("s@d118.org",))], MAYA_AT, ("ERROR", "address taken")),
+})  # fmt: skip
+def test_the_address_of_an_account(
+    email: str, others: list[Account], expected: str, note: tuple[str, str] | None
+) -> None:
+    had = account(aliases=("maya.p@d118.org",))
+    person = staff(email=email)
+    address, notes = sync.wanted_email(person, had, district([person], [had, *others]))
+    assert address == expected
+    assert [(entry.level, entry.rule) for entry in notes] == ([note] if note else [])
+
+
+def test_an_address_taken_as_an_alias_is_told_with_its_holder() -> None:
+    holder = stranger(aliases=("s@d118.org",))
+    _, (note,) = sync.wanted_email(staff(email="s@d118.org"), account(), district((), [account(), holder]))
+    assert "held by sam.lee@d118.org as an alias" in note.reason
+    _, (note,) = sync.wanted_email(staff(email=holder.email), account(), district((), [account(), holder]))
+    assert "held by sam.lee@d118.org:" in note.reason
+
+
+@table("changes, update_names, is_renamed, waits, expected, rule", {
+    "equal": ({}, True, True, False, ("Maya", "Patel"), None),
+    "only case differs": ({"last_name": "PATEL"}, True, True, False, ("Maya", "Patel"), None),
+    "another, names do not follow": ({"last_name": "SHAH"}, False, False, False, ("Maya", "Patel"), None),
+    "another, with a new address": ({"last_name": "SHAH"}, False, True, False, ("Maya", "Shah"), None),
+    "another, names follow": ({"first_name": "mia"}, True, False, False, ("Mia", "Patel"), None),
+    "another, but the address waits": ({"last_name": "Shah"}, True, False, True, ("Maya", "Patel"), None),
+    "empty": ({"last_name": ""}, True, False, False, ("Maya", "Patel"), "faulty name"),
+    "too long": ({"first_name": "M" * 61}, True, False, False, ("Maya", "Patel"), "faulty name"),
+})  # fmt: skip
+def test_the_name_of_an_account(
+    changes: dict[str, str],
+    update_names: bool,
+    is_renamed: bool,
+    waits: bool,
+    expected: tuple[str, str],
+    rule: str | None,
+) -> None:
+    config = settings_with(UPDATE_NAMES=update_names)
+    given, family, notes = sync.wanted_name(staff(**changes), account(), config, is_renamed, waits)
+    assert (given, family) == expected
+    assert [entry.rule for entry in notes] == ([rule] if rule else [])
+
+
+@table("changes, words", {
+    "fine": ({}, ""),
+    "60 characters": ({"first_name": "M" * 60}, ""),
+    "61 characters": ({"first_name": "M" * 61}, "the first name has 61 characters"),
+    "no first name": ({"first_name": ""}, "the first name is empty"),
+    "no last name": ({"last_name": ""}, "the last name is empty"),
+    "an opening bracket": ({"last_name": "a<b"}, "the last name holds <"),
+    "a closing bracket": ({"first_name": "a>b"}, "the first name holds <"),
+})  # fmt: skip
+def test_names_google_would_refuse(changes: dict[str, str], words: str) -> None:
+    fault = sync.name_fault(staff(**changes))
+    assert fault.startswith(words)
+    assert bool(fault) is bool(words)
+
+
+# Whose account.
+
+
+@table("person, had, rule", {
+    "both names": (staff(teacher_number=""), account(dcid=None), None),
+    "the employee ID alone": (staff(last_name="Shah"), account(dcid=None), None),
+    "neither": (staff(last_name="Shah", teacher_number=""), account(dcid=None), ("ERROR", "not linked")),
+    "one name is not enough": (staff(teacher_number="T9", last_name="S"), account(dcid=None), ("ERROR", "not linked")),
+    "a super admin": (staff(), account(dcid=None, is_admin=True), ("ERROR", "not linked")),
+    "a delegated admin": (staff(), account(dcid=None, is_delegated_admin=True), ("ERROR", "not linked")),
+    "archived": (staff(), account(dcid=None, archived=True), ("INFO", "not linked")),
+    "archived among the closed": (
+        staff(), account(dcid=None, archived=True, suspended=True, org_unit=CLOSED), ("INFO", "not linked"),
+    ),
+    "suspended elsewhere": (staff(), account(dcid=None, suspended=True), ("INFO", "not linked")),
+    "suspended by an admin among the closed": (
+        staff(), account(dcid=None, suspended=True, org_unit=CLOSED.upper(), suspension_reason="ADMIN"), None,
+    ),
+    "suspended without a reason among the closed": (staff(), account(dcid=None, suspended=True, org_unit=CLOSED), None),
+    "suspended for abuse": (
+        staff(), account(dcid=None, suspended=True, org_unit=CLOSED, suspension_reason="ABUSE"), ("INFO", "not linked"),
+    ),
+    "locked below the closed": (
+        staff(), account(dcid=None, suspended=True, org_unit=f"{CLOSED}/Locked"), ("INFO", "not linked"),
+    ),
+    "an inactive record's DCID, everything agrees": (staff(), account(dcid=6), None),
+    "an inactive record's DCID, another employee ID": (
+        staff(teacher_number="T9"), account(dcid=6), ("ERROR", "probable rehire"),
+    ),
+    "an inactive record's DCID, another name": (
+        staff(last_name="Shah"), account(dcid=6), ("ERROR", "probable rehire"),
+    ),
+    "a DCID that is not in PowerSchool": (staff(), account(dcid=99), ("ERROR", "probable rehire")),
+})  # fmt: skip
+def test_an_account_is_linked_only_beyond_doubt(person: Staff, had: Account, rule: tuple[str, str] | None) -> None:
+    record = leaver(dcid=6, email="", teacher_number="old")
+    doubt = sync.link_doubt(person, had, district([person, record], [had]))
+    assert (doubt and (doubt.level, doubt.rule)) == rule
+    planned = plan(person, had, others=[record])
+    assert ("link" in kinds(planned)) is (rule is None)
+
+
+def test_nothing_is_linked_where_the_setting_says_so() -> None:
+    planned = plan(staff(), account(dcid=None), LINK_BY_EMAIL=False)
+    assert (kinds(planned), told(planned)) == ([], [("ERROR", "not linked")])
+
+
+@table("had, words", {
+    "of an inactive record": (
+        account(dcid=6, employee_id=""),
+        "carries DCID 6, which is Maya Patel, no address (DCID 6): if it is the same person, "
+        "set Sync.DCID of maya.patel@d118.org to 7",
+    ),
+    "not in PowerSchool": (account(dcid=99), "carries DCID 99, which is not in PowerSchool: if"),
+})  # fmt: skip
+def test_a_probable_rehire_is_told_with_the_line_that_settles_it(had: Account, words: str) -> None:
+    (note,) = plan(staff(), had, others=[leaver(dcid=6, email="")]).notes
+    assert words in note.reason
+
+
+def test_an_account_is_linked_and_kept_in_step_at_once() -> None:
+    planned = plan(staff(group="10"), account(dcid=None, org_unit="/D118 Staff"))
+    assert kinds(planned) == ["link", "move", "update"]
+    assert planned.changes[0] == Change("link", {"dcid": None}, {"dcid": 7})
+    assert planned.evidence == "address and names"
+
+
+def test_the_evidence_of_a_link_by_employee_id_is_told() -> None:
+    assert plan(staff(last_name="Shah"), account(dcid=None)).evidence == "address and employee ID"
+    assert plan(staff(), account()).evidence == "DCID"
+
+
+@table("person, accounts, others, level, rule", {
+    "two accounts with one DCID": (
+        staff(), [account(), stranger(dcid=7)], [], "ERROR", "two accounts with one DCID",
+    ),
+    "two accounts with the DCID of somebody who left": (
+        leaver(), [account(), stranger(dcid=7)], [], "ERROR", "two accounts with one DCID",
+    ),
+    "two active people with one address": (staff(), [account()], [staff(dcid=8)], "ERROR", "one address, two people"),
+    "two active people with one address, the other one first": (
+        staff(), [account()], [staff(dcid=6)], "ERROR", "one address, two people",
+    ),
+    "the address is an alias of an earlier address": (
+        staff(), [stranger(email="a@d118.org", aliases=(MAYA_AT,))], [], "ERROR", "address taken",
+    ),
+    "no account and no address": (staff(email=""), [], [], "INFO", "no address"),
+    "no account and a foreign address": (staff(email="m@gmail.com"), [], [], "INFO", "foreign address"),
+    "no account and a faulty address": (staff(email="m..p@d118.org"), [], [], "ERROR", "faulty address"),
+    "the address is an alias": (staff(), [stranger(aliases=(MAYA_AT,))], [], "ERROR", "address taken"),
+    "the address is another active person's account": (
+        staff(), [account(dcid=8)], [staff(dcid=8, email="x@d118.org")], "ERROR", "address taken",
+    ),
+    "the DCID on somebody else's account": (staff(), [stranger(dcid=7)], [], "ERROR", "somebody else's account"),
+    "the DCID of a leaver on somebody else's account": (
+        leaver(), [stranger(dcid=7)], [], "ERROR", "somebody else's account",
+    ),
+    "the home school is missing": (staff(homeschool=sync.NO_SCHOOL), [account()], [], "ERROR", "home school"),
+    "the home school is unknown": (staff(homeschool=777), [account()], [], "ERROR", "home school"),
+    "archived": (staff(), [account(archived=True)], [], "INFO", "archived"),
+    "suspended elsewhere": (staff(), [account(suspended=True)], [], "INFO", "suspended elsewhere"),
+})  # fmt: skip
+def test_what_stops_everything_for_a_person(
+    person: Staff, accounts: list[Account], others: list[Staff], level: str, rule: str
+) -> None:
+    planned = plan(person, *accounts, others=others)
+    assert (kinds(planned), told(planned)) == ([], [(level, rule)])
+    assert planned.notes[0].who == str(person)
+
+
+@table("others, makes", {
+    "an inactive person's same address does not count": ([leaver(dcid=8)], ["update"]),
+    "a skipped person's same address does not count": ([staff(dcid=8, last_name="Plugin")], ["update"]),
+})  # fmt: skip
+def test_one_address_and_one_who_counts(others: list[Staff], makes: list[str]) -> None:
+    assert kinds(plan(staff(group="10"), account(), others=others)) == makes
+
+
+def test_a_leaver_with_an_active_persons_address_is_not_held_up_by_it() -> None:
+    """The conflict is the active ones'; the leaver's own account has another address."""
+    planned = plan(leaver(), account(email="old@d118.org"), others=[staff(dcid=8)])
+    assert kinds(planned) == ["suspend", "move to suspended"]
+
+
+@table("holder, others, notes", {
+    "open without a DCID": (account(dcid=None), [], [("INFO", "inactive person's address")]),
+    "open with an inactive person's DCID": (
+        account(dcid=8), [leaver(dcid=8, email="")], [("INFO", "inactive person's address")],
+    ),
+    "open with a DCID that is not in PowerSchool": (account(dcid=99), [], [("INFO", "inactive person's address")]),
+    "an active person's": (account(dcid=8), [staff(dcid=8, email="b@d118.org")], []),
+    "the address of an active person": (account(dcid=None), [staff(dcid=8)], []),
+    "suspended": (account(dcid=None, suspended=True), [], []),
+    "archived": (account(dcid=None, archived=True), [], []),
+})  # fmt: skip
+def test_a_leaver_without_an_account_is_at_most_told(
+    holder: Account, others: list[Staff], notes: list[tuple[str, str]]
+) -> None:
+    planned = plan(leaver(), holder, others=others)
+    assert (kinds(planned), told(planned)) == ([], notes)
+
+
+# New accounts.
+
+
+def test_a_new_account_gets_everything_at_once() -> None:
+    planned = plan(staff(first_name="MAYA", last_name="O'PATEL", group=""))
+    (change,) = planned.changes
+    assert (change.kind, planned.had, change.before) == ("create", None, {})
+    assert change.after == {
+        "email": MAYA_AT, "given_name": "Maya", "family_name": "O'Patel", "org_unit": HIGH_OU, "dcid": 7,
+        "employee_id": "T7", "fields": {name: value for name, value in MAYA_FIELDS.items() if name != "Sync.Group"},
+    }  # fmt: skip
+    assert planned.notes == ()
+
+
+def test_a_new_account_has_no_employee_id_where_the_setting_says_so() -> None:
+    (change,) = plan(staff(), SET_EMPLOYEE_ID=False).changes
+    assert change.after["employee_id"] == ""
+
+
+@table("person, others, google, level, rule", {
+    "the address is a group's": (staff(), [], {"groups": frozenset({MAYA_AT})}, "ERROR", "address taken"),
+    "Google could not be asked": (staff(), [], {"unconfirmed": {7: "it broke"}}, "ERROR", "not looked up"),
+    "no home school": (staff(homeschool=sync.NO_SCHOOL), [], {}, "ERROR", "home school"),
+    "no last name": (staff(last_name=""), [], {}, "ERROR", "faulty name"),
+    "no org unit": (staff(homeschool=106), [], {}, "ERROR", "missing org unit"),
+    "the same employee ID": (
+        staff(), [stranger(employee_id="t7", org_unit="/Elsewhere")], {}, "ERROR", "possible account",
+    ),
+    "the same name among the staff": (
+        staff(), [stranger(given_name="MAYA", family_name="Patel")], {}, "ERROR", "possible account",
+    ),
+    "the same name among the substitutes": (
+        staff(), [stranger(given_name="Maya", family_name="Patel", org_unit="/Substitute Teachers")], {},
+        "ERROR", "possible account",
+    ),
+    "the same name among the closed": (
+        staff(), [stranger(given_name="Maya", family_name="Patel", org_unit=CLOSED)], {}, "ERROR", "possible account",
+    ),
+})  # fmt: skip
+def test_nobody_is_created_when(
+    person: Staff, others: list[Account], google: dict[str, Any], level: str, rule: str
+) -> None:
+    planned = plan(person, *others, google=google)
+    assert (kinds(planned), told(planned)) == ([], [(level, rule)])
+
+
+@table("other", {
+    "a student of the same name": stranger(given_name="Maya", family_name="Patel", org_unit="/Students"),
+    "a namesake with a DCID": stranger(given_name="Maya", family_name="Patel", dcid=8),
+    "the same employee ID on an account with a DCID": stranger(employee_id="T7", dcid=8),
+    "another name": stranger(given_name="Maya", family_name="Lee"),
+})  # fmt: skip
+def test_a_person_is_created_beside(other: Account) -> None:
+    assert kinds(plan(staff(), other)) == ["create"]
+
+
+def test_a_namesake_who_is_certainly_somebody_else_does_not_hold_up_a_creation() -> None:
+    namesake = staff(dcid=8, email="maya2@d118.org", teacher_number="T8")
+    theirs = account(email="maya2@d118.org", dcid=None, employee_id="T8")
+    assert kinds(plan(staff(), theirs, others=[namesake])) == ["create"]
+    doubtful = replace(theirs, given_name="Mia", employee_id="T7")
+    assert told(plan(staff(), doubtful, others=[namesake])) == [("ERROR", "possible account")]
+    shared = [namesake, replace(namesake, dcid=9)]
+    assert told(plan(staff(), theirs, others=shared)) == [("ERROR", "possible account")]
+
+
+def test_without_an_employee_id_accounts_without_one_are_no_twins() -> None:
+    assert kinds(plan(staff(teacher_number=""), stranger(employee_id="", external_ids=()))) == ["create"]
+
+
+def test_a_missing_org_unit_is_told_in_words_that_several_people_share() -> None:
+    notes = [plan(staff(dcid=dcid, email=f"m{dcid}@d118.org", homeschool=106)).notes[0] for dcid in (1, 2)]
+    assert notes[0].reason == notes[1].reason
+    assert notes[0].shared
+    assert "/D118 Staff/New School Staff" in notes[0].reason
+
+
+# Accounts of active people.
+
+
+def test_an_account_that_is_as_it_should_be_is_left_alone() -> None:
+    planned = plan(staff(), account())
+    assert (planned.changes, planned.notes) == ((), ())
+
+
+@table("person, had, config, makes", {
+    "an address": (staff(email="new@d118.org"), account(), {}, ["rename"]),
+    "an earlier address and a name": (staff(email="a@d118.org", last_name="Shah"), account(), {}, ["rename", "name"]),
+    "an address and a name": (staff(email="new@d118.org", last_name="Shah"), account(), {}, ["rename", "name"]),
+    "a name alone does not follow": (staff(last_name="Shah"), account(), {}, []),
+    "a name alone, where names follow": (staff(last_name="Shah"), account(), {"UPDATE_NAMES": True}, ["name"]),
+    "a taken address keeps the name waiting": (
+        staff(email="sam.lee@d118.org", last_name="Shah"), account(), {"UPDATE_NAMES": True}, [],
+    ),
+    "a foreign address keeps the name waiting": (
+        staff(email="m@gmail.com", last_name="Shah"), account(), {"UPDATE_NAMES": True}, [],
+    ),
+    "a blank address does not": (staff(email="", last_name="Shah"), account(), {"UPDATE_NAMES": True}, ["name"]),
+    "a building": (staff(), account(org_unit=MIDDLE_OU), {}, ["move"]),
+    "an org unit in another case is the same": (staff(), account(org_unit=HIGH_OU.upper()), {}, []),
+    "frozen": (staff(), account(org_unit="/D118 Staff/Administrators/Payroll"), {}, []),
+    "temporarily reactivated": (staff(), account(org_unit="/Temporary Re-Activations/x"), {}, []),
+    "a missing org unit, and a group": (staff(homeschool=106), account(), {}, ["update"]),
+    "closed": (staff(), account(suspended=True, org_unit=CLOSED), {}, ["reactivate", "move"]),
+    "closed with a reason": (
+        staff(), account(suspended=True, org_unit=CLOSED, suspension_reason="ADMIN"), {}, ["reactivate", "move"],
+    ),
+    "an employee ID": (staff(teacher_number="T8"), account(), {}, ["update"]),
+    "an employee ID that Google holds as another entry": (
+        staff(teacher_number="T8"),
+        account(external_ids=({"type": "organization", "value": "T7"}, {"type": "organization", "value": " T8"})),
+        {}, [],
+    ),
+    "an employee ID of another type does not count": (
+        staff(teacher_number="T8"), account(external_ids=({"type": "login_id", "value": "T8"},)), {}, ["update"],
+    ),
+    "no teacher number leaves the employee ID": (staff(teacher_number=""), account(), {}, []),
+    "employee IDs are not set": (staff(teacher_number="T8"), account(), {"SET_EMPLOYEE_ID": False}, []),
+})  # fmt: skip
+def test_an_active_persons_account_follows_powerschool(
+    person: Staff, had: Account, config: dict[str, Any], makes: list[str]
+) -> None:
+    assert kinds(plan(person, had, stranger(), **config)) == makes
+
+
+@table("had, person, notes", {
+    "who would be moved to an earlier org unit": (
+        account(org_unit="/Z/Administrators"), staff(homeschool=101), [("INFO", "frozen")],
+    ),
+    "who would be moved": (account(org_unit="/Administrators"), staff(), [("INFO", "frozen")]),
+    "whose org unit does not exist": (account(org_unit="/Administrators"), staff(homeschool=106), []),
+    "whose org unit it is": (
+        account(org_unit="/administrators"), staff(homeschool=101, schools=((101, 1),)), [],
+    ),
+})  # fmt: skip
+def test_a_frozen_account_is_told_only(had: Account, person: Staff, notes: list[tuple[str, str]]) -> None:
+    assert told(plan(person, had, BUILDING_OUS={101: "/Administrators"})) == notes
+
+
+def test_a_temporarily_reactivated_account_waits_for_no_org_unit() -> None:
+    assert told(plan(staff(homeschool=106), account(org_unit="/Temporary Re-Activations"))) == []
+
+
+@table("had, words", {
+    "among the closed": (account(suspended=True, org_unit=CLOSED), ""),
+    "in another case": (account(suspended=True, org_unit=CLOSED.lower()), ""),
+    "by an administrator": (account(org_unit=CLOSED, suspension_reason="ADMIN"), ""),
+    "for abuse": (account(org_unit=CLOSED, suspension_reason="ABUSE"), "was suspended by Google (ABUSE)"),
+    "a super admin": (account(org_unit=CLOSED, is_admin=True), "admin role"),
+    "a delegated admin": (account(org_unit=CLOSED, is_delegated_admin=True), "admin role"),
+    "below the closed": (account(org_unit=f"{CLOSED}/Locked"), "not in /Suspended Accounts"),
+    "elsewhere": (account(), "is suspended in " + HIGH_OU),
+})  # fmt: skip
+def test_who_stays_suspended(had: Account, words: str) -> None:
+    reason = sync.stays_suspended(had, settings_with())
+    assert words in reason
+    assert bool(reason) is bool(words)
+
+
+# Leavers.
+
+
+@table("had, more, makes, notes", {
+    "open": (account(), {}, ["suspend", "move to suspended"], []),
+    "suspended where they worked": (account(suspended=True), {}, ["move to suspended"], []),
+    "closed": (account(suspended=True, org_unit=CLOSED), {}, [], []),
+    "locked below": (account(suspended=True, org_unit=f"{CLOSED}/Locked"), {}, [], []),
+    "open below the closed": (account(org_unit=f"{CLOSED}/Locked"), {}, ["suspend"], []),
+    "archived": (account(archived=True), {}, [], []),
+    "a frozen org unit protects nobody": (
+        account(org_unit="/Administrators"), {}, ["suspend", "move to suspended"], [],
+    ),
+    "a temporary reactivation does": (
+        account(org_unit="/Temporary Re-Activations/x"), {}, [], [("INFO", "temporary reactivation")],
+    ),
+    "a foreign address does not": (account(email="m@other.org"), {}, ["suspend", "move to suspended"], []),
+    "an active person's address": (account(), {"others": [staff(dcid=8)]}, [], [("INFO", "address in use")]),
+    "a delegated admin": (
+        account(is_delegated_admin=True), {}, ["suspend", "move to suspended"], [("ERROR", "admin role")],
+    ),
+    "a delegated admin who is closed": (
+        account(is_delegated_admin=True, suspended=True, org_unit=CLOSED), {}, [], [("ERROR", "admin role")],
+    ),
+    "a super admin": (account(is_admin=True), {}, [], [("ERROR", "super admin")]),
+    "a super admin who is closed": (account(is_admin=True, suspended=True, org_unit=CLOSED), {}, [], []),
+    "in the hold": (account(), {"HOLD_SUSPENSIONS": [("11-01", "11-30")]}, [], [("INFO", "held by the calendar")]),
+    "in the hold, but suspended": (
+        account(suspended=True), {"HOLD_SUSPENSIONS": [("11-01", "11-30")]}, ["move to suspended"], [],
+    ),
+    "in the hold, but archived": (account(archived=True), {"HOLD_SUSPENSIONS": [("11-01", "11-30")]}, [], []),
+    "in the hold, but named": (
+        account(), {"HOLD_SUSPENSIONS": [("11-01", "11-30")], "named": True}, ["suspend", "move to suspended"], [],
+    ),
+    "outside the hold": (account(), {"HOLD_SUSPENSIONS": [("06-10", "08-20")]}, ["suspend", "move to suspended"], []),
+})  # fmt: skip
+def test_a_leavers_account(had: Account, more: dict[str, Any], makes: list[str], notes: list[tuple[str, str]]) -> None:
+    planned = plan(leaver(), had, **more)
+    assert (kinds(planned), told(planned)) == (makes, notes)
+
+
+def test_nothing_else_of_a_leaver_changes() -> None:
+    person = leaver(last_name="Shah", email="new@d118.org", group="1", teacher_number="T8")
+    planned = plan(person, account(), UPDATE_NAMES=True)
+    assert planned.wanted == account(suspended=True, org_unit=CLOSED)
+
+
+def test_a_leaver_goes_to_the_org_unit_as_google_spells_it() -> None:
+    planned = plan(leaver(), account(), SUSPENDED_OU=CLOSED.upper())
+    assert planned.changes[1] == Change("move to suspended", {"org_unit": HIGH_OU}, {"org_unit": CLOSED})
+
+
+@table("windows, today, until", {
+    "before": ([("06-10", "08-20")], date(2026, 6, 9), ""),
+    "the first day": ([("06-10", "08-20")], date(2026, 6, 10), "08-20"),
+    "inside": ([("06-10", "08-20")], date(2026, 7, 1), "08-20"),
+    "the last day": ([("06-10", "08-20")], date(2026, 8, 20), "08-20"),
+    "after": ([("06-10", "08-20")], date(2026, 8, 21), ""),
+    "the second window": ([("06-10", "08-20"), ("12-20", "12-31")], date(2026, 12, 31), "12-31"),
+    "one day": ([("06-10", "06-10")], date(2026, 6, 10), "06-10"),
+    "the day after the one day": ([("06-10", "06-10")], date(2026, 6, 11), ""),
+    "before New Year": ([("12-20", "01-05")], date(2026, 12, 31), "01-05"),
+    "after New Year": ([("12-20", "01-05")], date(2027, 1, 1), "01-05"),
+    "the last day after New Year": ([("12-20", "01-05")], date(2027, 1, 5), "01-05"),
+    "the first day before New Year": ([("12-20", "01-05")], date(2026, 12, 20), "01-05"),
+    "outside a window across New Year": ([("12-20", "01-05")], date(2027, 1, 6), ""),
+    "the day before a window across New Year": ([("12-20", "01-05")], date(2026, 12, 19), ""),
+    "no window": ([], date(2026, 7, 1), ""),
+})  # fmt: skip
+def test_the_hold_window(windows: list[tuple[str, str]], today: date, until: str) -> None:
+    assert sync.hold_window(settings_with(HOLD_SUSPENSIONS=windows), today) == until
+
+
+# Hands off.
+
+
+@table("person, had, config, note", {
+    "nobody's business": (staff(), account(), {}, None),
+    "a super admin": (staff(), account(is_admin=True), {}, ("INFO", "super admin")),
+    "a super admin who left": (leaver(), account(is_admin=True), {}, ("ERROR", "super admin")),
+    "a delegated admin is not": (staff(), account(is_delegated_admin=True), {}, None),
+    "protected": (staff(), account(org_unit="/Students/Grade 9"), {}, ("INFO", "protected")),
+    "the admin account": (staff(), account(), {"admin_email": MAYA_AT}, ("INFO", "own admin")),
+    "the admin account by an alias": (
+        staff(), account(aliases=("it@d118.org",)), {"admin_email": "it@d118.org"}, ("INFO", "own admin"),
+    ),
+    "listed by address": (
+        staff(), account(), {"HANDS_OFF": {" Maya.Patel@D118.org": ("on leave", "2026-11-23")}}, ("INFO", "hands off"),
+    ),
+    "listed by the account's address": (
+        staff(email=""), account(), {"HANDS_OFF": {MAYA_AT: ("on leave", "2026-11-24")}}, ("INFO", "hands off"),
+    ),
+    "listed by an alias": (
+        staff(), account(aliases=("m@d118.org",)), {"HANDS_OFF": {"m@d118.org": ("on leave", "2026-11-24")}},
+        ("INFO", "hands off"),
+    ),
+    "listed by DCID": (staff(), account(), {"HANDS_OFF": {"7": ("on leave", "2026-11-24")}}, ("INFO", "hands off")),
+    "listed by DCID as a number": (
+        staff(), account(), {"HANDS_OFF": {7: ("on leave", "2026-11-24")}}, ("INFO", "hands off"),
+    ),
+    "listed before there is an account": (
+        staff(), None, {"HANDS_OFF": {"7": ("on leave", "2026-11-24")}}, ("INFO", "hands off"),
+    ),
+    "listed until yesterday": (
+        staff(), account(), {"HANDS_OFF": {"7": ("on leave", "2026-11-22")}}, ("ERROR", "hands off"),
+    ),
+    "a smaller DCID is listed": (staff(), account(), {"HANDS_OFF": {"10": ("on leave", "2026-11-24")}}, None),
+    "another is listed": (staff(), account(), {"HANDS_OFF": {"77": ("on leave", "2026-11-24")}}, None),
+    "listed before a super admin": (
+        leaver(), account(is_admin=True), {"HANDS_OFF": {"7": ("on leave", "2026-11-24")}}, ("INFO", "hands off"),
+    ),
+    "no account": (staff(), None, {}, None),
+})  # fmt: skip
+def test_hands_off(person: Staff, had: Account | None, config: dict[str, Any], note: tuple[str, str] | None) -> None:
+    found = sync.hands_off_note(person, had, district([person], [had] if had else [], **config))
+    assert (found and (found.level, found.rule)) == note
+    if had and found:
+        # It is told only when something would be due, and then instead of being done.
+        due = plan(replace(person, group="1", schools=((0, 1),) if person.is_active else ()), had, **config)
+        assert (kinds(due), told(due)) == ([], [note])
+
+
+def test_a_new_person_who_is_hands_off_is_not_created() -> None:
+    planned = plan(staff(), HANDS_OFF={MAYA_AT: ("on leave", "2026-11-24")})
+    assert (kinds(planned), told(planned)) == ([], [("INFO", "hands off")])
+
+
+def test_hands_off_is_not_told_when_nothing_is_due() -> None:
+    assert plan(staff(), account(is_admin=True)).notes == ()
+
+
+def test_an_account_that_would_be_linked_is_left_alone_when_hands_are_off() -> None:
+    planned = plan(staff(), account(dcid=None, org_unit="/Students"))
+    assert (kinds(planned), told(planned)) == ([], [("INFO", "protected")])
+
+
+# Differences.
+
+
+@table("changes, makes", {
+    "nothing": ({}, []),
+    "suspended": ({"suspended": True}, [Change("suspend", {"suspended": False}, {"suspended": True})]),
+    "org unit": ({"org_unit": "/x"}, [Change("move", {"org_unit": HIGH_OU}, {"org_unit": "/x"})]),
+    "org unit of a closed account": (
+        {"suspended": True, "org_unit": CLOSED},
+        [
+            Change("suspend", {"suspended": False}, {"suspended": True}),
+            Change("move to suspended", {"org_unit": HIGH_OU}, {"org_unit": CLOSED}),
+        ],
+    ),
+    "address, with the aliases it had": (
+        {"email": "b@d118.org"}, [Change("rename", {"email": MAYA_AT, "aliases": ["m@d118.org"]},
+                                         {"email": "b@d118.org"})],
+    ),
+    "given name": (
+        {"given_name": "Mia"},
+        [Change("name", {"given_name": "Maya", "family_name": "Patel"}, {"given_name": "Mia", "family_name": "Patel"})],
+    ),
+    "family name": (
+        {"family_name": "Shah"},
+        [Change("name", {"given_name": "Maya", "family_name": "Patel"},
+                {"given_name": "Maya", "family_name": "Shah"})],
+    ),
+    "one field": (
+        {"fields": {**MAYA_FIELDS, "Sync.Group": "1"}},
+        [Change("update", {"fields": {"Sync.Group": "9"}}, {"fields": {"Sync.Group": "1"}})],
+    ),
+    "a field Google has never held": (
+        {"fields": {**MAYA_FIELDS, "Sync.New": "1"}},
+        [Change("update", {"fields": {"Sync.New": ""}}, {"fields": {"Sync.New": "1"}})],
+    ),
+    "an empty field Google has never held": ({"fields": {**MAYA_FIELDS, "Sync.New": ""}}, []),
+    "employee ID": (
+        {"employee_id": "T8"},
+        [Change("update", {"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T8"})],
+    ),
+    "an employee ID earlier in the alphabet": (
+        {"employee_id": "A1"},
+        [Change("update", {"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "A1"})],
+    ),
+    "DCID": ({"dcid": 8}, [Change("link", {"dcid": 7}, {"dcid": 8})]),
+    "what is Google's own": ({"last_sign_in": "2026", "aliases": (), "suspension_reason": "ADMIN"}, []),
+})  # fmt: skip
+def test_differences(changes: dict[str, Any], makes: list[Change]) -> None:
+    had = account(aliases=("m@d118.org",))
+    assert list(sync.differences_between(had, replace(had, **changes))) == makes
+
+
+def test_a_reactivation_comes_first() -> None:
+    had = account(suspended=True)
+    wanted = account(email="b@d118.org", org_unit="/x", employee_id="T8", given_name="Mia", dcid=8)
+    made = [change.kind for change in sync.differences_between(had, wanted)]
+    assert made == ["reactivate", "link", "move", "rename", "name", "update"]
+
+
+def test_accounts_whose_dcid_is_not_in_powerschool_are_told() -> None:
+    accounts = [
+        account(), stranger(dcid=98, email="z@d118.org", last_sign_in="2026-01-02T03:04:05Z"),
+        stranger(id="3", dcid=99, email="a@d118.org"), stranger(id="4", email="b@d118.org"),
+    ]  # fmt: skip
+    notes = sync.orphan_notes(district([staff()], accounts))
+    assert [(note.who, note.level, note.rule) for note in notes] == [
+        ("a@d118.org", "INFO", "not in PowerSchool"), ("z@d118.org", "INFO", "not in PowerSchool"),
+    ]  # fmt: skip
+    assert notes[0].reason.endswith("last sign-in never")
+    assert notes[1].reason == f"DCID 98, in {HIGH_OU}, last sign-in 2026-01-02"
+
+
+def test_addresses_are_indexed_with_the_primary_before_an_alias() -> None:
+    aliased = stranger(aliases=(MAYA_AT, "s@d118.org"))
+    for accounts in ([account(), aliased], [aliased, account()]):
+        indexed = district([staff()], accounts)
+        assert indexed.by_address[MAYA_AT].id == "1"
+        assert indexed.by_address["s@d118.org"].id == "2"
+
+
+# Limits and sanity.
+
+
+def planned_with(*changes: Change, had: Account | None = None, dcid: int = 7) -> Plan:
+    return Plan(staff(dcid=dcid), had or account(), account(), tuple(changes))
+
+
+def change(kind: str) -> Change:
+    return Change(kind, {}, {"fields": {}} if kind == "update" else {})
+
+
+CLEAR = Change("update", {"fields": {"a.b": "1", "a.c": "2"}}, {"fields": {"a.b": "", "a.c": "3"}})
+ONLY_CLEAR = Change("update", {"fields": {"a.b": "1"}}, {"fields": {"a.b": ""}})
+CLEAR_AND_ID = Change(
+    "update", {"fields": {"a.b": "1"}, "employee_id": ""}, {"fields": {"a.b": ""}, "employee_id": "T"}
+)
+
+
+@table("planned, counted", {
+    "kinds": (planned_with(change("rename"), change("move")), {"rename", "move"}),
+    "a leaver counts as suspended only": (planned_with(change("suspend"), change("move to suspended")), {"suspend"}),
+    "one already suspended counts as moved": (
+        planned_with(change("move to suspended"), had=account(suspended=True)), {"move to suspended"},
+    ),
+    "a cleared value counts besides": (planned_with(CLEAR), {"update", "clear"}),
+    "a changed value does not": (planned_with(Change("update", {}, {"fields": {"a.b": "0"}})), {"update"}),
+    "an empty value of a new account is none": (
+        Plan(staff(), None, account(), (Change("create", {}, {"fields": {"a.b": ""}}),)), {"create"},
+    ),
+})  # fmt: skip
+def test_what_counts_against_a_limit(planned: Plan, counted: set[str]) -> None:
+    assert sync.limited_kinds(planned) == counted
+
+
+@table(
+    "limit, over",
+    {
+        "fewer than the limit": (3, {}),
+        "as many as the limit": (2, {}),
+        "one more": (1, {"move": 2}),
+        "none allowed": (0, {"move": 2}),
+    },
+)
+def test_a_limit_is_exceeded_by_one_more_than_it(limit: int, over: dict[str, int]) -> None:
+    plans = [planned_with(change("move")), planned_with(change("move"), change("rename")), planned_with()]
+    assert sync.over_limits(plans, {"move": limit, "rename": 1, "suspend": 0}) == over
+
+
+REST = [change("move"), change("rename"), change("name"), change("update")]
+
+
+@table("changes, held, kept", {
+    "nothing held": (REST, set(), ["move", "rename", "name"]),
+    "a move holds itself": (REST, {"move"}, ["rename", "name"]),
+    "a rename holds the name too": (REST, {"rename"}, ["move"]),
+    "a rename and a name, both held": (REST, {"rename", "name"}, ["move"]),
+    "a name holds itself": (REST, {"name"}, ["move", "rename"]),
+    "a held name without a rename of one's own": ([change("name")], {"rename"}, ["name"]),
+    "a held link holds everything": ([change("link"), CLEAR, *REST], {"link"}, []),
+    "a held reactivation holds everything": ([change("reactivate"), CLEAR, *REST], {"reactivate"}, []),
+    "a held suspension holds everything": ([change("suspend"), change("move to suspended")], {"suspend"}, []),
+    "a move after a suspension is not held": (
+        [change("suspend"), change("move to suspended")], {"move to suspended"}, ["suspend", "move to suspended"],
+    ),
+    "a held kind that others have": ([change("move")], {"create", "link"}, ["move"]),
+})  # fmt: skip
+def test_what_a_held_kind_takes_with_it(changes: list[Change], held: set[str], kept: list[str]) -> None:
+    # An update without values stands for nothing and goes.
+    assert kinds(sync.without_held(planned_with(*changes), frozenset(held))) == kept
+
+
+@table("changes, kept", {
+    "the other values go on": (
+        [CLEAR, change("move")],
+        [Change("update", {"fields": {"a.c": "2"}}, {"fields": {"a.c": "3"}}), change("move")],
+    ),
+    "an update of nothing goes": ([ONLY_CLEAR, change("move")], [change("move")]),
+    "an employee ID goes on": (
+        [CLEAR_AND_ID],
+        [Change("update", {"fields": {}, "employee_id": ""}, {"fields": {}, "employee_id": "T"})],
+    ),
+})  # fmt: skip
+def test_a_held_clear_holds_only_the_empty_values(changes: list[Change], kept: list[Change]) -> None:
+    assert list(sync.without_held(planned_with(*changes), frozenset({"clear"})).changes) == kept
+
+
+def test_a_move_of_the_suspended_is_held_for_the_person() -> None:
+    planned = planned_with(change("move to suspended"), CLEAR, had=account(suspended=True))
+    assert sync.without_held(planned, frozenset({"move to suspended"})).changes == ()
+
+
+def test_a_held_creation_is_no_creation() -> None:
+    planned = plan(staff())
+    assert sync.without_held(planned, frozenset({"create"})).changes == ()
+
+
+def test_what_is_held_is_told_with_the_people_and_the_way_through() -> None:
+    plans = [planned_with(change("suspend")), planned_with(change("suspend"), dcid=8), planned_with(change("move"))]
+    assert sync.held_sentence("suspend", 2, 1, plans) == (
+        "suspend: 2 people, the limit is 1, so none was done. If that is right: --allow suspend=2. "
+        "Held: Maya Patel, maya.patel@d118.org (DCID 7); Maya Patel, maya.patel@d118.org (DCID 8)"
+    )
+
+
+def test_a_kind_of_several_words_is_quoted_for_the_shell() -> None:
+    assert '--allow "move to suspended=3".' in sync.held_sentence("move to suspended", 3, 1, [])
+
+
+def people_and_accounts(linked: int, unlinked: int) -> tuple[list[Staff], list[Account]]:
+    people = [staff(dcid=n, email=f"p{n}@d118.org") for n in range(1, linked + unlinked + 1)]
+    accounts = [
+        account(id=str(p.dcid), email=p.email, dcid=p.dcid if p.dcid <= linked else None) for p in people
+    ]  # fmt: skip
+    return people, accounts
+
+
+@table("linked, unlinked, allowed, held", {
+    "nobody": (0, 0, {}, set()),
+    "exactly half": (2, 2, {}, set()),
+    "fewer than half": (2, 3, {}, {"create", "suspend"}),
+    "none": (0, 1, {}, {"create", "suspend"}),
+    "all": (3, 0, {}, set()),
+    "creations are allowed": (2, 3, {"create": 9}, {"suspend"}),
+    "something else is allowed": (2, 3, {"suspend": 9}, {"create", "suspend"}),
+})  # fmt: skip
+def test_linking_comes_first(linked: int, unlinked: int, allowed: dict[str, int], held: set[str]) -> None:
+    people, accounts = people_and_accounts(linked, unlinked)
+    found, sentence = sync.unlinked_hold(district(people, accounts), allowed)
+    assert found == held
+    assert sentence.startswith(f"Only {linked} of the {linked + unlinked} active staff") is bool(held)
+    assert ("--allow create=N" in sentence) is ("create" in held)
+
+
+@table("person, held", {
+    "a leaver": (leaver(dcid=9), account(id="9", dcid=None)),
+    "a skipped person": (staff(dcid=9, last_name="Plugin"), account(id="9", dcid=None)),
+    "a protected account": (staff(dcid=9), account(id="9", dcid=None, org_unit="/Students")),
+    "an alias": (staff(dcid=9), stranger(id="9", aliases=(MAYA_AT,))),
+    "nobody's address": (staff(dcid=9, email=""), account(id="9", dcid=None)),
+})  # fmt: skip
+def test_who_does_not_count_as_not_linked(person: Staff, held: Account) -> None:
+    people, accounts = people_and_accounts(1, 1)
+    unlinked = staff(dcid=20, email="p20@d118.org")
+    theirs = account(id="20", email=unlinked.email, dcid=None)
+    assert sync.unlinked_hold(district([person, *people, unlinked], [*accounts, held, theirs]), {})[0]
+    assert sync.unlinked_hold(district([*people, person], [*accounts, held]), {}) == (frozenset(), "")
+
+
+STRANGE = Plan(staff(), account(), notes=(Note("ERROR", "somebody else's account", ""),))
+ORDINARY = Plan(staff(), account(), notes=(Note("ERROR", "value", ""),))
+ABSENT = Plan(staff())
+
+
+@table("plans, stops", {
+    "five of five": ([STRANGE] * 5, False),
+    "four of four": ([STRANGE] * 4, False),
+    "six of 200": ([STRANGE] * 6 + [ORDINARY] * 194, False),
+    "six of six": ([STRANGE] * 6, True),
+    "six of 120 are 5 %": ([STRANGE] * 6 + [ORDINARY] * 114, False),
+    "six of 119 are more": ([STRANGE] * 6 + [ORDINARY] * 113, True),
+    "people without an account do not count": ([STRANGE] * 6 + [ORDINARY] * 113 + [ABSENT] * 50, True),
+    "none": ([ORDINARY] * 9, False),
+})  # fmt: skip
+def test_many_accounts_of_somebody_else_stop_the_run(plans: list[Plan], stops: bool) -> None:
+    if not stops:
+        sync.check_identity(plans)
+        return
+    with pytest.raises(RunError, match="was PowerSchool rebuilt") as stopped:
+        sync.check_identity(plans)
+    assert stopped.value.exit_code == sync.HELD
+
+
+@table("powerschool, accounts, words", {
+    "no schools": (PowerSchool({}, (staff(),)), [account()], "no schools:"),
+    "no staff": (PowerSchool(SCHOOLS, ()), [account()], "no staff; PowerSchool returned no active staff"),
+    "no active staff": (PowerSchool(SCHOOLS, (leaver(),)), [account()], "PowerSchool returned no active staff"),
+    "no accounts": (PowerSchool(SCHOOLS, (staff(),)), [], "Google returned no accounts:"),
+})  # fmt: skip
+def test_an_empty_answer_stops_the_run(powerschool: PowerSchool, accounts: list[Account], words: str) -> None:
+    with pytest.raises(RunError) as stopped:
+        sync.check_sanity(powerschool, directory(accounts))
+    assert words in str(stopped.value)
+    assert stopped.value.exit_code == sync.HELD
+
+
+def test_an_ordinary_answer_does_not_stop_the_run() -> None:
+    sync.check_sanity(PowerSchool(SCHOOLS, (leaver(dcid=1), staff())), directory([account()]))
+
+
+# Choosing people.
+
+
+PEOPLE = [
+    staff(dcid=1, email="a@d118.org", teacher_number="2"), staff(dcid=2, email="b@d118.org", teacher_number="X"),
+    staff(dcid=3, email="c@d118.org", teacher_number=""), leaver(dcid=4, email="c@d118.org", teacher_number="9"),
+]  # fmt: skip
+
+
+@table("word, dcids", {
+    "an address": ("a@d118.org", {1}),
+    "an address of two": ("c@d118.org", {3, 4}),
+    "an address that only Google knows": ("old@d118.org", {2}),
+    "an alias that only Google knows": ("older@d118.org", {2}),
+    "an account without a DCID": ("free@d118.org", set()),
+    "an account whose DCID is not in PowerSchool": ("orphan@d118.org", set()),
+    "an unknown address": ("z@d118.org", set()),
+    "a DCID": ("dcid:2", {2}),
+    "a teacher number": ("teacher:2", {1}),
+    "a teacher number in letters": ("teacher:x", {2}),
+    "an empty teacher number": ("teacher:", set()),
+    "a bare number that fits two": ("2", {1, 2}),
+    "a bare number that fits one": ("9", {4}),
+    "an unknown prefix": ("id:2", set()),
+    "nothing": ("", set()),
+})  # fmt: skip
+def test_a_word_finds_people(word: str, dcids: set[int]) -> None:
+    accounts = [
+        stranger(dcid=2, email="old@d118.org", aliases=("older@d118.org",)),
+        stranger(id="3", email="free@d118.org"), stranger(id="4", email="orphan@d118.org", dcid=99),
+    ]  # fmt: skip
+    assert sync.matching(word, district(PEOPLE, accounts)) == dcids
+
+
+def test_several_words_name_several_people() -> None:
+    assert sync.chosen([" A@D118.org ", "DCID:2", "9"], district(PEOPLE)) == {1, 2, 4}
+    assert sync.chosen([], district(PEOPLE)) == frozenset()
+
+
+@table("word, words", {
+    "nobody": ("z@d118.org", "--only z@d118.org: nobody in PowerSchool"),
+    "several": ("2", r"--only 2: fits several people, so say dcid:N or teacher:N: .*DCID 1\); .*DCID 2\)"),
+})  # fmt: skip
+def test_a_word_has_to_fit_one_person(word: str, words: str) -> None:
+    with pytest.raises(RunError, match=words) as stopped:
+        sync.chosen([word], district(PEOPLE))
+    assert stopped.value.exit_code == sync.FAILED
+
+
+# Settings.
+
+
+def test_the_settings_here_have_no_fault() -> None:
+    assert sync.check_config(VALUES) == []
+
+
+BAD_VALUES: dict[str, tuple[str, object]] = {
+    "no domains": ("GOOGLE_DOMAINS", []),
+    "a domain with an @": ("GOOGLE_DOMAINS", ["@d118.org"]),
+    "a domain as text": ("GOOGLE_DOMAINS", "d118.org"),
+    "a path without a slash": ("STAFF_OU", "D118 Staff"),
+    "the root": ("STAFF_OU", "/"),
+    "a slash at the end": ("SUSPENDED_OU", "/Suspended/"),
+    "no text": ("BUILDING_OU_SUFFIX", None),
+    "text for a school number": ("BUILDING_OUS", {"5": "/a"}),
+    "no path for a school": ("BUILDING_OUS", {5: "a"}),
+    "an empty path": ("SUBSTITUTE_OU", ""),
+    "a number for a name": ("SUBSTITUTE_BUILDING", 500),
+    "one path for a list": ("FROZEN_OUS", "/Administrators"),
+    "a list with a bad path": ("TEMPORARY_REACTIVATION_OUS", ["/a", "b"]),
+    "a list with a number": ("PROTECTED_OUS", [1]),
+    "a reason without a day": ("HANDS_OFF", {"a@b": "on leave"}),
+    "a day that is none": ("HANDS_OFF", {"a@b": ("on leave", "2026-02-30")}),
+    "no reason": ("HANDS_OFF", {"a@b": (" ", "2026-02-28")}),
+    "an empty key": ("HANDS_OFF", {"": ("on leave", "2026-02-28")}),
+    "an empty name": ("BAD_NAMES", [" "]),
+    "text for yes or no": ("SKIP_NUMERIC_EMAILS", "yes"),
+    "a number for yes or no": ("SET_EMPLOYEE_ID", 1),
+    "a schema without fields": ("CUSTOM_SCHEMAS", {"Sync": "dcid"}),
+    "a field name with a space": ("CUSTOM_SCHEMAS", {"Sync": {"D C": "dcid"}}),
+    "a column without a table": ("EXTENSION_COLUMNS", {"cell_phone": "cellphone"}),
+    "a column that is SQL": ("EXTENSION_COLUMNS", {"cell_phone": "u.c FROM x--"}),
+    "a schema that is SQL": ("POWERSCHOOL_SCHEMA", "PS; DROP"),
+    "an alias that is no text": ("BUILDING_ALIASES", {5: None}),
+    "a truth for a school number": ("BUILDING_ALIASES", {True: "x"}),
+    "nothing for yes or no": ("LINK_BY_EMAIL", None),
+    "names, no for an answer": ("UPDATE_NAMES", "False"),
+    "preferred, zero for an answer": ("PREFERRED_FIRST_NAME", 0),
+    "groups, a list for an answer": ("REMOVE_SUSPENDED_FROM_GROUPS", []),
+    "an unknown kind": ("LIMITS", {"delete": 1}),
+    "a negative limit": ("LIMITS", {"create": -1}),
+    "a limit of text": ("LIMITS", {"create": "50"}),
+    "one private value for a list": ("PRIVATE_VALUES", "cell_phone"),
+    "a month-day without a month": ("HOLD_SUSPENSIONS", [("6-1", "08-20")]),
+    "a day beyond the month": ("HOLD_SUSPENSIONS", [("06-31", "08-20")]),
+    "a single day for a pair": ("HOLD_SUSPENSIONS", [("06-10",)]),
+    "a pair for a list of pairs": ("HOLD_SUSPENSIONS", ("06-10", "08-20")),
+    "no days to keep": ("KEEP_DAYS", 0),
+    "a truth for a number": ("TIMEOUT_SECONDS", True),
+    "text for a number": ("RETRY_WAIT_SECONDS", "1"),
+    "a number below zero": ("RETRY_SECONDS", -1),
+    "no number": ("RUN_MINUTES", None),
+}
+
+
+@table("name, value", BAD_VALUES)
+def test_a_bad_value_is_named_with_what_would_be_good(name: str, value: object) -> None:
+    (fault,) = sync.check_config({**VALUES, name: value})
+    assert fault.startswith(f"{name} must be ")
+    assert len(fault) > len(f"{name} must be ") + 5
+
+
+def test_every_setting_has_a_row_with_a_bad_value() -> None:
+    assert {name for name, _ in BAD_VALUES.values()} == set(sync.SETTING_RULES)
+
+
+@table("name, value", {
+    "several domains": ("GOOGLE_DOMAINS", ["a.org", "b.org"]),
+    "no suffix": ("BUILDING_OU_SUFFIX", ""),
+    "no frozen org units": ("FROZEN_OUS", []),
+    "hands off by DCID": ("HANDS_OFF", {131: ("on leave", "2027-06-30")}),
+    "no bad names": ("BAD_NAMES", []),
+    "a schema of PowerSchool": ("POWERSCHOOL_SCHEMA", "PS"),
+    "some limits": ("LIMITS", {"create": 0}),
+    "the longest day": ("HOLD_SUSPENSIONS", [("02-29", "02-29")]),
+    "half a second": ("RETRY_WAIT_SECONDS", 0.5),
+    "building 0": ("BUILDING_OUS", {0: "/a"}),
+})  # fmt: skip
+def test_a_good_value_is_no_fault(name: str, value: object) -> None:
+    assert sync.check_config({**VALUES, name: value}) == []
+
+
+@table("changes, fault", {
+    "an unknown name": ({"COLOUR": 1}, "COLOUR is not a setting"),
+    "a misspelt name": ({"LIMTS": {}}, "LIMTS is not a setting: is LIMITS meant?"),
+    "an unknown value": (
+        {"CUSTOM_SCHEMAS": {"S": {"A": "dcid", "B": "phone"}}},
+        "CUSTOM_SCHEMAS names the value 'phone', which is none of dcid, homeschool_id, school_access_list, "
+        "staff_type, staff_group, teacher_number, building, cell_phone",
+    ),
+    "an unknown private value": ({"PRIVATE_VALUES": ["phone"]}, "PRIVATE_VALUES names 'phone', which is no value"),
+    "a taken name": ({"EXTENSION_COLUMNS": {"building": "a.b", "cell_phone": "a.c"}},
+                     "EXTENSION_COLUMNS may not use the name 'building'"),
+    "no DCID": ({"CUSTOM_SCHEMAS": {"S": {"A": "building"}}},
+                "CUSTOM_SCHEMAS must hold dcid in exactly one field, not in 0"),
+    "two DCIDs": ({"CUSTOM_SCHEMAS": {"S": {"A": "dcid"}, "T": {"A": "dcid"}}},
+                  "CUSTOM_SCHEMAS must hold dcid in exactly one field, not in 2"),
+    "protected staff": ({"PROTECTED_OUS": ["/d118 staff"]},
+                        "STAFF_OU lies in PROTECTED_OUS, so nobody could ever be written"),
+})  # fmt: skip
+def test_faults_between_settings(changes: dict[str, Any], fault: str) -> None:
+    assert sync.check_config({**VALUES, **changes}) == [fault]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    values = {name: value for name, value in VALUES.items() if name not in {"STAFF_OU", "LIMITS"}}
+    assert sync.check_config({**values, "KEEP_DAYS": 0, "COLOUR": 1}) == [
+        "STAFF_OU is missing", "LIMITS is missing", "KEEP_DAYS must be a number above 0", "COLOUR is not a setting",
+    ]  # fmt: skip
+
+
+def test_settings_of_later_releases_may_be_missing() -> None:
+    assert not {"HOLD_SUSPENSIONS", "KEEP_DAYS", "RUN_MINUTES"} & set(VALUES)
+    assert settings_with().KEEP_DAYS == 400
+
+
+# What is sent.
+
+
+@table("changes, body", {
+    "an address": ([Change("rename", {}, {"email": "b@d118.org"})], {"primaryEmail": "b@d118.org"}),
+    "an org unit": ([Change("move", {}, {"org_unit": "/x"})], {"orgUnitPath": "/x"}),
+    "a suspension": ([Change("suspend", {}, {"suspended": True})], {"suspended": True}),
+    "a reactivation": ([Change("reactivate", {}, {"suspended": False})], {"suspended": False}),
+    "a name": (
+        [Change("name", {}, {"given_name": "A", "family_name": "B"})], {"name": {"givenName": "A", "familyName": "B"}},
+    ),
+    "a DCID": ([Change("link", {}, {"dcid": 7})], {"customSchemas": {"Sync": {"DCID": 7}}}),
+    "a DCID taken away": ([Change("unlink", {}, {"dcid": None})], {"customSchemas": {"Sync": {"DCID": None}}}),
+    "values of two schemas": (
+        [Change("update", {}, {"fields": {"Sync.Group": "0", "Crisis.Phone": "", "Sync.Access": "5;101"}})],
+        {"customSchemas": {"Sync": {"Group": 0, "Access": "5;101"}, "Crisis": {"Phone": None}}},
+    ),
+    "a link and values in one": (
+        [Change("link", {}, {"dcid": 7}), Change("update", {}, {"fields": {"Sync.Home": "5"}})],
+        {"customSchemas": {"Sync": {"DCID": 7, "Home": 5}}},
+    ),
+    "an employee ID": (
+        [Change("update", {}, {"fields": {}, "employee_id": "T8"})],
+        {"externalIds": [{"type": "organization", "value": "T8"}]},
+    ),
+    "nothing": ([], {}),
+})  # fmt: skip
+def test_the_body_holds_only_what_differs(changes: list[Change], body: dict[str, Any]) -> None:
+    assert sync.body_for(changes, account(), directory([]), settings_with()) == body
+
+
+LOGIN = {"type": "login_id", "value": "x"}
+WORK = {"type": "organization", "value": "T7", "customType": "kept"}
+
+
+@table("held, number, merged", {
+    "none before": ((), "T8", [{"type": "organization", "value": "T8"}]),
+    "another type is kept": ((LOGIN,), "T8", [LOGIN, {"type": "organization", "value": "T8"}]),
+    "its place and the rest of it are kept": ((WORK, LOGIN), "T8", [{**WORK, "value": "T8"}, LOGIN]),
+    "only the first is replaced": ((WORK, WORK), "T8", [{**WORK, "value": "T8"}, WORK]),
+    "taken away": ((LOGIN, WORK), "", [LOGIN]),
+    "none to take away": ((LOGIN,), "", [LOGIN]),
+})  # fmt: skip
+def test_employee_ids_are_merged(held: tuple[dict[str, str], ...], number: str, merged: list[dict[str, str]]) -> None:
+    copies = tuple(dict(entry) for entry in held)
+    assert sync.merged_ids(account(external_ids=held), number) == merged
+    assert held == copies
+
+
+@table("value, field_type, sent", {
+    "text": ("5", "STRING", "5"),
+    "a whole number": ("5", "INT64", 5),
+    "zero": ("0", "INT64", 0),
+    "a decimal": ("2.5", "DOUBLE", 2.5),
+    "true": ("true", "BOOL", True),
+    "false": ("false", "BOOL", False),
+    "nothing": ("", "INT64", None),
+    "a phone number": ("847", "PHONE", "847"),
+})  # fmt: skip
+def test_values_are_sent_in_their_type(value: str, field_type: str, sent: object) -> None:
+    found = sync.wire_value(value, field_type)
+    assert (found, type(found)) == (sent, type(sent))
+
+
+# Answers of Google.
+
+
+def http_error(status: int, reason: str = "", message: str = "", content: bytes | None = None) -> HttpError:
+    body = b'{"error": {"code": %d, "message": "%b", "errors": [{"reason": "%b"}]}}'
+    answer = httplib2.Response({"status": str(status), "content-type": "application/json"})
+    return HttpError(answer, body % (status, message.encode(), reason.encode()) if content is None else content)
+
+
+ANSWERS: dict[str, tuple[int, str, str, bool, bool]] = {
+    # status, reason, message, can heal, ends the run
+    "a bad request": (400, "invalid", "", False, False),
+    "no sign-in": (401, "authError", "", False, True),
+    "forbidden": (403, "forbidden", "", False, False),
+    "one user's rate": (403, "userRateLimitExceeded", "", True, False),
+    "the rate": (403, "rateLimitExceeded", "", True, False),
+    "the quota": (403, "quotaExceeded", "", True, False),
+    "a missing scope": (403, "insufficientPermissions", "", False, True),
+    "a missing scope in new words": (403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "", False, True),
+    "no API access": (403, "domainCannotUseApis", "", False, True),
+    "an API switched off": (403, "accessNotConfigured", "", False, True),
+    "an API switched off in new words": (403, "SERVICE_DISABLED", "", False, True),
+    "no licences": (403, "limitExceeded", "", False, False),
+    "not found": (404, "notFound", "", False, False),
+    "a scope's reason with another status": (404, "insufficientPermissions", "", False, False),
+    "a rate's reason with another status": (404, "rateLimitExceeded", "", False, False),
+    "a conflict": (409, "conflict", "", True, False),
+    "a duplicate": (409, "duplicate", "", False, False),
+    "a user not complete": (412, "conditionNotMet", "User creation is not complete.", True, False),
+    "an address being changed": (412, "conditionNotMet", "Concurrent email update.", True, False),
+    "another condition": (412, "conditionNotMet", "Something else.", False, False),
+    "too many": (429, "rateLimitExceeded", "", True, False),
+    "too many without a reason": (429, "", "", True, False),
+    "a failure": (500, "backendError", "", True, False),
+    "unavailable": (503, "", "", True, False),
+}
+
+
+@table("status, reason, message, heals, ends", ANSWERS)
+def test_answers_that_heal_and_answers_that_end_the_run(
+    status: int, reason: str, message: str, heals: bool, ends: bool
+) -> None:
+    assert sync.can_heal(http_error(status, reason, message)) is heals
+    assert sync.ends_run(status, reason) is ends
+
+
+@table("error, heals", {
+    "a broken connection": (ConnectionResetError(), True),
+    "a time-out": (TimeoutError(), True),
+    "a name that does not resolve": (httplib2.ServerNotFoundError(), True),
+    "a certificate": (SSLCertVerificationError(), False),
+    "a dead token": (google.auth.exceptions.RefreshError("invalid_grant"), False),
+    "a token that heals": (google.auth.exceptions.RefreshError("busy", retryable=True), True),
+    "a bug": (ValueError(), False),
+    "a page for people": (http_error(502, content=b"<html>Bad Gateway</html>"), True),
+    "an empty page": (http_error(404, content=b""), False),
+})  # fmt: skip
+def test_broken_connections_heal(error: Exception, heals: bool) -> None:
+    assert sync.can_heal(error) is heals
+
+
+@table("error, words", {
+    "as documented": (http_error(403, "forbidden", "No."), (403, "forbidden", "No.")),
+    "a status in words": (
+        http_error(403, content=b'{"error": {"status": "PERMISSION_DENIED", "message": "No."}}'),
+        (403, "PERMISSION_DENIED", "No."),
+    ),
+    "no error in it": (http_error(502, content=b"{}"), (502, "", "")),
+    "a list": (http_error(502, content=b"[]"), (502, "", "")),
+    "text for an error": (http_error(502, content=b'{"error": "no"}'), (502, "", "")),
+    "a page": (http_error(502, content=b"<html>"), (502, "", "")),
+})  # fmt: skip
+def test_googles_own_words_whatever_shape_they_have(error: HttpError, words: tuple[int, str, str]) -> None:
+    status, reason, message = sync.error_words(error)
+    assert (status, reason) == words[:2]
+    assert not words[2] or message == words[2]
+
+
+@table("status, reason, heals, uncertain", {
+    "a broken connection": (0, "", True, True),
+    "a conflict": (409, "conflict", True, True),
+    "a duplicate, which a request sent twice is told": (409, "duplicate", False, True),
+    "too many": (429, "", True, False),
+    "a failure": (500, "", True, True),
+    "a quota": (403, "quotaExceeded", True, False),
+    "forbidden": (403, "forbidden", False, False),
+    "not found, which a request sent twice is told": (404, "notFound", False, True),
+    "a bad request": (400, "invalid", False, False),
+    "a condition, which a request sent twice is told": (412, "conditionNotMet", False, True),
+})  # fmt: skip
+def test_what_a_refusal_leaves_open(status: int, reason: str, heals: bool, uncertain: bool) -> None:
+    error = sync.GoogleError(status, reason, "no")
+    assert (error.can_heal, error.is_uncertain) == (heals, uncertain)
+
+
+# Words.
+
+
+@table("text, line", {
+    "plain": ("Maya Patel", "Maya Patel"),
+    "accents stay": ("José", "José"),
+    "a line break": ("a\nERROR b", "a\\nERROR b"),
+    "a carriage return and a tab": ("a\r\tb", "a\\r\\tb"),
+    "an escape": ("a\x1b[2Jb", "a\\x1b[2Jb"),
+    "a line separator": ("a\u2028b", "a\\u2028b"),
+    "a paragraph separator": ("a\u2029b", "a\\u2029b"),
+    "text turned round": ("a\u202eb", "a\\u202eb"),
+    "half a character": ("a\ud800b", "a\\ud800b"),
+})  # fmt: skip
+def test_text_cannot_break_out_of_its_line(text: str, line: str) -> None:
+    assert sync.one_line(text) == line
+
+
+@table("text, expected", {
+    "a kind and a number": ("suspend=34", ("suspend", 34)),
+    "a kind of several words": ("move to suspended=0", ("move to suspended", 0)),
+})  # fmt: skip
+def test_an_allowance(text: str, expected: tuple[str, int]) -> None:
+    assert sync.allowance(text) == expected
+
+
+@table("text", {
+    "an unknown kind": "delete=1", "no number": "suspend=", "letters": "suspend=all", "a negative": "suspend=-1",
+    "no kind": "34", "update has no limit": "update=1",
+})  # fmt: skip
+def test_a_faulty_allowance(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not KIND=N with a kind of create, link"):
+        sync.allowance(text)
+
+
+@table("person, words", {
+    "everything": (staff(), "Maya Patel, maya.patel@d118.org (DCID 7)"),
+    "no address": (staff(email=""), "Maya Patel, no address (DCID 7)"),
+    "no name": (staff(first_name="", last_name=""), "(no name), maya.patel@d118.org (DCID 7)"),
+    "one name": (staff(first_name=""), "Patel, maya.patel@d118.org (DCID 7)"),
+})  # fmt: skip
+def test_a_person_in_words(person: Staff, words: str) -> None:
+    assert str(person) == words
+
+
+def test_hands_off_is_told_in_place_of_an_error_and_not_of_a_mere_remark() -> None:
+    faulty = plan(staff(homeschool=777), account(is_admin=True))
+    assert told(faulty) == [("INFO", "super admin")]
+    remarked = plan(staff(), account(is_admin=True, org_unit="/Administrators"))
+    assert remarked.notes == ()
+
+
+@table("number, words", {
+    "missing": (sync.NO_SCHOOL, "no home school in PowerSchool"),
+    "unknown": (777, "the home school 777 is not in SCHOOLS"),
+    "known": (0, ""),
+})  # fmt: skip
+def test_a_fault_of_the_home_school(number: int, words: str) -> None:
+    fault = sync.homeschool_fault(staff(homeschool=number), district())
+    assert fault.startswith(words)
+    assert bool(fault) is bool(words)
+
+
+@table("changes, state", {
+    "archived": ({"archived": True}, "is archived:"), "suspended": ({"suspended": True}, f"is suspended in {HIGH_OU}:"),
+})  # fmt: skip
+def test_why_an_account_is_not_linked_is_told(changes: dict[str, bool], state: str) -> None:
+    (note,) = plan(staff(), account(dcid=None, **changes)).notes
+    assert state in note.reason
+
+
+def test_an_ambiguous_value_does_not_hold_up_the_next() -> None:
+    schemas = {"Crisis": {"Phone": "cell_phone"}, "Sync": {"DCID": "dcid", "Group": "staff_group"}}
+    person = staff(group="12", ambiguous=frozenset({"cell_phone"}))
+    wanted, notes = sync.wanted_fields(person, account(), district(CUSTOM_SCHEMAS=schemas))
+    assert (wanted["Sync.Group"], len(notes)) == ("12", 1)
+
+
+def test_an_address_taken_by_an_account_with_a_smaller_id_is_taken_too() -> None:
+    holder = stranger(id="0")
+    address, (note,) = sync.wanted_email(staff(email=holder.email), account(), district((), [account(), holder]))
+    assert (address, note.rule) == (MAYA_AT, "address taken")

@@ -1,0 +1,227 @@
+"""What a contributor is asked to keep, checked on the text of the program itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+TEXT = (PROJECT / "sync.py").read_text(encoding="utf-8")
+TREE = ast.parse(TEXT)
+SECTIONS = (
+    "Settings", "Reading PowerSchool", "Reading Google", "Deciding", "Limits and sanity checks", "Choosing people",
+    "Applying", "Undoing a run", "Checking and setting up", "Reporting", "The run",
+)  # fmt: skip
+PURE_SECTIONS = ("Deciding", "Limits and sanity checks", "Choosing people")
+LINES_OF_A_FUNCTION, LEVELS_OF_A_FUNCTION = 45, 3
+PACKAGES = {"google", "googleapiclient", "google_auth_httplib2", "google_auth_oauthlib", "httplib2", "oracledb"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def section_starts() -> dict[str, int]:
+    """Heading -> line number. A heading is a comment that stands alone, with a blank line on either side."""
+    lines = ["", *TEXT.splitlines(), ""]
+    return {
+        line[2:].split(":")[0].split(".")[0]: number
+        for number, line in enumerate(lines)
+        if re.match(r"# [A-Z].*\.$", line) and not lines[number - 1] and not lines[number + 1]
+    }
+
+
+def functions() -> list[Function]:
+    return [node for node in TREE.body if isinstance(node, Function)]
+
+
+def section_of(function: Function) -> str:
+    return [name for name, start in section_starts().items() if start < function.lineno][-1]
+
+
+def named(node: ast.AST) -> Iterator[str]:
+    """Every name that is used in here, and with every attribute what it is an attribute of."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield inner.id
+        elif isinstance(inner, ast.Attribute):
+            yield ast.unparse(inner)
+        elif isinstance(inner, ast.Import | ast.ImportFrom):
+            yield from (alias.name for alias in inner.names)
+
+
+def calls(node: ast.AST) -> Iterator[str]:
+    """What is called in here, as written."""
+    return (ast.unparse(inner.func) for inner in ast.walk(node) if isinstance(inner, ast.Call))
+
+
+def levels(node: ast.AST) -> int:
+    """How deep blocks are nested in here; `elif` is no deeper than its `if`."""
+    deepest = 0
+    for inner in ast.iter_child_nodes(node):
+        is_elif = isinstance(node, ast.If) and isinstance(inner, ast.If) and node.orelse == [inner]
+        is_block = isinstance(inner, ast.If | ast.For | ast.While | ast.With | ast.Try | ast.Match) and not is_elif
+        deepest = max(deepest, levels(inner) + is_block)
+    return deepest
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("ruff", "check", "--no-cache", "sync.py", "config.py", "tests"), id="ruff"),
+        pytest.param(
+            ("mypy", "--strict", "--config-file", ".mypy.ini", "sync.py", "config.py", "tests"), id="mypy",
+        ),
+    ],
+)  # fmt: skip
+def test_the_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=PROJECT, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_sections_stand_in_the_order_a_reader_needs_them() -> None:
+    assert tuple(section_starts()) == SECTIONS
+
+
+def test_the_constants_and_types_come_before_the_first_section() -> None:
+    first = section_starts()[SECTIONS[0]]
+    assert all(function.lineno > first for function in functions())
+    frozen = {"Settings", "Staff", "Account", "Change", "Note", "Plan", "PowerSchool", "Directory", "District"}
+    classes = {node.name: node for node in TREE.body if isinstance(node, ast.ClassDef)}
+    for name in frozen:
+        assert [ast.unparse(entry) for entry in classes[name].decorator_list] == ["dataclass(frozen=True)"]
+        assert classes[name].lineno < first
+
+
+def test_functions_are_short() -> None:
+    lengths = {f.name: (f.end_lineno or 0) - f.lineno + 1 for f in functions()}
+    assert {name: lines for name, lines in lengths.items() if lines > LINES_OF_A_FUNCTION} == {}
+
+
+def test_blocks_are_not_nested_deeply() -> None:
+    assert {f.name: levels(f) for f in functions() if levels(f) > LEVELS_OF_A_FUNCTION} == {}
+
+
+def test_dry_run_is_known_to_the_commands_alone() -> None:
+    """What decides and what writes is the same in a dry run: it only never gets to the writing."""
+    knowing = [
+        f
+        for f in functions()
+        if "dry_run" in {name.rpartition(".")[2] for name in named(f)} | {arg.arg for arg in f.args.args}
+    ]
+    assert {f.name for f in knowing if section_of(f) != "The run"} <= {"undo", "set_up"}
+    assert "sync" in {f.name for f in knowing}
+    assert "dry_run" not in {name for node in TREE.body if isinstance(node, ast.ClassDef) for name in named(node)}
+
+
+@pytest.mark.parametrize("function", [f for f in functions() if section_of(f) in PURE_SECTIONS], ids=lambda f: f.name)
+def test_what_decides_does_no_io_and_knows_no_clock(function: Function) -> None:
+    forbidden = {
+        "os", "open", "oracledb", "time", "log", "logging", "sys", "input", "print", "Path", "tempfile", "subprocess",
+        "secrets", "random", "httplib2", "google", "build", "run", "Run", "call", "make", "journal", "globals",
+        "datetime.now", "datetime.today", "date.today", "datetime.utcnow", "retrying", "getpass",
+    }  # fmt: skip
+    assert forbidden & set(named(function)) == set()
+    assert not [inner for inner in ast.walk(function) if isinstance(inner, ast.Import | ast.ImportFrom | ast.Global)]
+
+
+def test_the_check_of_what_decides_would_find_something() -> None:
+    (reader,) = [f for f in functions() if f.name == "read_powerschool"]
+    assert section_of(reader) == "Reading PowerSchool"
+    assert "log" in set(named(next(f for f in functions() if f.name == "fetch")))
+    assert {"datetime.now", "os"} <= set(named(next(f for f in functions() if f.name == "journal")))
+    assert len([f for f in functions() if section_of(f) in PURE_SECTIONS]) > 40
+
+
+def test_nothing_is_printed_past_the_log() -> None:
+    assert "print" not in set(calls(TREE))
+
+
+def test_exceptions_of_every_kind_are_caught_where_documented_only() -> None:
+    """config.py may raise anything, and a bug ends the run with a last line; everything else names its classes."""
+    catching = [
+        function.name
+        for function in functions()
+        for inner in ast.walk(function)
+        if isinstance(inner, ast.ExceptHandler)
+        and (inner.type is None or {"Exception", "BaseException"} & set(named(inner.type)))
+    ]
+    assert catching == ["load_settings", "guarded"]
+    suppressed = [call for call in calls(TREE) if call.endswith("suppress")]
+    assert len(suppressed) == len(re.findall(r"contextlib\.suppress\((?!Exception|BaseException)\w", TEXT))
+
+
+def test_nothing_deletes_an_account_or_makes_an_admin() -> None:
+    """Only a group membership, and in an undo an alias that the run had made, are ever taken away."""
+    deleting = {call for call in calls(TREE) if call.endswith((".delete", ".makeAdmin", ".signOut", ".undelete"))}
+    assert deleting <= {"run.api.members().delete", "members.delete", "run.api.users().aliases().delete"}
+    assert deleting
+
+
+def test_only_make_writes_to_an_account() -> None:
+    """Every function that builds a writing request hands it to `make`, which journals it.
+
+    What --setup creates belongs to nobody's account: it is asked for first, and there is nothing to undo.
+    """
+    writing = re.compile(r"(run\.api(\.\w+\(\))+|members)\.(insert|update|patch|delete|undelete|move)")
+    writers = {f: {call for call in calls(f) if writing.fullmatch(call)} for f in functions()}
+    structure = {f"run.api.{what}" for what in ("orgunits().insert", "schemas().insert", "schemas().update")}
+    journalled = [f for f, built in writers.items() if built - structure]
+    assert journalled
+    assert [f.name for f in journalled if "make" not in set(calls(f))] == []
+    assert {section_of(f) for f in journalled} <= {"Applying", "Undoing a run"}
+    assert {section_of(f) for f, built in writers.items() if built & structure} <= {"Checking and setting up"}
+    assert [f.name for f in functions() if "request.execute" in set(calls(f))] == ["call"]
+
+
+def test_only_reading_powerschool_speaks_sql() -> None:
+    talking = {f.name for f in functions() if "cursor.execute" in set(calls(f)) or "fetch" in set(calls(f))}
+    assert {section_of(f) for f in functions() if f.name in talking} == {"Reading PowerSchool"}
+    statements = " ".join(
+        node.value for node in ast.walk(TREE) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    assert not re.search(r"\b(INSERT INTO|DELETE FROM|MERGE INTO|DROP TABLE|UPDATE \w+ SET)\b", statements)
+
+
+def test_no_building_and_no_person_is_known_to_the_program() -> None:
+    config = runpy.run_path(str(PROJECT / "config.py"))
+    numbers = {node.value for node in ast.walk(TREE) if isinstance(node, ast.Constant) and type(node.value) is int}
+    assert 131 not in numbers
+    assert not numbers & ({*config["BUILDING_ALIASES"], *config["BUILDING_OUS"]} - {0})
+    words = [node.value for node in ast.walk(TREE) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert not [word for word in words if "wauconda" in word.lower() or "crisisgo" in word.lower()]
+
+
+def test_what_decides_compares_with_named_constants() -> None:
+    """A staff type or a status is compared by its name, never by a bare 4."""
+    for function in functions():
+        for inner in ast.walk(function):
+            if section_of(function) in PURE_SECTIONS and isinstance(inner, ast.Compare):
+                sides = [inner.left, *inner.comparators]
+                bare = [s.value for s in sides if isinstance(s, ast.Constant) and type(s.value) is int and s.value > 1]
+                lengths = any(isinstance(s, ast.Call) and ast.unparse(s.func) in {"len", "sum"} for s in sides)
+                assert not bare or lengths or function.name == "check_identity", ast.unparse(inner)
+
+
+def test_nothing_beyond_the_required_packages_is_imported() -> None:
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(TREE)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported - set(sys.stdlib_module_names) - {"__future__"} <= PACKAGES
+
+
+def test_its_own_text_is_ascii() -> None:
+    """Consoles and log collectors of every code page can show it."""
+    assert TEXT.isascii()

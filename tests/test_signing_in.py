@@ -1,0 +1,332 @@
+"""Signing in to Google: with a saved token, a service account or a browser, and every way in which it cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import ProxyHandler, build_opener
+
+import certifi
+import pytest
+from bed import SIGNED_IN_SCOPES, Bed, matching_account
+from bed import read_lines as read_to_end
+from google_server import SCOPE_PREFIX, SCOPES
+from test_bad_input import check_refusal, closed_port, secrets_left
+
+# Directory API reference: the least a run needs.
+NEEDED = sorted(
+    SCOPE_PREFIX + name
+    for name in ("user", "group.readonly", "group.member", "orgunit.readonly", "userschema.readonly")
+)
+ADMIN = "it.admin@d118.org"
+NO_BROWSER = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
+
+
+@pytest.fixture
+def bed(bed: Bed) -> Bed:
+    """One person in step, and one who would be created if anything were written at all."""
+    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1})
+    matching_account(bed, 7)
+    bed.powerschool.add_person(8, "Liam", "Ortiz", "liam.ortiz@d118.org", schools={101: 1})
+    bed.google.add_user(ADMIN, "Ida", "Admin", admin=True)
+    return bed
+
+
+def token(bed: Bed) -> Any:
+    return json.loads((bed.folder / "token.json").read_text("utf-8"))
+
+
+def change(path: Path, **values: object) -> None:
+    content = json.loads(path.read_text("utf-8")) | values
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def mode(path: Path) -> str:
+    return oct(stat.S_IMODE(path.stat().st_mode))
+
+
+def token_requests(bed: Bed) -> int:
+    return sum(request.method == "token" for request in bed.google.requests)
+
+
+# The saved sign-in.
+
+
+def test_the_saved_sign_in_is_used_and_saved_back(bed: Bed) -> None:
+    path = bed.folder / "token.json"
+    path.chmod(0o644)
+    before, number = token(bed), path.stat().st_ino
+    outcome = bed.run("--dry-run")
+    assert outcome.exit_code == 0
+    assert token_requests(bed) == 1
+    after = token(bed)
+    assert after["refresh_token"] == before["refresh_token"]
+    assert after["token"] != before["token"]
+    # No more is asked for than is needed, though the admin once allowed more.
+    assert sorted(after["scopes"]) == NEEDED
+    assert sorted(before["scopes"]) == sorted(SIGNED_IN_SCOPES)
+    if sys.platform != "win32":
+        assert mode(path) == "0o600"
+        # Whole or not at all: another file under the same name, and nothing left of the way there.
+        assert path.stat().st_ino != number
+    assert sorted(found.name for found in bed.folder.glob("*token*")) == ["token.json"]
+    assert not list(bed.folder.glob(".*"))
+
+
+def test_an_access_token_that_runs_out_during_the_run_is_renewed(bed: Bed) -> None:
+    def expire(request: Any, when: str) -> None:
+        if request.method == "users.list" and when == "after":
+            bed.google.hook = None
+            bed.google.expire_tokens()
+
+    bed.google.hook = expire
+    outcome = bed.run()
+    assert outcome.exit_code == 0
+    assert [write.method for write in outcome.writes] == ["users.insert"]
+    assert token_requests(bed) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("credentials.json", None, ("is missing", "Google Cloud console")),
+        ("credentials.json", '{"installed": ', ("is damaged", "Google Cloud console")),
+        ("credentials.json", "[]", ("is damaged", "Google Cloud console")),
+        ("credentials.json", '{"web": {"client_id": "1"}}', ("Desktop app",)),
+        ("credentials.json", '{"type": "service_account"}', ("GOOGLE_ADMIN_EMAIL is not set",)),
+        ("token.json", None, ("is missing", "sync.py --authorize")),
+        ("token.json", "", ("is damaged", "sync.py --authorize")),
+        ("token.json", '"ya29"', ("is damaged", "sync.py --authorize")),
+        ("token.json", "{}", ("lacks the scope", "sync.py --authorize")),
+        ("token.json", json.dumps({"scopes": SCOPES + NEEDED}), ("is not a whole sign-in", "sync.py --authorize")),
+        ("token.json", json.dumps({"scopes": 7}), ("sync.py --authorize",)),
+    ],
+    ids=[
+        "no client", "half a client", "no object", "web client", "service account", "no token", "empty token",
+        "no object as token", "no scopes", "no refresh token", "scopes of another kind",
+    ],
+)  # fmt: skip
+def test_a_file_that_is_missing_or_faulty_is_told(
+    bed: Bed, name: str, text: str | None, words: tuple[str, ...]
+) -> None:
+    path = bed.folder / name
+    path.unlink()
+    if text is not None:
+        path.write_text(text, "utf-8")
+    outcome = bed.run()
+    check_refusal(bed, outcome, name, *words)
+    # Without a terminal nobody would see the browser, so none is opened and no one is waited for.
+    assert "http" not in outcome.output.replace("https://www.googleapis.com/auth/", "")
+    assert not outcome.requests
+
+
+def test_a_sign_in_that_lacks_a_scope_is_told_with_the_scope(bed: Bed) -> None:
+    lacking = f"{SCOPE_PREFIX}group.member"
+    change(bed.folder / "token.json", scopes=[scope for scope in SIGNED_IN_SCOPES if scope != lacking])
+    outcome = bed.run()
+    check_refusal(bed, outcome, "token.json", lacking, "sync.py --authorize", "tick every box")
+    assert not outcome.requests
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("invalid_grant", ("is dead", "revoked", "sync.py --authorize")),
+        ("invalid_rapt", ("session control", "service account")),
+        ("invalid_client", ("OAuth client", "credentials.json")),
+        ("invalid_scope", ("lacks a scope", "sync.py --authorize")),
+        ("503", ("run again",)),
+    ],
+)
+def test_a_sign_in_that_google_refuses_is_told_with_its_remedy(bed: Bed, fault: str, words: tuple[str, ...]) -> None:
+    bed.google.token_fault = fault
+    before = token(bed)
+    outcome = bed.run()
+    sentence = check_refusal(bed, outcome, *words)
+    # Only what can heal is asked again, and a dead sign-in is not told as the fault of the network or the reverse.
+    assert (token_requests(bed) > 1) == (fault == "503")
+    assert ("--authorize" in sentence) == (fault not in {"503", "invalid_rapt"})
+    assert token(bed) == before
+
+
+def test_a_token_endpoint_that_stumbles_once_is_asked_again(bed: Bed) -> None:
+    bed.google.fail("token", 503, times=1)
+    outcome = bed.run("--dry-run")
+    assert outcome.exit_code == 0
+    assert token_requests(bed) == 2
+
+
+def test_a_grant_of_fewer_scopes_than_asked_for_is_told_before_anything_is_written(bed: Bed) -> None:
+    bed.google.token_fault = "fewer_scopes"
+    check_refusal(bed, bed.run(), "lacks a scope", "sync.py --authorize")
+
+
+# Google refuses the whole run.
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("insufficientPermissions", ("lacks a scope", "sync.py --authorize")),
+        ("accessNotConfigured", ("enable the Admin SDK API",)),
+        ("domainCannotUseApis", ("switch on API access", "Admin console")),
+        ("forbidden", ("must be an admin",)),
+    ],
+)
+@pytest.mark.parametrize("method", ["orgunits.list", "users.list"])
+def test_a_listing_that_google_forbids_ends_the_run(bed: Bed, method: str, reason: str, words: tuple[str, ...]) -> None:
+    bed.google.fail(f"{method}", 403, reason, "Not for you.", times=None)
+    check_refusal(bed, bed.run(), "403", reason, *words)
+
+
+def test_a_sign_in_revoked_in_the_middle_of_the_run_ends_it_and_tells_what_was_written(bed: Bed) -> None:
+    bed.powerschool.add_person(9, "Noor", "Haddad", "noor.haddad@d118.org", schools={101: 1})
+
+    def revoke(request: Any, when: str) -> None:
+        if request.method == "users.insert" and when == "after":
+            bed.google.expire_tokens()
+            bed.google.token_fault = "invalid_grant"
+
+    bed.google.hook = revoke
+    outcome = bed.run()
+    assert outcome.exit_code == 2
+    assert len(outcome.writes) == 1
+    last = outcome.output.splitlines()[-1]
+    assert "sync.py --authorize" in last
+    assert re.search(r"\b1 changes? w(as|ere) written", last)
+    assert ".jsonl" in last
+    assert not secrets_left(bed, outcome.output)
+
+
+def test_a_401_that_does_not_go_away_ends_the_run(bed: Bed) -> None:
+    bed.google.fail("users.list", 401, "authError", "Invalid Credentials", times=None)
+    check_refusal(bed, bed.run(), "401", "sync.py --authorize")
+
+
+# The network.
+
+
+def test_a_google_that_cannot_be_reached_is_told(bed: Bed) -> None:
+    proxy = f"http://127.0.0.1:{closed_port()}"
+    outcome = bed.run(env={"HTTPS_PROXY": proxy, "https_proxy": proxy})
+    check_refusal(bed, outcome, "Google cannot be reached", "HTTPS_PROXY", "DNS")
+
+
+def test_a_certificate_that_is_not_trusted_is_told(bed: Bed) -> None:
+    # As behind a filter that inspects TLS: its certificate is in no bundle that Python brings along.
+    outcome = bed.run(env={"HTTPLIB2_CA_CERTS": certifi.where(), "REQUESTS_CA_BUNDLE": certifi.where()})
+    check_refusal(bed, outcome, "certificate is not trusted", "HTTPLIB2_CA_CERTS")
+
+
+# The service account.
+
+
+def test_a_service_account_works_without_a_token_json(bed: Bed) -> None:
+    (bed.folder / "token.json").unlink()
+    bed.google.write_service_account(bed.folder, scopes=NEEDED)
+    outcome = bed.run(env={"GOOGLE_ADMIN_EMAIL": ADMIN})
+    assert outcome.exit_code == 0, outcome.output
+    assert [write.method for write in outcome.writes] == ["users.insert"]
+    assert not (bed.folder / "token.json").exists()
+    assert not secrets_left(bed, outcome.output)
+    assert not bed.run(env={"GOOGLE_ADMIN_EMAIL": f" {ADMIN.upper()} "}).writes
+
+
+def test_a_service_account_that_cannot_work_is_told(bed: Bed) -> None:
+    bed.google.write_service_account(bed.folder, scopes=NEEDED)
+    admin = {"GOOGLE_ADMIN_EMAIL": ADMIN}
+    check_refusal(bed, bed.run(), "GOOGLE_ADMIN_EMAIL is not set", "service account")
+    check_refusal(bed, bed.run(env={"GOOGLE_ADMIN_EMAIL": "nobody@d118.org"}), "GOOGLE_ADMIN_EMAIL", "Invalid email")
+    check_refusal(bed, bed.run(env={"GOOGLE_ADMIN_EMAIL": "maya.patel@d118.org"}), "must be an admin")
+    bed.google.write_service_account(bed.folder, scopes=NEEDED[1:])
+    check_refusal(bed, bed.run(env=admin), "domain-wide delegation", *NEEDED)
+    change(bed.folder / "credentials.json", private_key="-----BEGIN PRIVATE KEY-----\nMII\n")
+    outcome = bed.run(env=admin)
+    check_refusal(bed, outcome, "credentials.json is not a whole service account key")
+    assert "MII" not in outcome.output
+
+
+# The browser.
+
+
+def authorize(bed: Bed, scopes: Iterable[str] | None = None, error: str = "") -> tuple[int, str, str]:
+    """Signs in as an admin with a browser would; gives the exit code, the whole screen and the address shown."""
+    bed.write()
+    bed.google.reset_records()
+    with bed.launch("--authorize", env={**NO_BROWSER, "PYTHONUNBUFFERED": "1"}) as process:
+        try:
+            assert process.stdout
+            lines: list[str] = []
+            found = None
+            while not found:
+                raw = process.stdout.readline().decode()
+                assert raw, "\n".join(lines)
+                lines.append(raw.rstrip())
+                found = re.search(r"https://accounts\.google\.com/\S+", raw)
+            asked = {name: value[0] for name, value in parse_qs(urlsplit(found[0]).query).items()}
+            assert sorted(asked["scope"].split()) == NEEDED
+            answer = f"error={error}" if error else f"code={bed.google.issue_code(scopes)}"
+            back = f"{asked['redirect_uri']}?state={asked['state']}&{answer}"
+            build_opener(ProxyHandler({})).open(back, timeout=30).close()
+            rest = read_to_end(process, None)
+            return process.wait(60), "\n".join([*lines, rest]), found[0]
+        finally:
+            process.kill()
+
+
+def test_the_browser_sign_in_writes_a_token_with_which_the_next_run_works(bed: Bed) -> None:
+    path = bed.folder / "token.json"
+    path.unlink()
+    code, output, _ = authorize(bed, NEEDED)
+    assert code == 0, output
+    assert "Traceback" not in output
+    if sys.platform != "win32":
+        assert mode(path) == "0o600"
+    assert sorted(token(bed)["scopes"]) == NEEDED
+    assert f"{path} is written" in output
+    assert "--dry-run" in output.splitlines()[-1]
+    assert not re.search(r"\b4/[0-9a-f]{32}", output)
+    assert not secrets_left(bed, output)
+    assert not (bed.folder / "StaffLog.txt").exists()
+    assert bed.run("--dry-run").exit_code == 0
+
+
+def test_a_browser_sign_in_with_a_box_left_unticked_is_told_and_keeps_the_old_token(bed: Bed) -> None:
+    before = token(bed)
+    code, output, _ = authorize(bed, NEEDED[1:])
+    assert code == 2, output
+    assert "Traceback" not in output
+    last = output.splitlines()[-1]
+    for words in (NEEDED[0], "tick every box", "sync.py --authorize"):
+        assert words in last
+    assert token(bed) == before
+
+
+def test_a_browser_sign_in_that_is_declined_is_told(bed: Bed) -> None:
+    before = token(bed)
+    code, output, _ = authorize(bed, error="access_denied")
+    assert code == 2, output
+    assert "Traceback" not in output
+    assert "sync.py --authorize" in output.splitlines()[-1]
+    assert token(bed) == before
+
+
+def test_a_browser_sign_in_without_a_usable_client_is_told(bed: Bed) -> None:
+    path = bed.folder / "credentials.json"
+    for text, words in (
+        (None, "is missing"),
+        ("{", "is damaged"),
+        ('{"web": {}}', "Desktop app"),
+        ('{"installed": {"client_id": "1"}}', "credentials.json"),
+        ('{"type": "service_account"}', "service account"),
+    ):
+        path.unlink(missing_ok=True)
+        if text:
+            path.write_text(text, "utf-8")
+        check_refusal(bed, bed.run("--authorize", env=NO_BROWSER), words)
