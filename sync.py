@@ -45,7 +45,7 @@ from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from ssl import SSLCertVerificationError
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 try:
     import google.auth.exceptions
@@ -59,8 +59,8 @@ try:
     from googleapiclient.errors import HttpError
 except ImportError as missing:
     sys.stderr.write(
-        f"ERROR The Python package '{missing.name}' is missing, so nothing was read or written: "
-        f"run  {sys.executable} -m pip install -r requirements.txt\n"
+        f"ERROR The Python package '{missing.name or 'named here'}' is missing or broken ({missing}), so nothing was "
+        f"read or written: run  {sys.executable} -m pip install -r requirements.txt\n"
     )
     raise SystemExit(2) from None
 
@@ -493,7 +493,7 @@ def load_settings(path: Path) -> Settings:
         faults = [f"it cannot be read ({error.strerror}); name it with --config, or copy the shipped one there"]
     except SyntaxError as error:
         faults = [f"line {error.lineno} is not valid Python ({error.msg})"]
-    except Exception as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
         faults = [f"it stops with {type(error).__name__}: {error}"]
     faults += check_environment()
     if faults:
@@ -507,6 +507,10 @@ def check_environment() -> list[str]:
         for name in ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
         if not os.environ.get(name)
     ]
+    if "@" in os.environ.get("POWERSCHOOL_PROD_DB", ""):
+        faults.append(
+            "the environment variable POWERSCHOOL_PROD_DB must hold no user and password, only host:1521/PSPRODDB"
+        )
     password = os.environ.get("NEW_USER_PASSWORD", "")
     if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
         faults.append("the environment variable NEW_USER_PASSWORD must be 8 to 100 ASCII characters, or not set")
@@ -537,6 +541,10 @@ ORACLE_REMEDIES = {
     "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to an Oracle client's folder",
     "DPY-3015": "the login has only an old password verifier: have its password set anew, or set ORACLE_CLIENT_DIR",
     "DPY-4024": "PowerSchool did not answer in TIMEOUT_SECONDS: run again, or raise it in config.py",
+    **dict.fromkeys(
+        ("DPY-2049", "DPY-4000", "DPY-4018", "DPY-4021"),
+        "it must look like host:1521/PSPRODDB (a service name, not a SID)",
+    ),
     "DPY-4027": "it must look like host:1521/PSPRODDB (a service name, not a SID)",
     "DPI-1047": "no Oracle client library is in ORACLE_CLIENT_DIR: correct it, or unset it for thin mode",
 }  # fmt: skip
@@ -558,7 +566,8 @@ def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
     own_words = " ".join(str(error).split("\n")[0].split())
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
     remedy = ORACLE_REMEDIES.get(oracle_code(error) or "DPY-6005", "see Troubleshooting in README.md")
-    return RunError(f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={dsn}), {doing}: {remedy} [{own_words}]")
+    sentence = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={dsn}), {doing}: {remedy} [{own_words}]"
+    return RunError(sentence.replace(os.environ["POWERSCHOOL_DB_PASSWORD"], "(hidden)"))
 
 
 def user_name() -> str:
@@ -732,10 +741,7 @@ def connect_google(run: Run, interactive: bool) -> Any:
     if client.get("type") == "service_account":
         credentials = delegated_credentials(path, client)
     else:
-        if "installed" not in client:
-            raise RunError(
-                f"{path} is neither an OAuth client of type Desktop app nor a service account key: see README.md"
-            )
+        oauth_client(path)
         if not (run.folder / "token.json").exists() and interactive:
             authorize(run.folder)
         credentials = saved_credentials(run.folder)
@@ -754,6 +760,18 @@ def connect_google(run: Run, interactive: bool) -> Any:
             log.warning("%s; this run goes on with the sign-in it has read", error)
     return build("admin", "directory_v1", cache_discovery=False,
                  http=google_auth_httplib2.AuthorizedHttp(credentials, http=http))  # fmt: skip
+
+
+def oauth_client(path: Path) -> dict[str, Any]:
+    """credentials.json, if it is an OAuth client that can open a browser; RunError otherwise."""
+    client = read_json(path, "download it from the Google Cloud console (README.md, step 3)")
+    if client.get("type") == "service_account":
+        raise RunError(f"{path} is a service account, which signs in without a browser: run  sync.py --check")
+    if "installed" not in client:
+        raise RunError(
+            f"{path} is neither an OAuth client of type Desktop app nor a service account key: see README.md"
+        )
+    return client
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -803,7 +821,8 @@ def saved_credentials(folder: Path) -> Credentials:
     """The sign-in kept in token.json; its scopes are checked here, whether it is still good Google says."""
     path = folder / "token.json"
     token = read_json(path, "sign in once with  sync.py --authorize")
-    lacking = [scope for scope in SCOPES if scope not in (token.get("scopes") or ())]
+    granted = token.get("scopes")
+    lacking = [scope for scope in SCOPES if not isinstance(granted, list) or scope not in granted]
     if lacking:
         raise RunError(f"{path} lacks the scope {lacking[0]}: run  sync.py --authorize  and tick every box")
     try:
@@ -819,7 +838,9 @@ def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
         "the sign-in in token.json is dead (revoked, unused for six months, or seven days old while the OAuth app is "
     )
     remedy += "in Testing: make it Internal): run  sync.py --authorize"
-    if "rapt" in words:
+    if error.retryable:
+        return RunError(f"Google sign-in: Google's token service does not answer: run again later [{words[:80]}]")
+    if "rapt" in words or "Reauthentication" in words:
         remedy = (
             "session control wants this admin to sign in again and again: exempt this app as trusted, "
             "or use a service account"
@@ -850,7 +871,11 @@ def browser_sign_in(folder: Path, scopes: Sequence[str]) -> Credentials:
 
     from google_auth_oauthlib.flow import InstalledAppFlow  # noqa: PLC0415 - a nightly run never needs it
 
-    flow = InstalledAppFlow.from_client_secrets_file(str(folder / "credentials.json"), scopes)
+    path = folder / "credentials.json"
+    try:
+        flow = InstalledAppFlow.from_client_config(oauth_client(path), scopes)
+    except ValueError:
+        raise RunError(f"{path} is not a whole OAuth client: download it again (README.md, step 3)") from None
     try:
         webbrowser.get()
         has_browser = True
@@ -865,11 +890,14 @@ def browser_sign_in(folder: Path, scopes: Sequence[str]) -> Credentials:
         credentials: Credentials = flow.run_local_server(
             port=0, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
         )
-    except (OSError, ValueError, AttributeError, Warning, httplib2.HttpLib2Error) as error:
+    except Exception as error:  # noqa: BLE001 - oauthlib raises errors of its own, one per refusal
         raise RunError(
             "Google sign-in: nobody signed in within five minutes, or it broke off "
             f"({type(error).__name__}): run  sync.py --authorize  again"
         ) from None
+    lacking = [scope for scope in scopes if scope not in (credentials.granted_scopes or ())]
+    if lacking:
+        raise RunError(f"The sign-in lacks the scope {lacking[0]}: run  sync.py --authorize  again and tick every box")
     return credentials
 
 
@@ -1459,6 +1487,7 @@ def proper_case(name: str) -> str:
     """A name in one case only with capitals where they belong (O'Brien, McDonald, III); any other as it stands."""
     if not (name.isupper() or name.islower()):
         return name
+    name = unicodedata.normalize("NFC", name)
     return re.sub(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", lambda match: proper_word(match.group()), name)
 
 
@@ -1484,7 +1513,8 @@ def link_doubt(person: Staff, account: Account, district: District) -> Note | No
     returns = (account.org_unit.casefold() == settings.SUSPENDED_OU.casefold() and not account.archived
                and account.suspension_reason in {"", "ADMIN"})  # fmt: skip
     both = same_names(person, account) and same_employee_id(person, account)
-    if account.dcid is not None and not (account.dcid in district.staff and both):
+    owner = None if account.dcid is None else district.staff.get(account.dcid)
+    if account.dcid is not None and not (owner and not owner.is_active and both):
         known = (
             f"which is {district.staff[account.dcid]}"
             if account.dcid in district.staff
@@ -1759,15 +1789,18 @@ def shorten(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+
+
 def fit(value: str, field_type: str) -> str | None:
     """The value in the one form in which fields of this type are compared, or None where it does not fit."""
     if not value:
         return ""
     try:
         if field_type == "INT64":
-            return str(int(value)) if abs(int(value)) < 2**63 else None
+            return str(int(value)) if NUMBER.fullmatch(value) and -(2**63) <= int(value) < 2**63 else None
         if field_type == "DOUBLE":
-            return str(float(value))
+            return str(float(value)) if NUMBER.fullmatch(value) else None
         if field_type == "DATE":
             return date.fromisoformat(value).isoformat()
     except ValueError:
@@ -2089,7 +2122,7 @@ def journal(run: Run, number: int, state: str, account: Account, change: Change,
         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         "change": number,
         "state": state,
-        "dcid": change.after.get("dcid", account.dcid) if account.dcid is None else account.dcid,
+        "dcid": account.dcid,
         "account": account.id,
         "email": account.email,
         "kind": change.kind,
@@ -2120,11 +2153,11 @@ def make(
     `is_made` asks Google whether the change is there: a write whose answer was lost, or answered with a conflict by
     a request sent twice, is looked up before it is called a failure.
     """
-    run.change_number += 1
-    number, state, words = run.change_number, "unknown", "cut off"
+    number, state, words = run.change_number + 1, "unknown", "cut off"
     refusal: GoogleError | None = None
     for change in changes:
         journal(run, number, "intended", account, change)
+    run.change_number = number
     try:
         answer = call(run, request)
         account = replace(account, id=answer["id"]) if isinstance(answer, dict) and not account.id else account
@@ -2313,7 +2346,8 @@ def apply_step(run: Run, plan: Plan, had: Account, district: District, kinds: Se
         log.debug("%s: %s is not due any more", plan.person, " and ".join(kinds))
         return
     try:
-        update_account(run, now, due, district.directory)
+        # The journal names the person on every line, of an account that has still to be linked too.
+        update_account(run, replace(now, dcid=plan.person.dcid), due, district.directory)
     except GoogleError as error:
         renamed = next((change.after["email"] for change in due if change.kind == "rename"), "")
         if error.status == 409 and renamed:
@@ -2580,7 +2614,8 @@ def undo_account(run: Run, plan: Plan, directory: Directory) -> None:
             # The journal keeps the aliases of before a rename, so that this undo can itself be undone.
             aliases = {"aliases": list(now.aliases)}
             due = [replace(c, before={**c.before, **aliases}) if c.kind == "rename" else c for c in due]
-            update_account(run, now, due, directory)
+            known = now.dcid if plan.person.dcid == NO_SCHOOL else plan.person.dcid
+            update_account(run, replace(now, dcid=known), due, directory)
             tell_change(run, plan, due)
 
 
@@ -3117,8 +3152,9 @@ def keep_records(run: Run) -> None:
         run.journal_file.close()
         with contextlib.suppress(OSError), open_private(folder / f"{run.name}.txt", "w") as kept:
             kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8"))
-    for path in folder.glob("*Z*.*"):
-        if path.suffix in {".jsonl", ".txt"} and time.time() - path.stat().st_mtime > run.settings.KEEP_DAYS * 86400:
+    for path in folder.iterdir():
+        is_ours = re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt)", path.name)
+        if is_ours and time.time() - path.stat().st_mtime > run.settings.KEEP_DAYS * 86400:
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -3281,8 +3317,18 @@ def has_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
 
 
+class Parser(argparse.ArgumentParser):
+    """As argparse, with the sentence that every refusal ends with."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong with the arguments, and end the program."""
+        if sys.stderr is not None:
+            self.print_usage(sys.stderr)
+        self.exit(FAILED, f"sync.py: error: {message}. Nothing was written\n")
+
+
 def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sync.py",
         description="Make the staff accounts in Google Workspace agree with PowerSchool.",
         epilog="Exit codes: 0 done; 1 somebody needs attention; 2 could not run or finish; "
@@ -3316,7 +3362,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def allowance(text: str) -> tuple[str, int]:
     kind, _, number = text.rpartition("=")
-    if kind not in DEFAULT_LIMITS or not number.isdigit():
+    if kind not in DEFAULT_LIMITS or not number.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not KIND=N with a kind of {', '.join(DEFAULT_LIMITS)}")
     return kind, int(number)
 
