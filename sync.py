@@ -58,7 +58,7 @@ try:
     from googleapiclient.discovery import build
     from googleapiclient.errors import HttpError
 except ImportError as missing:
-    sys.stderr.write(
+    (sys.stderr or open(os.devnull, "w")).write(  # noqa: PTH123, SIM115 - pythonw has no stderr
         f"ERROR The Python package '{missing.name or 'named here'}' is missing or broken ({missing}), so nothing was "
         f"read or written: run  {sys.executable} -m pip install -r requirements.txt\n"
     )
@@ -135,7 +135,7 @@ class GoogleError(Exception):
     @property
     def is_uncertain(self) -> bool:
         """True where Google may have carried the request out: no answer, or what a request sent twice is told."""
-        return self.status in {0, 404, 409, 412} or self.status >= 500
+        return self.can_heal or self.status in {404, 409, 412}
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,6 @@ class Run:
     deadline: float
     api: Any = None
     requests: int = 0
-    round_trips: int = 0
     change_number: int = 0
     writes: int = 0
     journal_file: IO[str] | None = None
@@ -592,8 +591,8 @@ def connect_powerschool(settings: Settings) -> oracledb.Connection:
                     tcp_connect_timeout=settings.TIMEOUT_SECONDS,
                 )
             )
-        except (oracledb.Error, OSError) as error:
-            answer.put(error)
+        except (oracledb.Error, OSError, ValueError, TypeError) as error:
+            answer.put(error if isinstance(error, (oracledb.Error, OSError)) else OSError(str(error)))
 
     # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
     threading.Thread(target=connect, daemon=True).start()
@@ -905,9 +904,12 @@ def write_private(path: Path, text: str) -> None:
     """Write a file only its owner can read (0600), whole or not at all."""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - mkstemp gives a descriptor
-            file.write(text)
-        replace_file(Path(name), path)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - mkstemp gives a descriptor
+                file.write(text)
+            replace_file(Path(name), path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written by the account {account_name()} ({error.strerror}): give it the right to"
@@ -1245,8 +1247,8 @@ def district_of(
         if account.dcid is not None:
             by_dcid[account.dcid].append(account)
             continue
-        if account.employee_id:
-            by_employee_id[fold_number(account.employee_id)].append(account)
+        for number in employee_ids(account):
+            by_employee_id[number].append(account)
         by_name[folded_name(account.given_name, account.family_name)].append(account)
     by_address.update({account.email: account for account in directory.accounts.values()})
     for person in powerschool.staff:
@@ -1312,7 +1314,7 @@ def agreement(person: Staff, account: Account) -> str:
     """What besides the DCID says that the account is this person's: design rule "Whose account", or ""."""
     if person.email and person.email in (account.email, *account.aliases):
         return "address"
-    if person.teacher_number and fold_number(person.teacher_number) == fold_number(account.employee_id):
+    if same_employee_id(person, account):
         return "employee ID"
     given, family = folded_name(person.first_name, person.last_name)
     if family and family == fold(account.family_name):
@@ -1325,8 +1327,14 @@ def same_names(person: Staff, account: Account) -> bool:
     return all(names) and names == folded_name(account.given_name, account.family_name)
 
 
+def employee_ids(account: Account) -> frozenset[str]:
+    """Every employee ID of the account, in the form in which they are compared."""
+    entries = (str(e.get("value", "")) for e in account.external_ids if e.get("type") == "organization")
+    return frozenset(fold_number(number) for number in (account.employee_id, *entries) if number.strip())
+
+
 def same_employee_id(person: Staff, account: Account) -> bool:
-    return bool(person.teacher_number) and fold_number(person.teacher_number) == fold_number(account.employee_id)
+    return fold_number(person.teacher_number) in employee_ids(account)
 
 
 def plan_person(person: Staff, district: District) -> Plan:
@@ -1831,8 +1839,8 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
         notes.append(Note("INFO", "temporary reactivation", f"{had.email} lies in {had.org_unit}: not suspended", who))
         return Plan(person, had, notes=tuple(notes))
-    if had.email in district.active_by_address:
-        owner = district.active_by_address[had.email][0]
+    owner = next((p for p in district.staff.values() if p.is_active and p.email == had.email), None)
+    if owner:
         notes.append(
             Note(
                 "INFO",
@@ -1847,7 +1855,7 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
             Note(
                 "INFO",
                 "held by the calendar",
-                f"{had.email} is not suspended before {window} (HOLD_SUSPENSIONS)",
+                f"{had.email} is not suspended until {window} is over (HOLD_SUSPENSIONS)",
                 who,
             )
         )
@@ -1989,7 +1997,7 @@ def check_sanity(powerschool: PowerSchool, directory: Directory) -> None:
 def check_identity(plans: Sequence[Plan]) -> None:
     """Many accounts that look like somebody else's mean a rebuilt PowerSchool; RunError with exit code 3."""
     strange = sum(any(note.rule == "somebody else's account" for note in plan.notes) for plan in plans)
-    found = sum(plan.had is not None for plan in plans)
+    found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
     if strange > 5 and strange > 0.05 * found:
         raise RunError(
             f"{strange} of {found} accounts look like somebody else's by their DCID: was PowerSchool rebuilt? "
@@ -2250,6 +2258,8 @@ def holds(account: Account, change: Change) -> bool:
     return all(
         all(account.fields.get(field_name, "") == text for field_name, text in value.items())
         if name == "fields"
+        else str(getattr(account, name)).casefold() == str(value).casefold()
+        if name == "org_unit"
         else getattr(account, name) == value
         for name, value in change.after.items()
     )
@@ -2321,7 +2331,7 @@ def apply_plan(run: Run, plan: Plan, district: District) -> None:
             continue
         try:
             if closes(plan, kinds):
-                leave_groups(run, plan, plan.had, district, kinds)
+                leave_groups_before(run, plan, plan.had, district, kinds)
             apply_step(run, plan, plan.had, district, kinds)
         except GoogleError as error:
             if kinds in {("reactivate",), ("suspend",)}:
@@ -2369,6 +2379,16 @@ def holder_words(run: Run, address: str) -> str:
         return "by somebody Google does not name at the moment"
 
 
+def leave_groups_before(run: Run, plan: Plan, had: Account, district: District, kinds: Sequence[str]) -> None:
+    """As `leave_groups`; but where the account lies in SUSPENDED_OU already, closing it is worth more than a group."""
+    try:
+        leave_groups(run, plan, had, district, kinds)
+    except GoogleError as error:
+        if kinds != ("suspend",):
+            raise
+        note_failure(run, plan, f"{error}: take it out by hand")
+
+
 def leave_groups(run: Run, plan: Plan, had: Account, district: District, kinds: Sequence[str]) -> None:
     """Take the account out of its groups, each with its role in the journal; GoogleError if one may work later.
 
@@ -2395,12 +2415,8 @@ def leave_groups(run: Run, plan: Plan, had: Account, district: District, kinds: 
                 continue
             note_failure(run, plan, f"{had.email} stays in the group {group['email']}, take it out by hand: {error}")
     if later:
-        words = f"{had.email} could not leave all its groups: {later[0]}"
-        if kinds == ("suspend",):
-            # It lies in SUSPENDED_OU already: closing it is worth more than its last group.
-            note_failure(run, plan, f"{words}: take it out by hand")
-            return
-        raise GoogleError(later[0].status, later[0].reason, f"{words}: the next run tries again")
+        words = f"{had.email} could not leave all its groups, the next run tries again: {later[0]}"
+        raise GoogleError(later[0].status, later[0].reason, words)
 
 
 def membership(run: Run, group_id: str, account_id: str) -> Any:
@@ -2511,7 +2527,8 @@ def journal_path(folder: Path, which: str) -> Path:
     """The journal of this run, or for `last` the newest that changed something."""
     paths = sorted((folder / "runs").glob("*Z.jsonl"))
     if which == "last":
-        found = [path for path in paths if any(entry.state == "done" for entry in read_journal(path))]
+        newest = (path for path in reversed(paths) if any(entry.state == "done" for entry in read_journal(path)))
+        found = [path for path in [next(newest, None)] if path]
     else:
         found = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
     if not found:
@@ -2607,7 +2624,7 @@ def undo_account(run: Run, plan: Plan, directory: Directory) -> None:
             continue
         if for_groups:
             for change in changes:
-                undo_listed(run, plan, now, change)
+                undo_listed_or_tell(run, plan, now, change)
             continue
         due = [still for change in changes if (still := still_as_left(now, change))]
         if due:
@@ -2617,6 +2634,14 @@ def undo_account(run: Run, plan: Plan, directory: Directory) -> None:
             known = now.dcid if plan.person.dcid == NO_SCHOOL else plan.person.dcid
             update_account(run, replace(now, dcid=known), due, directory)
             tell_change(run, plan, due)
+
+
+def undo_listed_or_tell(run: Run, plan: Plan, now: Account, change: Change) -> None:
+    """As `undo_listed`; a group that is gone or refuses must not keep the account closed."""
+    try:
+        undo_listed(run, plan, now, change)
+    except GoogleError as error:
+        note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}")
 
 
 def undo_listed(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -2652,10 +2677,12 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     nobody = PowerSchool({}, ())
     district = district_of(run.settings, nobody, directory, run.started.astimezone().date(), admin_email=admin)
     plans = [undo_plan(group, account_of(run, group), district) for group in by_account(entries)]
+    for word in only:
+        if not any(is_named(plan, [word]) for plan in plans):
+            raise RunError(f"--only {word}: run {path.stem} changed nobody with this address or DCID")
     plans = [plan for plan in plans if not only or is_named(plan, only)]
-    if only and not plans:
-        raise RunError(f"--only {' '.join(only)}: run {path.stem} changed nobody with this address or DCID")
     limits = {**run.settings.LIMITS, **allowed}
+    limits.pop("clear")  # what an undo empties was empty before the run
     over = over_limits(plans, limits)
     held = [held_sentence(kind, count, limits[kind], plans) for kind, count in over.items()]
     plans = [without_held(plan, frozenset(over)) for plan in plans]
@@ -2702,10 +2729,12 @@ def is_named(plan: Plan, only: Sequence[str]) -> bool:
 def groups_to_get_back(run: Run, account_id: str) -> str:
     """The newest run whose journal took this account out of groups, or ""."""
     for path in sorted((run.folder / "runs").glob("*Z.jsonl"), reverse=True):
-        if path.stem != run.name and account_id in path.read_text(encoding="utf-8", errors="replace"):
+        try:
             kinds = {entry.change.kind for entry in read_journal(path) if entry.account == account_id}
-            if kinds & {"leave group", "suspend"}:
-                return path.stem if "leave group" in kinds else ""
+        except RunError:
+            continue
+        if path.stem != run.name and kinds & {"leave group", "suspend"}:
+            return path.stem if "leave group" in kinds else ""
     return ""
 
 
@@ -2937,6 +2966,7 @@ def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> No
         parent, _, name = path.rpartition("/")
         body: dict[str, Any] = {"name": name, "parentOrgUnitPath": parent or "/"}
         read_request(run, run.api.orgunits().insert(customerId="my_customer", body=body), f"creating {path}")
+        run.writes += 1
         log.info("Created: the org unit %s", path)
     answer = read_request(run, run.api.schemas().list(customerId="my_customer"), "reading custom schemas")
     known = {schema["schemaName"]: schema for schema in answer.get("schemas", ())}
@@ -2950,6 +2980,7 @@ def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> No
                 customerId="my_customer", schemaKey=non_empty(known[schema]["schemaId"]), body=body
             )
         read_request(run, request, f"creating fields of {schema}")
+        run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
 
 
@@ -3038,7 +3069,8 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
     for plan in plans:
         for change in plan.changes:
             log.info("Would %s", change_line(plan, change, settings))
-        if "move to suspended" in plan.kinds and settings.REMOVE_SUSPENDED_FROM_GROUPS:
+        is_leaver = plan.evidence != "the journal" and plan.kinds & {"suspend", "move to suspended"}
+        if is_leaver and settings.REMOVE_SUSPENDED_FROM_GROUPS:
             log.info("Would leave all groups: %s", plan.person)
 
 
@@ -3152,10 +3184,9 @@ def keep_records(run: Run) -> None:
         run.journal_file.close()
         with contextlib.suppress(OSError), open_private(folder / f"{run.name}.txt", "w") as kept:
             kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8"))
-    for path in folder.iterdir():
-        is_ours = re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt)", path.name)
-        if is_ours and time.time() - path.stat().st_mtime > run.settings.KEEP_DAYS * 86400:
-            with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt)", path.name), folder.iterdir()):
+            if time.time() - path.stat().st_mtime > run.settings.KEEP_DAYS * 86400:
                 path.unlink()
 
 
@@ -3307,7 +3338,7 @@ def carry_out(
         return report(run, notes, held, counts, "Dry run, nothing written. Would do")
     try:
         apply_plans(run, plans, apply)
-    except RunError:
+    except BaseException:
         report(run, notes, held, run.done, "Done before it stopped")
         raise
     return report(run, notes, held, run.done, "Done")
@@ -3322,8 +3353,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong with the arguments, and end the program."""
-        if sys.stderr is not None:
-            self.print_usage(sys.stderr)
+        if sys.stderr is None:
+            raise SystemExit(FAILED)
+        self.print_usage(sys.stderr)
         self.exit(FAILED, f"sync.py: error: {message}. Nothing was written\n")
 
 
@@ -3374,9 +3406,9 @@ def command(arguments: argparse.Namespace, run: Run) -> int:
     run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
     if arguments.setup:
         return set_up(run, arguments.yes, arguments.dry_run)
-    if arguments.explain:
+    if arguments.explain is not None:
         return explain(run, arguments.explain)
-    if arguments.undo:
+    if arguments.undo is not None:
         return undo(run, arguments.undo, arguments.only, dict(arguments.allow), arguments.yes, arguments.dry_run)
     return sync(run, arguments.only, dict(arguments.allow), arguments.csv, arguments.dry_run)
 
@@ -3407,7 +3439,9 @@ def guarded(run: Run, act: Callable[[], int]) -> int:
 
 
 def written_words(run: Run) -> str:
-    if run.writes or run.change_number:
+    if run.writes and not run.change_number:
+        return f"{run.writes} things were created in Google before that"
+    if run.change_number:
         return f"{run.writes} changes were written before that: see runs/{run.name}.jsonl"
     return "Nothing was written"
 
@@ -3435,7 +3469,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return guarded(run, partial(sign_in, run.folder))
     if arguments.check:
         return guarded(run, partial(check, run, arguments.config.resolve()))
-    if arguments.dry_run or arguments.explain:
+    if arguments.dry_run or arguments.explain is not None:
         return guarded(run, partial(command, arguments, run))
     return guarded(run, partial(locked_command, arguments, run))
 

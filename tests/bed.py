@@ -380,9 +380,7 @@ def standard_google(google: GoogleServer, schools: Mapping[int, str] = SCHOOLS) 
     shipped = shipped_settings()
     for number, name in schools.items():
         if number != 999999 and name != shipped["SUBSTITUTE_BUILDING"]:
-            google.add_org_unit(
-                f"{shipped['STAFF_OU']}/{in_proper_case(name)}{shipped['BUILDING_OU_SUFFIX']}"
-            )
+            google.add_org_unit(f"{shipped['STAFF_OU']}/{in_proper_case(name)}{shipped['BUILDING_OU_SUFFIX']}")
     for path in (shipped["SUBSTITUTE_OU"], shipped["SUSPENDED_OU"], *OTHER_ORG_UNITS):
         google.add_org_unit(path)
     for name, fields in SCHEMAS.items():
@@ -419,9 +417,7 @@ class MatchingAccount:
 
     @property
     def staff_type(self) -> int:
-        at_home = {
-            row["staffstatus"] for row in self.active_rows if row["schoolid"] == self.row["homeschoolid"]
-        }
+        at_home = {row["staffstatus"] for row in self.active_rows if row["schoolid"] == self.row["homeschoolid"]}
         return next((kind for kind in (1, 2, 3, 4, 0) if kind in at_home), 2)
 
     @property
@@ -430,9 +426,7 @@ class MatchingAccount:
             return str(self.bed.setting("SUSPENDED_OU"))
         if self.staff_type == 4 or self.home_school_name == self.bed.setting("SUBSTITUTE_BUILDING"):
             return str(self.bed.setting("SUBSTITUTE_OU"))
-        rule = (
-            f"{self.bed.setting('STAFF_OU')}/{self.home_school_name}{self.bed.setting('BUILDING_OU_SUFFIX')}"
-        )
+        rule = f"{self.bed.setting('STAFF_OU')}/{self.home_school_name}{self.bed.setting('BUILDING_OU_SUFFIX')}"
         return str(self.bed.setting("BUILDING_OUS").get(self.row["homeschoolid"], rule))
 
     @property

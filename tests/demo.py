@@ -26,9 +26,7 @@ def say(text: str = "") -> None:
 
 def run(bed: Bed, heading: str, *arguments: str) -> Outcome:
     say(f"\n{heading}\n$ python sync.py {' '.join(arguments)}".rstrip() + "\n")
-    outcome = bed.run(
-        *arguments, env={"PYTHONUNBUFFERED": "1"}, timeout=300, on_line=lambda line: say(f"  {line}")
-    )
+    outcome = bed.run(*arguments, env={"PYTHONUNBUFFERED": "1"}, timeout=300, on_line=lambda line: say(f"  {line}"))
     say(f"\n  exit code {outcome.exit_code}")
     return outcome
 

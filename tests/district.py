@@ -213,9 +213,7 @@ def add_doubts(bed: Bed) -> None:
     matching_account(bed, 506, ou=OU_OF[CROWN])
     person(bed, 507, "Christine", "Taylor", MIDDLE, email="chris.taylor@d118.org")
     person(bed, 508, "Quinn", "Foster", MATTHEWS)
-    matching_account(
-        bed, 508, email="zelda.moreau@d118.org", given="Zelda", family="Moreau", employee_id="7777"
-    )
+    matching_account(bed, 508, email="zelda.moreau@d118.org", given="Zelda", family="Moreau", employee_id="7777")
     person(bed, 509, "Office", "Manager", GRADE, STAFF, email="office@d118.org")
     google.add_group("office@d118.org", members={address("Helen", "Abbott"): "OWNER"})
     person(bed, 510, "Rita", "Gomez", CROWN)
@@ -245,9 +243,7 @@ def add_students(bed: Bed) -> None:
 Expectation = dict[str, Any]
 
 
-def account(
-    dcid: int | None, name: str, org_unit: str, told: str = "", *, suspended: bool = False
-) -> Expectation:
+def account(dcid: int | None, name: str, org_unit: str, told: str = "", *, suspended: bool = False) -> Expectation:
     """How an account looks after a run; `dcid` is what its DCID field holds, `told` why it is reported."""
     return {
         "email": f"{name}@d118.org", "org_unit": org_unit, "suspended": suspended, "dcid": dcid, "told": told

@@ -48,9 +48,7 @@ MOST_CHARACTERS = 500
 SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]+")
 ROLES = {"OWNER", "MANAGER", "MEMBER"}
 
-CLAUSE = re.compile(
-    r"\s*([\w-]+(?:\.[\w-]+)?)(<=|>=|[=:<>])('(?:[^'\\]|\\')*'|[^\s'\\]+)(?=\s|$)", re.ASCII
-)
+CLAUSE = re.compile(r"\s*([\w-]+(?:\.[\w-]+)?)(<=|>=|[=:<>])('(?:[^'\\]|\\')*'|[^\s'\\]+)(?=\s|$)", re.ASCII)
 QUERY_FLAGS = {
     "isAdmin": "isAdmin", "isDelegatedAdmin": "isDelegatedAdmin",
     "isArchived": "archived", "isSuspended": "suspended",
@@ -256,12 +254,22 @@ class Directory:
     # Setting up and looking, for tests.
 
     def add_user(
-        self, email: str, given: str, family: str, *, ou: str = "/",
-        suspended: bool = False, reason: str = "ADMIN", archived: bool = False,
-        admin: bool = False, delegated: bool = False,
-        aliases: Iterable[str] = (), non_editable_aliases: Iterable[str] = (),
+        self,
+        email: str,
+        given: str,
+        family: str,
+        *,
+        ou: str = "/",
+        suspended: bool = False,
+        reason: str = "ADMIN",
+        archived: bool = False,
+        admin: bool = False,
+        delegated: bool = False,
+        aliases: Iterable[str] = (),
+        non_editable_aliases: Iterable[str] = (),
         fields: Mapping[str, Mapping[str, object]] | None = None,
-        employee_id: str | None = None, external_ids: Sequence[Mapping[str, str]] = (),
+        employee_id: str | None = None,
+        external_ids: Sequence[Mapping[str, str]] = (),
         last_login: str | None = None,
     ) -> str:
         """Adds an account by the rules of an insert (its org unit and schemas must exist); gives its id."""
@@ -283,8 +291,15 @@ class Directory:
         return str(user["id"])
 
     def add_group(
-        self, email: str, *, members: Mapping[str, str] | None = None, member_groups: Iterable[str] = (),
-        aliases: Iterable[str] = (), foreign: bool = False, editable: bool = True, dynamic: bool = False,
+        self,
+        email: str,
+        *,
+        members: Mapping[str, str] | None = None,
+        member_groups: Iterable[str] = (),
+        aliases: Iterable[str] = (),
+        foreign: bool = False,
+        editable: bool = True,
+        dynamic: bool = False,
     ) -> str:
         """Adds a group; `members` are users (address or id) with roles, `member_groups` are groups inside it.
 
@@ -310,9 +325,7 @@ class Directory:
                 self._put_org_unit(f"{parent}/{name}", parent or "/")
             parent = f"{parent}/{name}"
 
-    def add_schema(
-        self, name: str, fields: Mapping[str, str | Json], *, read_access: str = "ADMINS_AND_SELF"
-    ) -> None:
+    def add_schema(self, name: str, fields: Mapping[str, str | Json], *, read_access: str = "ADMINS_AND_SELF") -> None:
         """Adds a schema; a field is its type (`"INT64"`) or a dict with what else should be said of it."""
         specs = []
         for field, told in fields.items():
@@ -459,9 +472,7 @@ class Directory:
 
     # Users.
 
-    def _user_resource(
-        self, user: Json, schemas: Collection[str] | None, hidden: Collection[str] = ()
-    ) -> Json:
+    def _user_resource(self, user: Json, schemas: Collection[str] | None, hidden: Collection[str] = ()) -> Json:
         """What a reply shows of a user: the custom fields of these schemas (None: all), less the hidden."""
         own = [{"address": user["primaryEmail"], "primary": True}]
         own += [{"address": alias} for alias in (*user["aliases"], *user["nonEditableAliases"])]
@@ -770,9 +781,7 @@ class Directory:
     def _orgunits_get(self, params: Params, _body: Json) -> Json:
         key = params["orgUnitPath"]
         path = key if key.startswith("id:") else f"/{key}"
-        return self._org_unit_resource(
-            self._org_unit(path, RefusalError(404, "notFound", "Org unit not found"))
-        )
+        return self._org_unit_resource(self._org_unit(path, RefusalError(404, "notFound", "Org unit not found")))
 
     def _orgunits_insert(self, _params: Params, body: Json) -> Json:
         name = body.get("name") or ""

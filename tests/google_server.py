@@ -45,9 +45,7 @@ TOKEN_PLACES = {
     ("accounts.google.com", "/o/oauth2/token"),
 }  # fmt: skip
 SCOPE_PREFIX = "https://www.googleapis.com/auth/admin.directory."
-SCOPES = [
-    SCOPE_PREFIX + name for name in ("user", "group.readonly", "group.member", "orgunit", "userschema")
-]
+SCOPES = [SCOPE_PREFIX + name for name in ("user", "group.readonly", "group.member", "orgunit", "userschema")]
 CLIENT_ID = "420420420420-standin.apps.googleusercontent.com"
 CLIENT_SECRET = "GOCSPX-standin"
 SERVICE_ACCOUNT = "staff-sync@stand-in.iam.gserviceaccount.com"
@@ -501,7 +499,8 @@ class GoogleServer(Directory):
     """The directory of one account at the wire; start it with `with GoogleServer() as google:`.
 
     Besides the switches of `Directory` there are: `hook`, called with each API request and "before" or
-    "after" (its effect), and free to kill the client (if before, there is no effect); `token_fault`, one of
+    "after" (its effect), and free to kill the client (if before, there is no effect, and a hook that says True
+    spares the server finding out by itself); `token_fault`, one of
     `TOKEN_FAULTS` or "fewer_scopes"; `latency`, seconds before each answer. `behave` puts all of them back
     and drops what `fail` asked for.
     """
@@ -516,7 +515,7 @@ class GoogleServer(Directory):
 
     def behave(self) -> None:
         super().behave()
-        self.hook: Callable[[Request, str], None] | None = None
+        self.hook: Callable[[Request, str], object] | None = None
         self.token_fault: str | None = None
         self.latency = 0.0
         self._faults: list[Fault] = []
@@ -624,10 +623,18 @@ class GoogleServer(Directory):
         self.requests, self.violations = [], []
 
     def fail(
-        self, method: str, status: int = 503, reason: str = "backendError",
-        message: str = "Service unavailable. Please try again", *,
-        times: int | None = 1, when: str = "before", match: Callable[[Request], bool] | None = None,
-        body: bytes | None = None, close: bool = False, hang: bool = False,
+        self,
+        method: str,
+        status: int = 503,
+        reason: str = "backendError",
+        message: str = "Service unavailable. Please try again",
+        *,
+        times: int | None = 1,
+        when: str = "before",
+        match: Callable[[Request], bool] | None = None,
+        body: bytes | None = None,
+        close: bool = False,
+        hang: bool = False,
     ) -> None:
         """The next requests of a method ("token" included, "*" for all of the API) that match go wrong.
 
@@ -732,8 +739,8 @@ class GoogleServer(Directory):
         pairs = [*path_params.items(), *parse_qsl(call.query, keep_blank_values=True)]
         params = {name: value for name, value in pairs if name != "alt"}
         request = self._record(method.id, params, json_object(call.body))
-        self._tell(request, "before")
-        if self.hook and is_gone(self._connections[threading.current_thread()]):
+        told = self._tell(request, "before")
+        if told or (self.hook and is_gone(self._connections[threading.current_thread()])):
             return Answer(0, b"", "close")
         fault = self._fault_for(request)
         if fault and fault.when == "before":
@@ -746,13 +753,10 @@ class GoogleServer(Directory):
         request.status = answer.status
         return answer
 
-    def _tell(self, request: Request, when: str) -> None:
-        if self.hook:
-            self.hook(request, when)
+    def _tell(self, request: Request, when: str) -> object:
+        return self.hook(request, when) if self.hook else None
 
-    def _effect(
-        self, method: Method, request: Request, pairs: Sequence[tuple[str, str]], call: Call
-    ) -> Answer:
+    def _effect(self, method: Method, request: Request, pairs: Sequence[tuple[str, str]], call: Call) -> Answer:
         try:
             self._authorize(method, call.headers.get("authorization", ""))
             self._check_contract(method, request, pairs, call.body)
@@ -780,9 +784,7 @@ class GoogleServer(Directory):
             if user is None or not (user["isAdmin"] or user["isDelegatedAdmin"]):
                 raise forbidden()
 
-    def _check_contract(
-        self, method: Method, request: Request, pairs: Sequence[tuple[str, str]], body: bytes
-    ) -> None:
+    def _check_contract(self, method: Method, request: Request, pairs: Sequence[tuple[str, str]], body: bytes) -> None:
         faults = list(parameter_faults(method, pairs))
         if method.takes and request.body is None:
             faults.append(f"{method.id} needs a JSON object as its body")

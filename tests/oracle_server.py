@@ -602,8 +602,7 @@ def column_types(database: sqlite3.Connection, text: str, rows: Sequence[Row]) -
     declared = [str(column[2]) for column in database.execute("PRAGMA temp.table_info(asked)")]
     database.execute("DROP VIEW temp.asked")
     return [
-        declared_type(text) or type_of_values([row[position] for row in rows])
-        for position, text in enumerate(declared)
+        declared_type(text) or type_of_values([row[position] for row in rows]) for position, text in enumerate(declared)
     ]
 
 

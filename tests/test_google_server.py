@@ -49,9 +49,7 @@ def server() -> Iterator[GoogleServer]:
             fields={SYNC: {"DCID": 131, "Access": "5;10"}, "CrisisGO": {"Building": "High"}},
             aliases=["ann.old@d118.org"],
         )  # fmt: skip
-        google.add_user(
-            "bob@d118.org", "Bob", "Ray", suspended=True, reason="ABUSE", fields={SYNC: {"DCID": 0}}
-        )
+        google.add_user("bob@d118.org", "Bob", "Ray", suspended=True, reason="ABUSE", fields={SYNC: {"DCID": 0}})
         google.add_user("o'neil@d118.org", "Cy", "O'Neil", suspended=True, ou="/Suspended Accounts")
         google.add_group("inner@d118.org", members={"ann@d118.org": "MEMBER"})
         google.add_group("staff@d118.org", members={"ann@d118.org": "OWNER", "bob@d118.org": "MEMBER"})
@@ -467,9 +465,7 @@ def test_schemas(google: GoogleServer, api: Any) -> None:
         ("GET", "users?customer=my_customer&query=name:Ann", None, "a query with name: is not modelled"),
     ],
 )
-def test_violations(
-    google: GoogleServer, start: Any, verb: str, path: str, body: Any, violation: str
-) -> None:
+def test_violations(google: GoogleServer, start: Any, verb: str, path: str, body: Any, violation: str) -> None:
     url = f"https://admin.googleapis.com/admin/directory/v1/{path}"
     headers = {"Authorization": f"Bearer {google.access_token()}"}
     answer = session_of(google).request(verb, url, json=body, headers=headers)

@@ -115,8 +115,8 @@ class Killer:
         # The hook is not called for tokens, so there a fault that looks at each request does the same.
         bed.google.fail("token", close=True, times=None, match=lambda request: self.kills(request, "before"))
 
-    def hook(self, request: Request, moment: str) -> None:
-        self.kills(request, moment)
+    def hook(self, request: Request, moment: str) -> bool:
+        return self.kills(request, moment)
 
     def kills(self, request: Request, moment: str) -> bool:
         """True if this was the moment; the process is dead then, so nothing more comes from it."""

@@ -352,9 +352,7 @@ connection.cursor().execute("SELECT 1 FROM dual")
 """
 
 
-def test_killed_client_and_stop_leave_no_trace(
-    server: OracleServer, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_killed_client_and_stop_leave_no_trace(server: OracleServer, capfd: pytest.CaptureFixture[str]) -> None:
     server.faults.hang = "dual"
     for end in (subprocess.Popen.kill, lambda _client: server.stop()):
         server.hanging.clear()

@@ -1,0 +1,639 @@
+"""What is sent to Google, kept in the journal and put back, as tables; and the stories that only these notice.
+
+The tables need no stand-ins: facts in, request bodies, journal lines and undoing changes out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed import Bed, matching_account, matching_fields
+from test_deciding import CLOSED, HIGH_OU, MAYA_AT, account, directory, district, settings_with, staff
+
+import sync
+from sync import Account, Change, Entry, GoogleError, Plan, Run, RunError
+
+STARTED = datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc)
+BADGE = {"type": "custom", "customType": "badge", "value": "B-7"}
+NUMBER = {"type": "organization", "value": "T7"}
+OTHER_NUMBER = {"type": "organization", "value": "T8"}
+SUSPEND = Change("suspend", {"suspended": False}, {"suspended": True})
+MOVE = Change("move to suspended", {"org_unit": HIGH_OU}, {"org_unit": CLOSED})
+RENAME = Change("rename", {"email": "old@d118.org", "aliases": []}, {"email": MAYA_AT})
+GROUP = {"group": "math@d118.org", "group_id": "g1", "role": "OWNER"}
+
+
+def run_in(folder: Path, **changes: Any) -> Run:
+    (folder / "runs").mkdir(exist_ok=True)
+    return Run(settings_with(**changes), folder, STARTED, float("inf"))
+
+
+def update(before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
+    return Change("update", before, after)
+
+
+# What is sent.
+
+
+@pytest.mark.parametrize(
+    ("value", "field_type", "sent"),
+    [
+        ("", "INT64", None),
+        ("", "STRING", None),
+        ("12", "INT64", 12),
+        ("1.5", "DOUBLE", 1.5),
+        ("true", "BOOL", True),
+        ("false", "BOOL", False),
+        ("12", "STRING", "12"),
+        ("847-555-0100", "PHONE", "847-555-0100"),
+    ],
+)
+def test_a_value_is_sent_in_the_type_of_its_field(value: str, field_type: str, sent: Any) -> None:
+    made = sync.wire_value(value, field_type)
+    assert (made, type(made)) == (sent, type(sent))
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (str(2**63 - 1), True),
+        (str(2**63), False),
+        (str(-(2**63)), True),
+        (str(-(2**63) - 1), False),
+    ],
+)
+def test_a_whole_number_is_kept_up_to_what_google_holds(value: str, kept: bool) -> None:
+    assert sync.fit(value, "INT64") == (value if kept else None)
+
+
+@pytest.mark.parametrize(
+    ("had", "number", "sent"),
+    [
+        ((), "T7", [NUMBER]),
+        ((), "", []),
+        ((BADGE,), "T7", [BADGE, NUMBER]),
+        ((BADGE,), "", [BADGE]),
+        ((BADGE, OTHER_NUMBER), "T7", [BADGE, NUMBER]),
+        ((BADGE, OTHER_NUMBER), "", [BADGE]),
+        ((OTHER_NUMBER, BADGE, OTHER_NUMBER), "T7", [NUMBER, BADGE, OTHER_NUMBER]),
+    ],
+)
+def test_an_employee_id_replaces_the_first_and_keeps_all_other_ids(
+    had: tuple[dict[str, Any], ...], number: str, sent: list[dict[str, Any]]
+) -> None:
+    kept = [dict(entry) for entry in had]
+    assert sync.merged_ids(account(external_ids=had), number) == sent
+    assert [dict(entry) for entry in had] == kept, "what was read is not edited"
+
+
+@pytest.mark.parametrize(
+    ("changes", "body"),
+    [
+        ([SUSPEND], {"suspended": True}),
+        ([MOVE], {"orgUnitPath": CLOSED}),
+        ([RENAME], {"primaryEmail": MAYA_AT}),
+        ([SUSPEND, MOVE], {"suspended": True, "orgUnitPath": CLOSED}),
+        (
+            [Change("name", {}, {"given_name": "Maya", "family_name": "Lee"})],
+            {"name": {"givenName": "Maya", "familyName": "Lee"}},
+        ),
+        ([Change("link", {"dcid": None}, {"dcid": 7})], {"customSchemas": {"Sync": {"DCID": 7}}}),
+        ([Change("unlink", {"dcid": 7}, {"dcid": None})], {"customSchemas": {"Sync": {"DCID": None}}}),
+        (
+            [Change("link", {}, {"dcid": 7}), update({}, {"fields": {"Sync.Group": "9", "Crisis.Phone": ""}})],
+            {"customSchemas": {"Sync": {"DCID": 7, "Group": 9}, "Crisis": {"Phone": None}}},
+        ),
+        ([update({}, {"fields": {}, "employee_id": "T7"})], {"externalIds": [BADGE, NUMBER]}),
+        ([], {}),
+    ],
+)
+def test_only_what_differs_is_sent(changes: list[Change], body: dict[str, Any]) -> None:
+    had = account(external_ids=(BADGE,))
+    assert sync.body_for(changes, had, directory([had]), settings_with()) == body
+
+
+@pytest.mark.parametrize(
+    ("change", "is_there"),
+    [
+        (Change("", {}, {"org_unit": HIGH_OU}), True),
+        (Change("", {}, {"org_unit": HIGH_OU.upper()}), True),
+        (Change("", {}, {"email": MAYA_AT.upper()}), False),
+        (Change("", {}, {"org_unit": CLOSED}), False),
+        (Change("", {}, {"org_unit": HIGH_OU, "suspended": True}), False),
+        (Change("", {}, {"fields": {"Sync.Group": "9"}}), True),
+        (Change("", {}, {"fields": {"Sync.Group": "9", "Sync.Home": "6"}}), False),
+        (Change("", {}, {"fields": {"Sync.Nothing": ""}}), True),
+        (Change("", {}, {"fields": {"Sync.Group": "9"}, "employee_id": "T8"}), False),
+        (Change("", {}, {}), True),
+    ],
+)
+def test_a_change_is_there_when_all_of_it_is(change: Change, is_there: bool) -> None:
+    assert sync.holds(account(), change) is is_there
+
+
+# The journal and one request.
+
+
+def refuse() -> Account | bool | None:
+    raise GoogleError(503, "backendError", "ill")
+
+
+@pytest.mark.parametrize(
+    ("status", "looked_up", "state", "identity"),
+    [
+        (403, lambda: True, "failed", ""),
+        (400, account, "failed", ""),
+        (503, lambda: True, "done", ""),
+        (503, lambda: False, "failed", ""),
+        (503, lambda: None, "failed", ""),
+        (0, lambda: account(id="5"), "done", "5"),
+        (409, lambda: account(id="5"), "done", "5"),
+        (503, refuse, "unknown", ""),
+    ],
+)
+def test_a_refused_request_is_looked_up_where_google_may_have_carried_it_out(
+    status: int, looked_up: Callable[[], Account | bool | None], state: str, identity: str
+) -> None:
+    found = sync.outcome(GoogleError(status, "x", "y"), account(id=""), looked_up)
+    assert (found[0], found[1].id) == (state, identity)
+
+
+class Request:
+    """A request that gives what it is told to, or raises it."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def execute(self, **_options: Any) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+def journal_of(run: Run) -> list[dict[str, Any]]:
+    path = run.folder / "runs" / f"{run.name}.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def make(run: Run, answer: Any, had: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "call", lambda _run, request: request.execute())
+    sync.make(run, had, [SUSPEND, MOVE], Request(answer), lambda: None)
+
+
+def test_each_request_has_a_number_and_a_line_per_kind_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_in(tmp_path)
+    make(run, {"id": "77"}, account(id=""), monkeypatch)
+    make(run, {"id": "77"}, account(id="1"), monkeypatch)
+    make(run, None, account(id=""), monkeypatch)
+    lines = [(line["change"], line["state"], line["kind"], line["account"], line["error"]) for line in journal_of(run)]
+    both = ("suspend", "move to suspended")
+    assert lines == [
+        *((1, "intended", kind, "", "") for kind in both), *((1, "done", kind, "77", "") for kind in both),
+        *((2, "intended", kind, "1", "") for kind in both), *((2, "done", kind, "1", "") for kind in both),
+        *((3, "intended", kind, "", "") for kind in both), *((3, "done", kind, "", "") for kind in both),
+    ]  # fmt: skip
+    assert (run.writes, run.done, run.change_number) == (3, {"suspend": 3, "move to suspended": 3}, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(GoogleError(403, "forbidden", "No"), "failed"), (RunError("No sign-in"), "unknown")]
+)
+def test_a_request_that_fails_is_in_the_journal_with_its_reason_and_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, state: str
+) -> None:
+    run = run_in(tmp_path)
+    with pytest.raises(type(error)):
+        make(run, error, account(), monkeypatch)
+    assert [(line["state"], line["error"]) for line in journal_of(run)[2:]] == [(state, str(error))] * 2
+    assert (run.writes, run.done, run.change_number) == (0, {}, 1)
+
+
+def test_a_line_is_on_disk_when_the_journal_returns_and_only_the_owner_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, synced = run_in(tmp_path), []
+
+    def fsync(_number: int) -> None:
+        synced.append(len(journal_of(run)))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    sync.journal(run, 1, "intended", account(), SUSPEND)
+    sync.journal(run, 1, "done", account(), SUSPEND)
+    assert synced == [1, 2], "flushed, then brought to disk, line by line"
+    if os.name == "posix":
+        assert (tmp_path / "runs" / f"{run.name}.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_journal_nothing_is_changed(tmp_path: Path) -> None:
+    run = Run(settings_with(), tmp_path, STARTED, float("inf"))
+    with pytest.raises(RunError, match="without a journal nothing is changed"):
+        sync.journal(run, 1, "intended", account(), SUSPEND)
+
+
+# Which step closes, and what of a plan is still due.
+
+
+@pytest.mark.parametrize(
+    ("changes", "closing"),
+    [
+        ((SUSPEND,), ("suspend",)),
+        ((MOVE,), ("move to suspended",)),
+        ((SUSPEND, MOVE), ("move to suspended",)),
+    ],
+)
+def test_the_groups_are_left_before_the_last_step_of_closing(changes: tuple[Change, ...], closing: object) -> None:
+    plan = Plan(staff(), account(), changes=changes)
+    assert [kinds for kinds in sync.STEPS if sync.closes(plan, kinds)] == [closing]
+
+
+def test_only_what_was_planned_is_written_though_more_has_come_to_differ() -> None:
+    had = account(fields={**account().fields, "Sync.Group": "4"})
+    both = district([staff()], [had])
+    plan = sync.plan_account(staff(), had, both)
+    now = account(fields={**had.fields, "Sync.Home": "6"}, employee_id="T8", external_ids=(OTHER_NUMBER,))
+    (due,) = sync.still_due(plan, now, both, ("link", "move", "update"))
+    assert (due.before, due.after) == ({"fields": {"Sync.Group": "4"}}, {"fields": {"Sync.Group": "9"}})
+    assert sync.still_due(plan, now, both, ("suspend",)) == ()
+    assert sync.still_due(plan, account(), both, ("update",)) == ()
+    repaired = account(employee_id="T8", external_ids=(OTHER_NUMBER,))
+    assert sync.still_due(plan, repaired, both, ("update",)) == (), "what remains was never planned"
+
+
+def test_an_employee_id_alone_is_due_too() -> None:
+    had = account(employee_id="T8", external_ids=(OTHER_NUMBER,))
+    both = district([staff()], [had])
+    plan = sync.plan_account(staff(), had, both)
+    (due,) = sync.still_due(plan, had, both, ("update",))
+    assert due.after == {"fields": {}, "employee_id": "T7"}
+
+
+# Putting back.
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        (SUSPEND, [("reactivate", {"suspended": True}, {"suspended": False})]),
+        (MOVE, [("move", {"org_unit": CLOSED}, {"org_unit": HIGH_OU})]),
+        (
+            RENAME,
+            [
+                ("rename", {"email": MAYA_AT}, {"email": "old@d118.org"}),
+                ("remove alias", {"alias": MAYA_AT}, {}),
+            ],
+        ),
+        (
+            Change("rename", {"email": "old@d118.org", "aliases": [MAYA_AT]}, {"email": MAYA_AT}),
+            [("rename", {"email": MAYA_AT}, {"email": "old@d118.org"})],
+        ),
+        (Change("remove alias", {"alias": MAYA_AT}, {}), []),
+        (Change("leave group", GROUP, {}), [("join group", {}, GROUP)]),
+        (Change("join group", {}, GROUP), [("leave group", GROUP, {})]),
+        (Change("link", {"dcid": None}, {"dcid": 7}), [("unlink", {"dcid": 7}, {"dcid": None})]),
+        (Change("move", {"org_unit": "/A"}, {"org_unit": "/B"}), [("move", {"org_unit": "/B"}, {"org_unit": "/A"})]),
+        (
+            Change("create", {}, {"org_unit": HIGH_OU}),
+            [
+                ("suspend", {"suspended": False}, {"suspended": True}),
+                ("move to suspended", {"org_unit": HIGH_OU}, {"org_unit": CLOSED}),
+            ],
+        ),
+    ],
+)
+def test_each_kind_of_change_has_its_way_back(change: Change, back: list[tuple[str, Any, Any]]) -> None:
+    found = sync.reversed_changes(change, settings_with())
+    assert [(one.kind, one.before, one.after) for one in found] == back
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "still"),
+    [
+        ({"org_unit": CLOSED}, Change("move", {"org_unit": CLOSED}, {"org_unit": HIGH_OU}), "all"),
+        ({}, Change("move", {"org_unit": CLOSED}, {"org_unit": HIGH_OU}), None),
+        ({}, Change("join group", {}, GROUP), "all"),
+        ({}, Change("leave group", GROUP, {}), "all"),
+        ({}, Change("remove alias", {"alias": "x@d118.org"}, {}), "all"),
+        ({}, update({"fields": {"Sync.Group": "9"}}, {"fields": {"Sync.Group": "4"}}), "all"),
+        ({}, update({"fields": {"Sync.Group": "8"}}, {"fields": {"Sync.Group": "4"}}), None),
+        (
+            {},
+            update({"fields": {"Sync.Group": "9", "Sync.Home": "6"}}, {"fields": {"Sync.Group": "4", "Sync.Home": ""}}),
+            ({"fields": {"Sync.Group": "9"}}, {"fields": {"Sync.Group": "4"}}),
+        ),
+        ({}, update({"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T1"}), "all"),
+        ({"employee_id": ""}, update({"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T1"}), "all"),
+        (
+            {"employee_id": "", "external_ids": ()},
+            update({"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T1"}),
+            None,
+        ),
+        (
+            {},
+            update(
+                {"fields": {"Sync.Group": "9"}, "employee_id": "T6"}, {"fields": {"Sync.Group": "4"}, "employee_id": ""}
+            ),
+            ({"fields": {"Sync.Group": "9"}}, {"fields": {"Sync.Group": "4"}}),
+        ),
+    ],
+)
+def test_only_what_is_still_as_the_run_left_it_is_put_back(now: dict[str, Any], change: Change, still: Any) -> None:
+    found = sync.still_as_left(account(**now), change)
+    expected = (change.before, change.after) if still == "all" else still
+    assert (found and (found.before, found.after)) == expected
+
+
+def entry(change: Change, **facts: Any) -> Entry:
+    of = {"number": 1, "state": "done", "dcid": 7, "account": "1", "email": MAYA_AT, **facts}
+    return Entry(change=change, **of)
+
+
+def undone(now: Account | None, *entries: Entry) -> Plan:
+    return sync.undo_plan(entries, now, district([], [account()]))
+
+
+def test_an_undo_goes_backwards_and_names_what_has_moved_on() -> None:
+    plan = undone(account(suspended=True, org_unit=CLOSED), entry(SUSPEND), entry(MOVE))
+    assert [change.kind for change in plan.changes] == ["move", "reactivate"]
+    assert (plan.notes, plan.person.dcid, plan.person.first_name) == ((), 7, "Maya")
+    moved = undone(account(suspended=True), entry(SUSPEND), entry(MOVE))
+    assert [change.kind for change in moved.changes] == ["reactivate"]
+    assert [note.reason for note in moved.notes] == [
+        "changed since by somebody else, so not put back: move to suspended"
+    ]
+
+
+def test_an_undo_of_an_account_without_a_dcid_or_that_is_gone_or_hands_off() -> None:
+    assert undone(account(suspended=True, dcid=None), entry(SUSPEND, dcid=None)).person.dcid == sync.NO_SCHOOL
+    zero = undone(account(suspended=True), entry(SUSPEND, dcid=0))
+    assert zero.person.dcid == 0
+    gone = undone(None, entry(SUSPEND))
+    assert (gone.changes, gone.had, [note.rule for note in gone.notes]) == ((), None, ["moved on"])
+    assert gone.person.email == MAYA_AT
+    admin = undone(account(suspended=True, is_admin=True), entry(SUSPEND))
+    assert (admin.changes, len(admin.notes)) == ((), 1)
+    assert "not put back" not in admin.notes[0].reason
+
+
+def test_an_alias_goes_only_with_the_rename_that_left_it() -> None:
+    renamed = undone(account(), entry(RENAME))
+    assert [change.kind for change in renamed.changes] == ["rename", "remove alias"]
+    since = undone(account(email="third@d118.org"), entry(RENAME))
+    assert since.changes == ()
+    assert [note.reason for note in since.notes] == ["changed since by somebody else, so not put back: rename"]
+
+
+def write_journal(folder: Path, name: str, *rows: Mapping[str, Any]) -> Path:
+    (folder / "runs").mkdir(exist_ok=True)
+    path = folder / "runs" / f"{name}.jsonl"
+    facts = {"dcid": 7, "account": "1", "email": MAYA_AT, "kind": "suspend", "before": {}, "after": {}}
+    path.write_text("".join(json.dumps({"change": 1, **facts, **row}) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_the_latest_line_of_a_change_counts_and_what_failed_does_not(tmp_path: Path) -> None:
+    path = write_journal(
+        tmp_path,
+        "20261123T040000Z",
+        *({"change": 1, "state": state} for state in ("intended", "done")),
+        *({"change": 2, "state": state} for state in ("intended", "failed")),
+        {"change": 3, "state": "intended"},
+        {"change": 3, "state": "unknown", "kind": "move"},
+    )
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"change": 4, "sta')
+    found = [(one.number, one.state, one.change.kind) for one in sync.read_journal(path)]
+    assert found == [(1, "done", "suspend"), (3, "intended", "suspend"), (3, "unknown", "move")]
+    for damaged in ("[]", '{"change": 1}'):
+        path.write_text(damaged, encoding="utf-8")
+        with pytest.raises(RunError, match="damaged"):
+            sync.read_journal(path)
+    with pytest.raises(RunError, match="cannot be read"):
+        sync.read_journal(tmp_path / "nothing.jsonl")
+
+
+def test_last_is_the_newest_run_that_changed_something(tmp_path: Path) -> None:
+    write_journal(tmp_path, "20261121T040000Z", {"state": "done"})
+    second = write_journal(tmp_path, "20261122T040000Z", {"state": "failed"}, {"change": 2, "state": "done"})
+    third = write_journal(tmp_path, "20261123T040000Z", {"state": "failed"}, {"change": 2, "state": "unknown"})
+    assert sync.journal_path(tmp_path, "last") == second
+    for name in ("20261123T040000Z", "20261123T040000Z.jsonl", "runs/20261123T040000Z.jsonl"):
+        assert sync.journal_path(tmp_path, name) == third
+    for number in range(10, 14):
+        write_journal(tmp_path, f"202611{number}T040000Z", {"state": "done"})
+    with pytest.raises(RunError) as caught:
+        sync.journal_path(tmp_path, "20200101T000000Z")
+    assert str(caught.value).endswith(
+        "the newest: 20261112T040000Z, 20261113T040000Z, 20261121T040000Z, 20261122T040000Z, 20261123T040000Z)"
+    )
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="newest: none"):
+        sync.journal_path(tmp_path / "empty", "last")
+
+
+def test_the_run_that_took_somebody_out_of_groups_is_named_unless_a_later_one_closed_the_account(
+    tmp_path: Path,
+) -> None:
+    run = run_in(tmp_path)
+    assert sync.groups_to_get_back(run, "1") == ""
+    write_journal(tmp_path, "20261120T040000Z", {"state": "done", "kind": "leave group"})
+    write_journal(tmp_path, "20261121T040000Z", {"state": "done", "kind": "update"})
+    write_journal(tmp_path, "20261122T040000Z", {"state": "done", "kind": "leave group", "account": "12"})
+    write_journal(tmp_path, run.name, {"state": "done", "kind": "leave group"})
+    assert sync.groups_to_get_back(run, "1") == "20261120T040000Z"
+    assert sync.groups_to_get_back(run, "12") == "20261122T040000Z"
+    write_journal(tmp_path, "20261122T050000Z", {"state": "done", "kind": "suspend"})
+    assert sync.groups_to_get_back(run, "1") == ""
+
+
+def test_changes_go_together_by_account_or_address_in_the_order_of_the_run() -> None:
+    rows = [entry(SUSPEND, account=one, email=email) for one, email in (("2", "b"), ("1", "a"), ("2", "c"), ("", "a"))]
+    assert [[row.email for row in group] for group in sync.by_account(rows)] == [["b", "c"], ["a"], ["a"]]
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [(MAYA_AT, True), (" MAYA.patel@d118.org ", True), ("7", True), ("dcid:7", True), ("DCID:7", True),
+     ("m@d118.org", True), ("8", False), ("dcid:8", False), ("", False)],
+)  # fmt: skip
+def test_only_names_an_account_by_address_alias_or_dcid(word: str, named: bool) -> None:
+    plan = Plan(staff(email="x@d118.org"), account(aliases=("m@d118.org",)))
+    assert sync.is_named(plan, ["nobody", word]) is named
+    assert sync.is_named(Plan(staff(), None), [word]) is (named and word != "m@d118.org")
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "is_found"),
+    [
+        ({"account": "1"}, account(dcid=None), True),
+        ({"account": ""}, account(dcid=7), True),
+        ({"account": ""}, account(dcid=8), False),
+        ({"account": "1"}, None, False),
+    ],
+)
+def test_an_account_created_in_a_crash_is_known_by_its_dcid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], now: Account | None, is_found: bool
+) -> None:
+    asked = []
+
+    def get_account(_run: Run, key: str) -> Account | None:
+        asked.append(key)
+        return now
+
+    monkeypatch.setattr(sync, "get_account", get_account)
+    found = sync.account_of(run_in(tmp_path), [entry(SUSPEND, **first), entry(MOVE, account="9", dcid=9)])
+    assert (found, asked) == (now if is_found else None, [first["account"] or MAYA_AT])
+
+
+# Stories.
+
+
+def add_outdated(bed: Bed, dcid: int, last: str) -> str:
+    email = f"kim.{last}@d118.org".lower()
+    bed.powerschool.add_person(dcid, "Kim", last, email, schools={5: 1}, group=9, teacher_number=str(dcid))
+    matching_account(bed, dcid, fields=matching_fields(bed, dcid, Staff_Group=4))
+    return email
+
+
+def test_a_row_of_failures_is_broken_by_a_success_and_by_another_answer(bed: Bed) -> None:
+    for number in range(24):
+        add_outdated(bed, number + 1, "Person" + chr(ord("a") + number))
+
+    def refused(numbers: Iterable[int]) -> Callable[[Any], bool]:
+        letters = "".join(chr(ord("a") + number) for number in numbers)
+        return lambda request: (
+            bed.google.user(request.params["userKey"])["primaryEmail"].partition("@")[0][-1] in letters
+        )
+
+    bed.google.fail("users.update", 403, "forbidden", "No", times=None, match=refused([*range(9), *range(10, 14)]))
+    bed.google.fail("users.update", 400, "invalid", "No", times=None, match=refused(range(14, 19)))
+    outcome = bed.run()
+    assert outcome.exit_code == 1, outcome.output
+    assert len([line for line in outcome.lines("ERROR") if line.startswith("failed: ")]) == 18
+    assert len(outcome.writes) == 6
+
+
+def test_a_creation_without_a_teacher_number_sends_no_external_ids_and_a_password_to_change(bed: Bed) -> None:
+    bed.powerschool.add_person(1, "Kim", "Settled", "kim.settled@d118.org", schools={5: 1}, teacher_number="1")
+    matching_account(bed, 1)
+    bed.powerschool.add_person(2, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1})
+    outcome = bed.run(env={"NEW_USER_PASSWORD": "First-Word-118"})
+    (write,) = outcome.writes
+    assert write.body == {
+        "primaryEmail": "maya.patel@d118.org",
+        "name": {"givenName": "Maya", "familyName": "Patel"},
+        "orgUnitPath": HIGH_OU,
+        "customSchemas": {
+            "Synchronization_Data": {"DCID": 2, "Homeschool_ID": 5, "School_Access_List": "5", "Staff_Type": 1},
+            "CrisisGO": {"Building": "Wauconda High School"},
+        },
+        "changePasswordAtNextLogin": True,
+        "password": "First-Word-118",
+    }
+    assert not bed.run().writes
+
+
+def look(bed: Bed) -> dict[str, Any]:
+    """Addresses, places, states, filled fields and groups: what an undo has to bring back."""
+    users = {
+        user["id"]: {
+            **{name: user.get(name) for name in ("primaryEmail", "orgUnitPath", "suspended", "name")},
+            "aliases": sorted(user.get("aliases") or ()),
+            "fields": {
+                (schema, name): value
+                for schema, fields in (user.get("customSchemas") or {}).items()
+                for name, value in fields.items()
+                if value is not None
+            },
+        }
+        for user in bed.google.snapshot()["users"].values()
+    }
+    return {**users, "groups": bed.google.members("math@d118.org")}
+
+
+def test_an_undo_and_its_undo_write_tell_and_keep_the_same_changes_the_other_way_round(bed: Bed) -> None:
+    for dcid, last in enumerate(("Settled", "Renamed", "Linked", "Left"), 1):
+        email = f"kim.{last}@d118.org".lower()
+        bed.powerschool.add_person(dcid, "Kim", last, email, schools={5: 1}, group=9, teacher_number=str(dcid))
+    matching_account(bed, 1)
+    matching_account(bed, 2, email="kim.before@d118.org", fields=matching_fields(bed, 2, Staff_Group=4))
+    matching_account(bed, 3, fields={})
+    matching_account(bed, 4)
+    bed.powerschool.leave(4)
+    bed.google.add_group("math@d118.org", members={"kim.left@d118.org": "MANAGER", "kim.settled@d118.org": "OWNER"})
+    before = look(bed)
+    bed.run()
+    after = look(bed)
+    ids = {user["primaryEmail"]: number for number, user in before.items() if number != "groups"}
+    names = {number: email.partition("@")[0] for email, number in ids.items()}
+
+    undone = bed.run("--undo", "last", "--yes", "--allow", "clear=50")
+    assert undone.exit_code == 0, undone.output
+    assert look(bed) == before
+    done = [(names[line["account"]], line["dcid"], line["kind"]) for line in undone.journal if line["state"] == "done"]
+    assert sorted(done) == [
+        ("kim.before", 2, "remove alias"), ("kim.before", 2, "rename"), ("kim.before", 2, "update"),
+        ("kim.left", 4, "join group"), ("kim.left", 4, "move"), ("kim.left", 4, "reactivate"),
+        ("kim.linked", 3, "unlink"), ("kim.linked", 3, "update"),
+    ]  # fmt: skip
+    told = undone.output.partition("Signed in")[2] or undone.output
+    for _, dcid, kind in done:
+        lines = [text for text in told.splitlines() if f" {kind} " in f"{text} " and f"(DCID {dcid})" in text]
+        assert len(lines) == 2, f"{kind} of {dcid} is told in the plan and when it is done: {told}"
+
+    again = bed.run("--undo", "last", "--yes", "--allow", "clear=50")
+    assert again.exit_code == 0, again.output
+    assert look(bed) == after
+    kinds = {line["kind"] for line in again.journal if line["state"] == "done"}
+    assert kinds == {"rename", "update", "leave group", "move", "suspend", "link"}
+    assert not bed.run().writes
+
+
+def test_an_undo_says_what_it_undoes_asks_and_says_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = run_in(tmp_path)
+    row = {"state": "done", "kind": "suspend", "before": {"suspended": False}, "after": {"suspended": True}}
+    write_journal(tmp_path, "20261122T160000Z", row)
+    closed, asked = account(suspended=True), []
+    done: list[Plan] = []
+    monkeypatch.setattr(sync, "connect_google", lambda _run, interactive: interactive)
+    monkeypatch.setattr(sync, "read_directory", lambda _run: directory([closed]))
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: closed)
+    monkeypatch.setattr(sync, "undo_account", lambda _run, plan, _directory: done.append(plan))
+    monkeypatch.setattr(sync, "has_terminal", lambda: True)
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return answers.pop(0)
+
+    monkeypatch.setattr("builtins.input", answer)
+    answers = ["no", " YES ", "y"]
+    caplog.set_level("INFO")
+    with pytest.raises(RunError, match="not agreed"):
+        sync.undo(run, "last", (), {}, False, False)
+    assert not done
+    assert sum("suspend" in text and "Maya Patel" in text for text in caplog.messages) == 0
+    assert sum("reactivate" in text and "Maya Patel" in text for text in caplog.messages) == 1
+    assert "Undo of run 20261122T160000Z, 12.0 hours ago, which did: suspend 1" in caplog.messages
+    for _ in range(2):
+        assert sync.undo(run, "last", (), {}, False, False) == 0
+    assert (len(done), asked) == (2, ["Put this back? Type yes: "] * 3)
+    sync.undo(run, "last", (), {}, False, True)
+    sync.undo(run, "last", (), {}, True, False)
+    assert (len(done), len(asked)) == (3, 3), "a dry run and --yes ask nothing"
+    assert "The next run will do the same again" in caplog.messages[-1]
+
+    def refused(_run: Run, _key: str) -> Account | None:
+        raise GoogleError(403, "forbidden", "No")
+
+    monkeypatch.setattr(sync, "get_account", refused)
+    with pytest.raises(RunError, match=f"looking up {MAYA_AT}"):
+        sync.undo(run, "last", (), {}, True, False)
