@@ -1339,6 +1339,11 @@ def same_employee_id(person: Staff, account: Account) -> bool:
 
 def plan_person(person: Staff, district: District) -> Plan:
     """What is to be done about this person, with every reason for doing less; the rules in README.md."""
+    plan = plan_any_person(person, district)
+    return with_hands_off(plan, hands_off_entry(person, plan.had, district))
+
+
+def plan_any_person(person: Staff, district: District) -> Plan:
     accounts = district.by_dcid.get(person.dcid, ())
     rule = skip_reason(person, district.settings)
     if rule:
@@ -1391,7 +1396,7 @@ def plan_unfound(person: Staff, district: District) -> Plan:
     if not is_valid_address(person.email):
         return refuse(person, "faulty address", "Google accepts no such address: correct it in PowerSchool")
     if holder is None:
-        return keep_hands_off(plan_creation(person, district), district)
+        return plan_creation(person, district)
     if holder.email != person.email:
         return refuse(
             person,
@@ -1567,36 +1572,34 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
             return Plan(person, had, notes=(doubt,))
         evidence = "address and names" if same_names(person, had) else "address and employee ID"
     planned = plan_active(person, had, district) if person.is_active else plan_leaver(person, had, district)
-    return keep_hands_off(replace(planned, evidence=evidence), district)
+    return with_hands_off(replace(planned, evidence=evidence), hands_off_note(person, had, district))
 
 
-def keep_hands_off(plan: Plan, district: District) -> Plan:
-    """The plan, or only a note where the account is one that is never written."""
-    note = hands_off_note(plan.person, plan.had, district)
+def with_hands_off(plan: Plan, note: Note | None) -> Plan:
+    """The plan; or where a note says that the account is never written, only that note, if anything would be due."""
+    if note is None:
+        return plan
     due = plan.changes or any(n.level == "ERROR" for n in plan.notes)
-    return (
-        Plan(plan.person, plan.had, notes=(note,))
-        if note and due
-        else plan
-        if not note
-        else Plan(plan.person, plan.had)
-    )
+    return replace(plan, changes=(), notes=(note,) if due else plan.notes)
+
+
+def hands_off_entry(person: Staff, had: Account | None, district: District) -> Note | None:
+    """What HANDS_OFF says of this person or account, or None; after its last day an entry is an ERROR."""
+    who, addresses = str(person), {person.email, *((had.email, *had.aliases) if had else ())} - {""}
+    for key, (reason, until) in district.settings.HANDS_OFF.items():
+        if str(key).strip().casefold() in {*addresses, str(person.dcid)}:
+            if date.fromisoformat(until) >= district.today:
+                return Note("INFO", "hands off", f"{reason} (HANDS_OFF until {until})", who)
+            over = f"HANDS_OFF ended on {until} ({reason}): remove the entry or give it a new day"
+            return Note("ERROR", "hands off", over, who)
+    return None
 
 
 def hands_off_note(person: Staff, had: Account | None, district: District) -> Note | None:
     """Why this person's account is never written, or None."""
     settings, who = district.settings, str(person)
-    addresses = {person.email, *((had.email, *had.aliases) if had else ())}
-    for key, (reason, until) in settings.HANDS_OFF.items():
-        if str(key).strip().casefold() in addresses - {""} or str(key).strip() == str(person.dcid):
-            if date.fromisoformat(until) >= district.today:
-                return Note("INFO", "hands off", f"{reason} (HANDS_OFF until {until})", who)
-            return Note(
-                "ERROR",
-                "hands off",
-                f"HANDS_OFF ended on {until} ({reason}): remove the entry or give it a new day",
-                who,
-            )
+    if entry := hands_off_entry(person, had, district):
+        return entry
     if had is None:
         return None
     if had.is_admin and not person.is_active:
@@ -3152,6 +3155,9 @@ def only_run(folder: Path, started: datetime) -> Iterator[None]:
             since = file.read().strip() or "moments ago"
             raise RunError(f"Another run is under way, started {since}: this one did nothing", BUSY)
         if file.writable():
+            with contextlib.suppress(OSError):  # a run under another account must be able to see this lock
+                path.parent.chmod(0o755)
+                path.chmod(0o644)
             file.truncate(0)
             file.write(started.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
             file.flush()

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from bed import Bed, matching_account, matching_fields
-from test_deciding import CLOSED, HIGH_OU, MAYA_AT, account, directory, district, settings_with, staff
+from test_deciding import CLOSED, HIGH_OU, MAYA_AT, account, directory, district, leaver, settings_with, staff
 
 import sync
 from sync import Account, Change, Entry, GoogleError, Plan, Run, RunError
@@ -267,6 +268,14 @@ def test_only_what_was_planned_is_written_though_more_has_come_to_differ() -> No
     assert sync.still_due(plan, repaired, both, ("update",)) == (), "what remains was never planned"
 
 
+@pytest.mark.parametrize("kind", ["suspend", "move to suspended"])
+def test_what_belongs_to_another_step_is_passed_over(kind: str) -> None:
+    both = district([leaver()], [account()])
+    plan = sync.plan_account(leaver(), account(), both)
+    assert plan.kinds == {"suspend", "move to suspended"}
+    assert [change.kind for change in sync.still_due(plan, account(), both, (kind,))] == [kind]
+
+
 def test_an_employee_id_alone_is_due_too() -> None:
     had = account(employee_id="T8", external_ids=(OTHER_NUMBER,))
     both = district([staff()], [had])
@@ -329,7 +338,11 @@ def test_each_kind_of_change_has_its_way_back(change: Change, back: list[tuple[s
             ({"fields": {"Sync.Group": "9"}}, {"fields": {"Sync.Group": "4"}}),
         ),
         ({}, update({"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T1"}), "all"),
-        ({"employee_id": ""}, update({"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T1"}), "all"),
+        (
+            {"employee_id": "T8", "external_ids": (OTHER_NUMBER, NUMBER)},
+            update({"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T1"}),
+            "all",
+        ),
         (
             {"employee_id": "", "external_ids": ()},
             update({"fields": {}, "employee_id": "T7"}, {"fields": {}, "employee_id": "T1"}),
@@ -518,6 +531,8 @@ def test_a_row_of_failures_is_broken_by_a_success_and_by_another_answer(bed: Bed
     assert outcome.exit_code == 1, outcome.output
     assert len([line for line in outcome.lines("ERROR") if line.startswith("failed: ")]) == 18
     assert len(outcome.writes) == 6
+    looked_up = [request for request in outcome.requests if request.method == "users.get"]
+    assert len(looked_up) == 24, "once before each write, and not for steps that nobody planned"
 
 
 def test_a_creation_without_a_teacher_number_sends_no_external_ids_and_a_password_to_change(bed: Bed) -> None:
@@ -537,6 +552,7 @@ def test_a_creation_without_a_teacher_number_sends_no_external_ids_and_a_passwor
         "changePasswordAtNextLogin": True,
         "password": "First-Word-118",
     }
+    assert any(line.startswith("create") and "(DCID 2)" in line for line in outcome.lines("INFO"))
     assert not bed.run().writes
 
 
@@ -637,3 +653,76 @@ def test_an_undo_says_what_it_undoes_asks_and_says_what_comes_next(
     monkeypatch.setattr(sync, "get_account", refused)
     with pytest.raises(RunError, match=f"looking up {MAYA_AT}"):
         sync.undo(run, "last", (), {}, True, False)
+
+
+@pytest.mark.parametrize(
+    ("holder", "is_group", "words"),
+    [
+        (account(), False, f"by {MAYA_AT}"),
+        (account(email="x@d118.org"), False, "by x@d118.org as an alias"),
+        (None, True, "by a group"),
+        (None, False, "by something Google does not show (a deleted account?)"),
+    ],
+)
+def test_the_holder_of_a_taken_address_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: Account | None, is_group: bool, words: str
+) -> None:
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: holder)
+    monkeypatch.setattr(sync, "is_group", lambda _run, _address: is_group)
+    assert sync.holder_words(run_in(tmp_path), MAYA_AT) == words
+
+    def refused(_run: Run, _key: str) -> Account | None:
+        raise GoogleError(403, "forbidden", "No")
+
+    monkeypatch.setattr(sync, "get_account", refused)
+    assert sync.holder_words(run_in(tmp_path), MAYA_AT) == "by somebody Google does not name at the moment"
+
+
+def test_a_step_looks_again_and_writes_nothing_that_is_not_due_or_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, both, sent = run_in(tmp_path), district([leaver()], [account()]), []
+    plan = sync.plan_account(leaver(), account(), both)
+    monkeypatch.setattr(sync, "update_account", lambda *arguments: sent.append(arguments))
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: account(suspended=True, org_unit=CLOSED))
+    sync.apply_step(run, plan, account(), both, ("suspend",))
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: None)
+    with pytest.raises(GoogleError) as caught:
+        sync.apply_step(run, plan, account(), both, ("suspend",))
+    assert (caught.value.status, sent) == (404, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "still_member", "raises"),
+    [(404, True, False), (412, False, False), (412, True, True), (403, False, True), (405, False, True)],
+)
+def test_a_group_that_the_account_has_left_meanwhile_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, still_member: bool, raises: bool
+) -> None:
+    run, found = run_in(tmp_path), [{"role": "MEMBER"}, {} if still_member else None]
+
+    def make(*_arguments: object) -> None:
+        raise GoogleError(status, "x", "y")
+
+    monkeypatch.setattr(sync, "make", make)
+    monkeypatch.setattr(sync, "membership", lambda *_arguments: found.pop(0))
+    run.api = MagicMock()
+    group = {"id": "g1", "email": "math@d118.org"}
+    if raises:
+        with pytest.raises(GoogleError):
+            sync.leave_group(run, staff(), account(), group)
+    else:
+        sync.leave_group(run, staff(), account(), group)
+
+
+@pytest.mark.parametrize(
+    ("status", "had", "is_holder_named"), [(409, None, True), (403, None, False), (409, account(), False)]
+)
+def test_a_taken_address_is_told_with_its_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, had: Account | None, is_holder_named: bool
+) -> None:
+    monkeypatch.setattr(sync, "holder_words", lambda _run, address: f"by the holder of {address}")
+    plan = Plan(staff(), had, account(), (SUSPEND, MOVE))
+    words = sync.failure_words(run_in(tmp_path), plan, GoogleError(status, "x", "y"))
+    taken = f"not created: {MAYA_AT} is taken by the holder of {MAYA_AT}"
+    assert words.startswith(taken if is_holder_named else "suspend and move to suspended failed, at least in part: ")

@@ -739,7 +739,7 @@ def test_a_namesake_who_is_certainly_somebody_else_does_not_hold_up_a_creation()
     namesake = staff(dcid=8, email="maya2@d118.org", teacher_number="T8")
     theirs = account(email="maya2@d118.org", dcid=None, employee_id="T8")
     assert kinds(plan(staff(), theirs, others=[namesake])) == ["create"]
-    doubtful = replace(theirs, given_name="Mia", employee_id="T7")
+    doubtful = replace(theirs, given_name="Mia", employee_id="T7", external_ids=())
     assert told(plan(staff(), doubtful, others=[namesake])) == [("ERROR", "possible account")]
     shared = [namesake, replace(namesake, dcid=9)]
     assert told(plan(staff(), theirs, others=shared)) == [("ERROR", "possible account")]
@@ -1617,7 +1617,14 @@ def test_hands_off_is_told_in_place_of_an_error_and_not_of_a_mere_remark() -> No
     faulty = plan(staff(homeschool=777), account(is_admin=True))
     assert told(faulty) == [("INFO", "super admin")]
     remarked = plan(staff(), account(is_admin=True, org_unit="/Administrators"))
-    assert remarked.notes == ()
+    assert told(remarked) == [("INFO", "frozen")]
+
+
+def test_an_entry_in_hands_off_silences_a_refusal_too() -> None:
+    entry = {"7": ("twin accounts, known to HR", "2099-01-01")}
+    twins = [account(), account(id="9", email="maya2@d118.org")]
+    people = district([staff()], twins, HANDS_OFF=entry)
+    assert told(sync.plan_person(staff(), people)) == [("INFO", "hands off")]
 
 
 @table("number, words", {

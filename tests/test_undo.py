@@ -182,3 +182,39 @@ def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> N
     assert bed.google.members("math@d118.org")["maya.patel@d118.org"] == "OWNER"
     assert not bed.google.user("maya.patel@d118.org")["suspended"]
     assert not bed.run().writes
+
+
+def test_a_group_that_is_gone_does_not_keep_the_account_closed(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.leave(7)
+    bed.run()
+    bed.google.fail("members.get", 404, "notFound", "Resource Not Found: groupKey", times=None)
+    bed.google.fail("members.insert", 404, "notFound", "Resource Not Found: groupKey", times=None)
+
+    outcome = bed.run("--undo", "last", "--yes")
+
+    assert outcome.exit_code == 1
+    assert any("join group math@d118.org" in text for text in outcome.lines("ERROR")), outcome.output
+    assert not bed.google.user("maya.patel@d118.org")["suspended"]
+
+
+@pytest.mark.parametrize("option", ["--undo", "--explain"])
+def test_an_empty_word_never_starts_a_run(bed: Bed, option: str) -> None:
+    leaver(bed)
+    bed.powerschool.leave(7)
+    outcome = bed.run(option, "", "--yes")
+    assert (outcome.exit_code, outcome.writes) == (2, [])
+
+
+def test_a_leaver_who_lies_in_the_suspended_ou_is_closed_even_if_no_group_can_be_read(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.add_person(9, "Ada", "Okoye", "ada.okoye@d118.org", schools={5: 1})
+    matching_account(bed, 9, ou="/Suspended Accounts")
+    bed.powerschool.leave(9)
+    bed.google.fail("groups.list", 403, "forbidden", "Not Authorized to access this resource/api", times=None)
+
+    outcome = bed.run()
+
+    assert outcome.exit_code == 1
+    assert bed.google.user("ada.okoye@d118.org")["suspended"]
+    assert any("take it out by hand" in text for text in outcome.lines("ERROR"))
