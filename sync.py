@@ -36,6 +36,7 @@ import tempfile
 import threading
 import time
 import unicodedata
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -46,6 +47,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from ssl import SSLCertVerificationError
 from typing import IO, Any, NoReturn
+
+# On Python 3.10 Google's packages announce at every start that they will stop supporting it.
+warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
 try:
     import google.auth.exceptions

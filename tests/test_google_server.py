@@ -128,7 +128,7 @@ users = build("admin", "directory_v1", credentials=credentials).users()
 def child_of(google: GoogleServer, folder: Path, line: str) -> subprocess.Popen[str]:
     """A program that knows nothing of the stand-in but its environment."""
     google.write_credentials(folder)
-    environment = {**os.environ, **google.environment()}
+    environment = {**os.environ, **google.environment(), "PYTHONWARNINGS": "ignore"}
     arguments = [sys.executable, "-c", CHILD + line]
     return subprocess.Popen(arguments, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
