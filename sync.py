@@ -1829,47 +1829,31 @@ def fit(value: str, field_type: str) -> str | None:
 
 def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who left: suspended and in or below SUSPENDED_OU; being there is the mark of done."""
-    settings, who = district.settings, str(person)
-    notes: list[Note] = []
-    if had.is_delegated_admin:
-        notes.append(
-            Note(
-                "ERROR",
-                "admin role",
-                f"{had.email} still has an admin role: take it away in the Admin console",
-                who,
-            )
-        )
+    settings = district.settings
+    role = f"{had.email} still has an admin role: take it away in the Admin console"
+    notes = (Note("ERROR", "admin role", role, str(person)),) if had.is_delegated_admin else ()
     is_away = is_at_or_below(had.org_unit, [settings.SUSPENDED_OU])
     if had.archived or (had.suspended and is_away):
-        return Plan(person, had, notes=tuple(notes))
-    if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
-        notes.append(Note("INFO", "temporary reactivation", f"{had.email} lies in {had.org_unit}: not suspended", who))
-        return Plan(person, had, notes=tuple(notes))
-    owner = next((p for p in district.staff.values() if p.is_active and p.email == had.email), None)
-    if owner:
-        notes.append(
-            Note(
-                "INFO",
-                "address in use",
-                f"PowerSchool gives {had.email} to {owner}, who is active: not suspended",
-                who,
-            )
-        )
-        return Plan(person, had, notes=tuple(notes))
-    if had.is_open and not district.named and (window := hold_window(settings, district.today)):
-        notes.append(
-            Note(
-                "INFO",
-                "held by the calendar",
-                f"{had.email} is not suspended until {window} is over (HOLD_SUSPENSIONS)",
-                who,
-            )
-        )
-        return Plan(person, had, notes=tuple(notes))
+        return Plan(person, had, notes=notes)
+    rule, reason = why_not_closed(had, district)
+    if rule:
+        return Plan(person, had, notes=(*notes, Note("INFO", rule, reason, str(person))))
     target = had.org_unit if is_away else district.directory.org_units[settings.SUSPENDED_OU.lower()]
     wanted = replace(had, suspended=True, org_unit=target)
-    return Plan(person, had, wanted, differences_between(had, wanted), tuple(notes))
+    return Plan(person, had, wanted, differences_between(had, wanted), notes)
+
+
+def why_not_closed(had: Account, district: District) -> tuple[str, str]:
+    """The rule that keeps a leaver's account as it is and the reason in words, or two empty ones."""
+    if is_at_or_below(had.org_unit, district.settings.TEMPORARY_REACTIVATION_OUS):
+        return "temporary reactivation", f"{had.email} lies in {had.org_unit}: not suspended"
+    owner = next((p for p in district.staff.values() if p.is_active and p.email == had.email), None)
+    if owner:
+        return "address in use", f"PowerSchool gives {had.email} to {owner}, who is active: not suspended"
+    window = hold_window(district.settings, district.today) if had.is_open and not district.named else ""
+    if window:
+        return "held by the calendar", f"{had.email} is not suspended until {window} is over (HOLD_SUSPENSIONS)"
+    return "", ""
 
 
 def hold_window(settings: Settings, today: date) -> str:
