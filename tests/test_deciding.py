@@ -1620,6 +1620,12 @@ def test_hands_off_is_told_in_place_of_an_error_and_not_of_a_mere_remark() -> No
     assert told(remarked) == [("INFO", "frozen")]
 
 
+def test_only_an_organization_entry_is_an_employee_id() -> None:
+    entries = ({"type": "custom", "value": "X1"}, {"type": "organization", "value": " X2 "})
+    held = account(employee_id="", external_ids=entries)
+    assert sync.employee_ids(held) == {"x2"}
+
+
 def test_an_entry_in_hands_off_silences_a_refusal_too() -> None:
     entry = {"7": ("twin accounts, known to HR", "2099-01-01")}
     twins = [account(), account(id="9", email="maya2@d118.org")]
