@@ -228,6 +228,10 @@ class Account:
     def is_open(self) -> bool:
         return not self.suspended and not self.archived
 
+    @property
+    def state(self) -> str:
+        return "archived" if self.archived else "suspended" if self.suspended else "open"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -504,6 +508,11 @@ def load_settings(path: Path) -> Settings:
     return Settings(**{**values, "LIMITS": DEFAULT_LIMITS | values["LIMITS"]})
 
 
+def own_admin() -> str:
+    """The address of the admin account named in the environment, which is never written, or ""."""
+    return os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
+
+
 def check_environment() -> list[str]:
     faults = [
         f"the environment variable {name} is not set"
@@ -740,7 +749,7 @@ def clean(value: Any) -> str:
 def connect_google(run: Run, interactive: bool) -> Any:
     """The Directory API, signed in with a fresh token; RunError with the remedy where that is impossible."""
     path = run.folder / "credentials.json"
-    client = read_json(path, "download it from the Google Cloud console (README.md, step 3)")
+    client = read_client(path)
     if client.get("type") == "service_account":
         credentials = delegated_credentials(path, client)
     else:
@@ -765,9 +774,14 @@ def connect_google(run: Run, interactive: bool) -> Any:
                  http=google_auth_httplib2.AuthorizedHttp(credentials, http=http))  # fmt: skip
 
 
+def read_client(path: Path) -> dict[str, Any]:
+    """credentials.json, of whichever kind."""
+    return read_json(path, "download it from the Google Cloud console (README.md, step 3)")
+
+
 def oauth_client(path: Path) -> dict[str, Any]:
     """credentials.json, if it is an OAuth client that can open a browser; RunError otherwise."""
-    client = read_json(path, "download it from the Google Cloud console (README.md, step 3)")
+    client = read_client(path)
     if client.get("type") == "service_account":
         raise RunError(f"{path} is a service account, which signs in without a browser: run  sync.py --check")
     if "installed" not in client:
@@ -1056,10 +1070,10 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
         raise RunError(f"Google, {doing}: {error} ({remedy})") from None
 
 
-def pages(run: Run, resource: Any, request: Any, doing: str) -> Iterator[dict[str, Any]]:
-    """Every page of a listing."""
+def pages(resource: Any, request: Any, ask: Callable[[Any], Any]) -> Iterator[dict[str, Any]]:
+    """Every page of a listing; `ask` sends one request."""
     while request is not None:
-        page = read_request(run, request, doing)
+        page = ask(request)
         yield page
         request = resource.list_next(request, page)
 
@@ -1098,9 +1112,8 @@ def read_directory(run: Run) -> Directory:
         fields=f"nextPageToken,users({USER_FIELDS})",
         **projection(settings),
     )
-    users = [
-        user for page in pages(run, run.api.users(), request, "listing accounts") for user in page.get("users", ())
-    ]
+    ask = partial(read_request, run, doing="listing accounts")
+    users = [user for page in pages(run.api.users(), request, ask) for user in page.get("users", ())]
     return Directory(
         accounts={user["id"]: account_from(user, settings) for user in users},
         org_units=org_units,
@@ -1229,10 +1242,8 @@ def look_up(run: Run, person: Staff, directory: Directory) -> Directory:
     if directory.dcid_is_indexed:
         query = f"{dcid_field(run.settings)}={person.dcid}"
         request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
-        while request is not None:
-            page = call(run, request)
+        for page in pages(run.api.users(), request, partial(call, run)):
             found += [get_account(run, user["id"]) for user in page.get("users", ())]
-            request = run.api.users().list_next(request, page)
     accounts = {account.id: account for account in found if account}
     return replace(directory, accounts={**directory.accounts, **accounts}, groups=groups)
 
@@ -1295,12 +1306,8 @@ def is_frozen(path: str, frozen: Iterable[str]) -> bool:
     return any(f"{entry}/".casefold() in f"{path}/".casefold() for entry in frozen)
 
 
-def domain_of(address: str) -> str:
-    return address.rpartition("@")[2]
-
-
 def is_ours(address: str, settings: Settings) -> bool:
-    return domain_of(address) in {domain.casefold() for domain in settings.GOOGLE_DOMAINS}
+    return address.rpartition("@")[2] in {domain.casefold() for domain in settings.GOOGLE_DOMAINS}
 
 
 def skip_reason(person: Staff, settings: Settings) -> str:
@@ -1944,9 +1951,8 @@ def adoption_row(what: str, reason: str, person: Staff | None, account: Account 
     name = f"{person.first_name} {person.last_name}".strip() if person else ""
     values = ("", "", "", "", "")
     if account:
-        state = "archived" if account.archived else "suspended" if account.suspended else "open"
         full_name = f"{account.given_name} {account.family_name}"
-        values = (account.email, full_name, account.org_unit, state, account.last_sign_in[:10] or "never")
+        values = (account.email, full_name, account.org_unit, account.state, account.last_sign_in[:10] or "never")
     of_person = (str(person.dcid), name, person.email) if person else ("", "", "")
     return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
 
@@ -2391,11 +2397,7 @@ def leave_groups(run: Run, plan: Plan, had: Account, district: District, kinds: 
     if now is None or not still_due(plan, now, district, kinds):
         return
     request = run.api.groups().list(userKey=non_empty(had.id), maxResults=200, fields="nextPageToken,groups(id,email)")
-    groups = []
-    while request is not None:
-        page = call(run, request)
-        groups += page.get("groups", [])
-        request = run.api.groups().list_next(request, page)
+    groups = [g for page in pages(run.api.groups(), request, partial(call, run)) for g in page.get("groups", ())]
     later: list[GoogleError] = []
     for group in groups:
         try:
@@ -2664,7 +2666,7 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     log.info("Undo of run %s, %.1f hours ago, which did: %s", path.stem, hours, counts_in_words(counts))
     run.api = connect_google(run, interactive=has_terminal())
     directory = read_directory(run)
-    admin = os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
+    admin = own_admin()
     nobody = PowerSchool({}, ())
     district = district_of(run.settings, nobody, directory, run.started.astimezone().date(), admin_email=admin)
     plans = [undo_plan(group, account_of(run, group), district) for group in by_account(entries)]
@@ -2941,7 +2943,7 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
 def setup_api(run: Run) -> Any:
     """The Directory API with the two scopes that only a set-up needs; the sign-in is not kept."""
     path = run.folder / "credentials.json"
-    client = read_json(path, "download it from the Google Cloud console (README.md, step 3)")
+    client = read_client(path)
     service = client.get("type") == "service_account"
     credentials = (
         delegated_credentials(path, client, SETUP_SCOPES) if service else browser_sign_in(run.folder, SETUP_SCOPES)
@@ -3233,7 +3235,7 @@ def read_district(run: Run, named: bool) -> District:
     run.api = connect_google(run, interactive=has_terminal())
     directory = read_directory(run)
     check_sanity(powerschool, directory)
-    admin = os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
+    admin = own_admin()
     today = run.started.astimezone().date()
     district = district_of(run.settings, powerschool, directory, today, admin_email=admin, named=named)
     found = sum(dcid in district.by_dcid for dcid in district.staff)
@@ -3295,11 +3297,10 @@ def tell_sides(plan: Plan, district: District) -> None:
 
 
 def tell_account(account: Account) -> None:
-    state = "archived" if account.archived else "suspended" if account.suspended else "open"
     admin = ", an administrator" if account.is_admin or account.is_delegated_admin else ""
     name = f"{account.given_name} {account.family_name}"
     dcid = "no DCID" if account.dcid is None else f"DCID {account.dcid}"
-    log.info("Google: %s, %s, %s, %s, in %s%s", account.email, name, dcid, state, account.org_unit, admin)
+    log.info("Google: %s, %s, %s, %s, in %s%s", account.email, name, dcid, account.state, account.org_unit, admin)
 
 
 def tell_nearby(word: str, district: District) -> None:
