@@ -15,7 +15,18 @@ from unittest.mock import MagicMock
 
 import pytest
 from bed import Bed, matching_account, matching_fields
-from test_deciding import CLOSED, HIGH_OU, MAYA_AT, account, directory, district, leaver, settings_with, staff
+from test_deciding import (
+    CLOSED,
+    HIGH_OU,
+    MAYA_AT,
+    MAYA_FIELDS,
+    account,
+    directory,
+    district,
+    leaver,
+    settings_with,
+    staff,
+)
 
 import sync
 from sync import Account, Change, Entry, GoogleError, Plan, Run, RunError
@@ -390,6 +401,8 @@ def test_an_undo_of_an_account_without_a_dcid_or_that_is_gone_or_hands_off() -> 
     gone = undone(None, entry(SUSPEND))
     assert (gone.changes, gone.had, [note.rule for note in gone.notes]) == ((), None, ["moved on"])
     assert gone.person.email == MAYA_AT
+    renamed = undone(None, entry(RENAME, email="old@d118.org", dcid=None), entry(SUSPEND, dcid=7))
+    assert (renamed.person.email, renamed.person.dcid) == (MAYA_AT, 7), "as the run last knew it"
     admin = undone(account(suspended=True, is_admin=True), entry(SUSPEND))
     assert (admin.changes, len(admin.notes)) == ((), 1)
     assert "not put back" not in admin.notes[0].reason
@@ -451,19 +464,31 @@ def test_last_is_the_newest_run_that_changed_something(tmp_path: Path) -> None:
         sync.journal_path(tmp_path / "empty", "last")
 
 
-def test_the_run_that_took_somebody_out_of_groups_is_named_unless_a_later_one_closed_the_account(
+def test_the_runs_that_took_somebody_out_of_groups_are_named_unless_a_later_one_closed_the_account(
     tmp_path: Path,
 ) -> None:
     run = run_in(tmp_path)
-    assert sync.groups_to_get_back(run, "1") == ""
+    assert sync.groups_to_get_back(run, "1") == []
+    write_journal(tmp_path, "20261119T040000Z", {"state": "done", "kind": "leave group"})
+    write_journal(tmp_path, "20261119T050000Z", {"state": "done", "kind": "suspend"})
+    write_journal(
+        tmp_path,
+        "20261119T060000Z",
+        {"state": "done", "kind": "suspend"},
+        {"change": 2, "state": "done", "kind": "leave group"},
+    )
     write_journal(tmp_path, "20261120T040000Z", {"state": "done", "kind": "leave group"})
     write_journal(tmp_path, "20261121T040000Z", {"state": "done", "kind": "update"})
     write_journal(tmp_path, "20261122T040000Z", {"state": "done", "kind": "leave group", "account": "12"})
     write_journal(tmp_path, run.name, {"state": "done", "kind": "leave group"})
-    assert sync.groups_to_get_back(run, "1") == "20261120T040000Z"
-    assert sync.groups_to_get_back(run, "12") == "20261122T040000Z"
+    both = ["20261120T040000Z", "20261119T060000Z"]
+    assert sync.groups_to_get_back(run, "1") == both, "an interrupted leaver left groups in two runs"
+    assert sync.groups_to_get_back(run, "12") == ["20261122T040000Z"]
+    for damaged in ("20261122T030000Z", "20261122T045959Z"):  # both newer than what is named
+        (tmp_path / "runs" / f"{damaged}.jsonl").write_text("[]", encoding="utf-8")
+    assert sync.groups_to_get_back(run, "1") == both, "a damaged journal hides no other"
     write_journal(tmp_path, "20261122T050000Z", {"state": "done", "kind": "suspend"})
-    assert sync.groups_to_get_back(run, "1") == ""
+    assert sync.groups_to_get_back(run, "1") == []
 
 
 def test_changes_go_together_by_account_or_address_in_the_order_of_the_run() -> None:
@@ -584,13 +609,14 @@ def test_an_undo_and_its_undo_write_tell_and_keep_the_same_changes_the_other_way
     matching_account(bed, 4)
     bed.powerschool.leave(4)
     bed.google.add_group("math@d118.org", members={"kim.left@d118.org": "MANAGER", "kim.settled@d118.org": "OWNER"})
+    bed.settings["LIMITS"] = {"clear": 0}  # what an undo empties was empty before, and counts against no limit
     before = look(bed)
     bed.run()
     after = look(bed)
     ids = {user["primaryEmail"]: number for number, user in before.items() if number != "groups"}
     names = {number: email.partition("@")[0] for email, number in ids.items()}
 
-    undone = bed.run("--undo", "last", "--yes", "--allow", "clear=50")
+    undone = bed.run("--undo", "last", "--yes")
     assert undone.exit_code == 0, undone.output
     assert look(bed) == before
     done = [(names[line["account"]], line["dcid"], line["kind"]) for line in undone.journal if line["state"] == "done"]
@@ -604,7 +630,7 @@ def test_an_undo_and_its_undo_write_tell_and_keep_the_same_changes_the_other_way
         lines = [text for text in told.splitlines() if f" {kind} " in f"{text} " and f"(DCID {dcid})" in text]
         assert len(lines) == 2, f"{kind} of {dcid} is told in the plan and when it is done: {told}"
 
-    again = bed.run("--undo", "last", "--yes", "--allow", "clear=50")
+    again = bed.run("--undo", "last", "--yes")
     assert again.exit_code == 0, again.output
     assert look(bed) == after
     kinds = {line["kind"] for line in again.journal if line["state"] == "done"}
@@ -615,9 +641,15 @@ def test_an_undo_and_its_undo_write_tell_and_keep_the_same_changes_the_other_way
 def test_an_undo_says_what_it_undoes_asks_and_says_what_comes_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = run_in(tmp_path)
-    row = {"state": "done", "kind": "suspend", "before": {"suspended": False}, "after": {"suspended": True}}
-    write_journal(tmp_path, "20261122T160000Z", row)
+    run = run_in(tmp_path, LIMITS={**sync.DEFAULT_LIMITS, "clear": 0})
+    sides = {"before": {"suspended": False}, "after": {"suspended": True}}
+    filled = {"before": {"fields": {"Sync.Group": ""}}, "after": {"fields": {"Sync.Group": "9"}}}
+    write_journal(
+        tmp_path,
+        "20261012T120000Z",  # a thousand hours before STARTED
+        {"change": 1, "state": "done", "kind": "suspend", **sides},
+        {"change": 2, "state": "done", "kind": "update", **filled},
+    )
     closed, asked = account(suspended=True), []
     done: list[Plan] = []
     monkeypatch.setattr(sync, "connect_google", lambda _run, interactive: interactive)
@@ -638,9 +670,10 @@ def test_an_undo_says_what_it_undoes_asks_and_says_what_comes_next(
     assert not done
     assert sum("suspend" in text and "Maya Patel" in text for text in caplog.messages) == 0
     assert sum("reactivate" in text and "Maya Patel" in text for text in caplog.messages) == 1
-    assert "Undo of run 20261122T160000Z, 12.0 hours ago, which did: suspend 1" in caplog.messages
+    assert "Undo of run 20261012T120000Z, 1000.0 hours ago, which did: suspend 1, update 1" in caplog.messages
     for _ in range(2):
-        assert sync.undo(run, "last", (), {}, False, False) == 0
+        assert sync.undo(run, "last", (), {}, False, False) == 0, "emptying what was empty before is never held"
+    assert {change.kind for change in done[0].changes} == {"reactivate", "update"}
     assert (len(done), asked) == (2, ["Put this back? Type yes: "] * 3)
     sync.undo(run, "last", (), {}, False, True)
     sync.undo(run, "last", (), {}, True, False)
@@ -679,13 +712,15 @@ def test_the_holder_of_a_taken_address_is_named(
 
 
 def test_a_step_looks_again_and_writes_nothing_that_is_not_due_or_has_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG", "staffsync")
     run, both, sent = run_in(tmp_path), district([leaver()], [account()]), []
     plan = sync.plan_account(leaver(), account(), both)
     monkeypatch.setattr(sync, "update_account", lambda *arguments: sent.append(arguments))
     monkeypatch.setattr(sync, "get_account", lambda _run, _key: account(suspended=True, org_unit=CLOSED))
     sync.apply_step(run, plan, account(), both, ("suspend",))
+    assert caplog.messages == [f"{leaver()}: suspend is not due any more"]
     monkeypatch.setattr(sync, "get_account", lambda _run, _key: None)
     with pytest.raises(GoogleError) as caught:
         sync.apply_step(run, plan, account(), both, ("suspend",))
@@ -726,3 +761,247 @@ def test_a_taken_address_is_told_with_its_holder(
     words = sync.failure_words(run_in(tmp_path), plan, GoogleError(status, "x", "y"))
     taken = f"not created: {MAYA_AT} is taken by the holder of {MAYA_AT}"
     assert words.startswith(taken if is_holder_named else "suspend and move to suspended failed, at least in part: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "kinds", "words"),
+    [
+        (409, ("rename", "name"), f"{MAYA_AT} is taken by the holder of {MAYA_AT}"),
+        (400, ("rename", "name"), "in Google's words"),
+        (410, ("rename", "name"), "in Google's words"),
+        (409, ("link", "move", "update"), "in Google's words"),
+    ],
+)
+def test_only_a_rename_to_a_taken_address_is_told_with_its_holder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    kinds: tuple[str, ...],
+    words: str,
+) -> None:
+    def refused(*_arguments: object) -> None:
+        raise GoogleError(status, "duplicate", "in Google's words")
+
+    had = account(email="old@d118.org", fields={**MAYA_FIELDS, "Sync.Group": "4"})
+    both = district([staff()], [had])
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: had)
+    monkeypatch.setattr(sync, "update_account", refused)
+    monkeypatch.setattr(sync, "holder_words", lambda _run, address: f"by the holder of {address}")
+    caplog.set_level("INFO", "staffsync")
+    plan = sync.plan_account(staff(), had, both)
+    assert plan.kinds == {"rename", "update"}
+    with pytest.raises(GoogleError) as caught:
+        sync.apply_step(run_in(tmp_path), plan, had, both, kinds)
+    assert (caught.value.status, caught.value.reason, caught.value.message) == (status, "duplicate", words)
+    assert not caplog.messages, "what was not made is not told as made"
+
+
+@pytest.mark.parametrize("past", ["20261120T040000Z", ""])
+def test_a_change_that_was_made_is_told_and_after_a_reactivation_alone_the_run_that_has_the_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, past: str
+) -> None:
+    had = account(suspended=True, org_unit=CLOSED, fields={**MAYA_FIELDS, "Sync.Group": "4"})
+    both, run, sent = district([staff()], [had]), run_in(tmp_path), []
+    if past:
+        write_journal(tmp_path, past, {"state": "done", "kind": "leave group"})
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: had)
+    monkeypatch.setattr(sync, "update_account", lambda *arguments: sent.append([one.kind for one in arguments[2]]))
+    caplog.set_level("INFO", "staffsync")
+    plan = sync.plan_account(staff(), had, both)
+    told = {}
+    for kinds in (("reactivate",), ("link", "move", "update")):
+        caplog.clear()
+        sync.apply_step(run, plan, had, both, kinds)
+        told[kinds[0]] = list(caplog.messages)
+    assert sent == [["reactivate"], ["move", "update"]]
+    hint = f"{staff()} was in groups before: sync.py --undo {past} --only dcid:7"
+    assert told == {
+        "reactivate": [f"reactivate {staff()}", *([hint] if past else [])],
+        "link": [f"move       {staff()}: {CLOSED} -> {HIGH_OU}", f"update     {staff()}: Sync.Group 4 -> 9"],
+    }
+
+
+def test_of_several_refused_steps_the_first_is_told_after_all_were_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[str, ...]] = []
+
+    def refused(_run: Run, _plan: Plan, _had: Account, _district: object, kinds: tuple[str, ...]) -> None:
+        tried.append(kinds)
+        raise GoogleError(400, "invalid", kinds[0])
+
+    monkeypatch.setattr(sync, "apply_step", refused)
+    plan = Plan(staff(), account(), account(), (update({}, {}), RENAME))
+    with pytest.raises(GoogleError) as caught:
+        sync.apply_plan(run_in(tmp_path), plan, district())
+    assert (caught.value.message, tried) == ("link", [("link", "move", "update"), ("rename", "name")])
+
+
+def leave_groups_of(
+    run: Run, monkeypatch: pytest.MonkeyPatch, now: Account | None, answers: Mapping[str, GoogleError | None]
+) -> list[str]:
+    """The groups that a leaver is taken out of, each with what Google says to that."""
+    left: list[str] = []
+
+    def leave_group(_run: Run, _person: sync.Staff, _had: Account, group: Mapping[str, str]) -> None:
+        left.append(group["email"])
+        error = answers[group["email"]]
+        if error:
+            raise error
+
+    both = district([leaver()], [account()])
+    plan = sync.plan_account(leaver(), account(), both)
+    run.api = MagicMock()
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: now)
+    monkeypatch.setattr(sync, "pages", lambda *_arguments: [{}, {"groups": [{"id": n, "email": n} for n in answers]}])
+    monkeypatch.setattr(sync, "leave_group", leave_group)
+    sync.leave_groups(run, plan, account(), both, ("move to suspended",))
+    return left
+
+
+def test_a_group_that_refuses_for_good_is_told_and_forgotten_and_one_that_may_heal_is_left_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, refusal = run_in(tmp_path), GoogleError(403, "forbidden", "No")
+    assert leave_groups_of(run, monkeypatch, account(), {"a@d118.org": refusal, "b@d118.org": None}) == [
+        "a@d118.org", "b@d118.org",
+    ]  # fmt: skip
+    stays = f"{MAYA_AT} stays in the group a@d118.org, take it out by hand: Google answered 403 forbidden: No"
+    assert [(note.level, note.reason, note.who) for note in run.failures] == [("ERROR", stays, str(leaver()))]
+    assert caplog.messages == [f"Not done: {leaver()}: {stays}"]
+
+    answers = {
+        "b@d118.org": GoogleError(503, "backendError", "ill"),
+        "a@d118.org": refusal,
+        "c@d118.org": GoogleError(0, "", "broken"),
+        "d@d118.org": None,
+    }
+    with pytest.raises(GoogleError) as caught:
+        leave_groups_of(run, monkeypatch, account(), answers)
+    words = f"{MAYA_AT} could not leave all its groups, the next run tries again: "
+    first = (503, "backendError", words + "Google answered 503 backendError: ill")
+    assert (caught.value.status, caught.value.reason, caught.value.message) == first
+    assert [note.reason for note in run.failures] == [stays, stays], "the other two are for the next run"
+
+
+@pytest.mark.parametrize("now", [None, account(suspended=True, org_unit=CLOSED)])
+def test_nobody_is_taken_out_of_groups_whose_account_is_gone_or_need_not_be_closed_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: Account | None
+) -> None:
+    run = run_in(tmp_path)
+    assert leave_groups_of(run, monkeypatch, now, {"a@d118.org": None}) == []
+    assert not run.api.mock_calls
+
+
+@pytest.mark.parametrize(
+    ("role", "owners", "told"),
+    [
+        ("MEMBER", {}, []),
+        ("MANAGER", {}, []),
+        ("OWNER", {"members": [{"id": "2"}]}, []),
+        ("OWNER", {}, ["The group math@d118.org has lost its last owner, {}"]),
+        (
+            "OWNER",
+            GoogleError(403, "forbidden", "No"),
+            ["Whether the group math@d118.org still has an owner is not known: Google answered 403 forbidden: No"],
+        ),
+    ],
+)
+def test_a_group_that_was_left_is_told_and_that_it_has_no_owner_now_or_that_nobody_knows(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    role: str,
+    owners: dict[str, Any] | GoogleError,
+    told: list[str],
+) -> None:
+    run, made = run_in(tmp_path), []
+    run.api = MagicMock()
+    monkeypatch.setattr(sync, "membership", lambda *_arguments: {"role": role})
+    monkeypatch.setattr(sync, "make", lambda *arguments: made.append(arguments[2]))
+    monkeypatch.setattr(sync, "call", lambda _run, _request: Request(owners).execute())
+    caplog.set_level("INFO", "staffsync")
+    sync.leave_group(run, leaver(), account(), {"id": "g1", "email": "math@d118.org"})
+    assert made == [[Change("leave group", {"group": "math@d118.org", "group_id": "g1", "role": role}, {})]]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("INFO", f"left group {leaver()}: math@d118.org ({role.lower()})"),
+        *(("WARNING", text.format(leaver())) for text in told),
+    ]
+
+
+def test_a_run_out_of_time_says_how_many_people_are_left(tmp_path: Path) -> None:
+    run, tried = run_in(tmp_path), []
+
+    def apply(plan: Plan) -> None:
+        tried.append(plan)
+        run.deadline = float("-inf")
+
+    plans = [Plan(staff(), account(), account(), changes) for changes in ((), (SUSPEND,), (), (MOVE,), (RENAME,))]
+    with pytest.raises(RunError, match="RUN_MINUTES is over, with 2 people left for the next run"):
+        sync.apply_plans(run, plans, apply)
+    assert tried == [plans[1]]
+
+
+def undo_steps(
+    run: Run, monkeypatch: pytest.MonkeyPatch, person: sync.Staff, had: Account, *found: Account | None
+) -> list[tuple[Account, list[str]]]:
+    """What an undo of a closing writes, with the account as the journal names it; looked at again before each step."""
+    written: list[tuple[Account, list[str]]] = []
+    answers = list(found)
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: answers.pop(0))
+    monkeypatch.setattr(
+        sync, "update_account", lambda _run, now, due, _directory: written.append((now, [one.kind for one in due]))
+    )
+    monkeypatch.setattr(sync, "undo_listed", lambda _run, _plan, now, change: written.append((now, [change.kind])))
+    changes = (
+        Change("reactivate", {"suspended": True}, {"suspended": False}),
+        Change("move", {"org_unit": CLOSED}, {"org_unit": HIGH_OU}),
+        Change("join group", {}, GROUP),
+    )
+    plan = Plan(person, had, had, changes, (), "the journal")
+    sync.undo_account(run, plan, district((), [had]))
+    assert not answers, "nothing is looked up for a step that has nothing to do"
+    return written
+
+
+@pytest.mark.parametrize(
+    ("planned", "now", "kept"), [(7, None, 7), (7, 8, 7), (sync.NO_SCHOOL, 8, 8), (sync.NO_SCHOOL, None, None)]
+)
+def test_an_undo_takes_its_steps_in_order_and_names_the_person_in_its_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planned: int, now: int | None, kept: int | None
+) -> None:
+    closed = account(suspended=True, org_unit=CLOSED, dcid=now)
+    written = undo_steps(run_in(tmp_path), monkeypatch, staff(dcid=planned), closed, closed, closed, closed)
+    assert [kinds for _, kinds in written] == [["move"], ["join group"], ["reactivate"]]
+    assert [written[i][0].dcid for i in (0, 2)] == [kept, kept]
+
+
+def test_an_undo_writes_nothing_to_an_account_that_has_gone_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = account(suspended=True, org_unit=CLOSED)
+    run = run_in(tmp_path)
+    assert undo_steps(run, monkeypatch, staff(), closed, None, None, None) == []
+    assert [kinds for _, kinds in undo_steps(run, monkeypatch, staff(), closed, closed, None, None)] == [["move"]]
+
+
+@pytest.mark.parametrize(
+    ("looked_up", "is_done"),
+    [(account(), True), (account(aliases=("old@d118.org",)), False), (None, False)],
+)
+def test_an_alias_whose_removal_was_not_answered_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_up: Account | None, is_done: bool
+) -> None:
+    run, now = run_in(tmp_path), account(aliases=("old@d118.org", "m@d118.org"))
+    run.api = MagicMock()
+    monkeypatch.setattr(sync, "call", lambda _run, _request: refuse())
+    monkeypatch.setattr(sync, "get_account", lambda _run, _key: looked_up)
+    change = Change("remove alias", {"alias": "old@d118.org"}, {})
+    plan = Plan(staff(), now, now, (change,), (), "the journal")
+    if is_done:
+        sync.undo_listed(run, plan, now, change)
+    else:
+        with pytest.raises(GoogleError, match="ill"):
+            sync.undo_listed(run, plan, now, change)
+    assert [line["state"] for line in journal_of(run)] == ["intended", "done" if is_done else "failed"]
