@@ -26,6 +26,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -424,8 +425,8 @@ def read_call(host: str, connection: socket.socket, stream: IO[bytes]) -> Call |
     return Call(host, verb, path, query, headers, body)
 
 
-def on_the_wire(answer: Answer) -> bytes:
-    lines = [f"HTTP/1.1 {answer.status} Stand-in"]
+def on_the_wire(answer: Answer, seconds_off: float) -> bytes:
+    lines = [f"HTTP/1.1 {answer.status} Stand-in", f"Date: {formatdate(time.time() + seconds_off, usegmt=True)}"]
     if answer.status != 204:
         kind = "text/html" if answer.body.startswith(b"<") else "application/json"
         lines += [f"Content-Type: {kind}; charset=UTF-8", f"Content-Length: {len(answer.body)}"]
@@ -501,7 +502,8 @@ class GoogleServer(Directory):
     Besides the switches of `Directory` there are: `hook`, called with each API request and "before" or
     "after" (its effect), and free to kill the client (if before, there is no effect, and a hook that says True
     spares the server finding out by itself); `token_fault`, one of
-    `TOKEN_FAULTS` or "fewer_scopes"; `latency`, seconds before each answer. `behave` puts all of them back
+    `TOKEN_FAULTS` or "fewer_scopes"; `latency`, seconds before each answer; `seconds_off`, by which
+    the clock behind the Date of each answer is ahead. `behave` puts all of them back
     and drops what `fail` asked for.
     """
 
@@ -518,6 +520,7 @@ class GoogleServer(Directory):
         self.hook: Callable[[Request, str], object] | None = None
         self.token_fault: str | None = None
         self.latency = 0.0
+        self.seconds_off = 0.0
         self._faults: list[Fault] = []
 
     def __enter__(self) -> GoogleServer:
@@ -578,8 +581,8 @@ class GoogleServer(Directory):
             "client_secret": CLIENT_SECRET, "scopes": granted, "universe_domain": "googleapis.com",
             "account": "", "expiry": "2020-01-01T00:00:00Z",
         }  # fmt: skip
-        (folder / "credentials.json").write_text(json.dumps({"installed": client}), "utf-8")
-        (folder / "token.json").write_text(json.dumps(token), "utf-8")
+        write_secret(folder / "credentials.json", {"installed": client})
+        write_secret(folder / "token.json", token)
 
     def write_service_account(self, folder: Path, *, scopes: Sequence[str] | None = None) -> None:
         """Writes a service account's credentials.json; `scopes` are those delegated to it in the account.
@@ -593,7 +596,7 @@ class GoogleServer(Directory):
             "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": TOKEN_URI,
             "universe_domain": "googleapis.com",
         }  # fmt: skip
-        (folder / "credentials.json").write_text(json.dumps(key), "utf-8")
+        write_secret(folder / "credentials.json", key)
 
     def issue_code(self, scopes: Iterable[str] | None = None) -> str:
         """The code with which the browser comes back after a sign-in; good for one exchange."""
@@ -709,7 +712,7 @@ class GoogleServer(Directory):
                         stream.read(1)
                     if answer.fate != "send":
                         break
-                    secure.sendall(on_the_wire(answer))
+                    secure.sendall(on_the_wire(answer, self.seconds_off))
             break_off(secure)
 
     # Requests.
@@ -719,6 +722,8 @@ class GoogleServer(Directory):
             self._stopping.wait(self.latency)
             if (call.host, call.path) in TOKEN_PLACES:
                 return self._token_answer(call)
+            if (call.verb, call.path) == ("HEAD", "/"):
+                return Answer(404, b"")
             return self._api_answer(call)
         except Exception:  # noqa: BLE001 - a fault of the stand-in or of a hook has to reach the test
             self.violations.append(f"the stand-in failed:\n{traceback.format_exc()}")
@@ -823,6 +828,11 @@ class GoogleServer(Directory):
         answer: Json = {"access_token": self._tokens.issue(scopes, subject), "expires_in": 3599}
         answer |= {"scope": " ".join(sorted(scopes)), "token_type": "Bearer"}
         return json_answer(200, answer | ({"refresh_token": refresh} if refresh else {}))
+
+
+def write_secret(path: Path, content: Json) -> None:
+    path.write_text(json.dumps(content), "utf-8")
+    path.chmod(0o600)
 
 
 def json_object(body: bytes) -> Json | None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import pytest
 from bed import PASSWORD, SIGNED_IN_SCOPES, Bed, matching_account
+
+import sync
 
 SETUP_SCOPES = [f"https://www.googleapis.com/auth/admin.directory.{name}" for name in ("orgunit", "userschema")]
 
 
-def two_people(bed: Bed) -> None:
+def two_people(bed: Bed, **otherwise: Any) -> None:
     bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="70")
     bed.powerschool.add_person(8, "Noor", "Haddad", "noor.haddad@d118.org", schools={101: 1}, teacher_number="80")
     for dcid in (7, 8):
-        matching_account(bed, dcid)
+        matching_account(bed, dcid, **otherwise)
 
 
 def assert_paste_safe(bed: Bed, output: str) -> None:
@@ -29,39 +37,150 @@ def facts(output: str, sign: str) -> list[str]:
 def test_a_district_in_order_is_good_from_the_first_line_to_the_last(bed: Bed) -> None:
     two_people(bed)
     bed.run()
+    token = (bed.folder / "token.json").read_bytes()
 
-    outcome = bed.run("--check", env={"HTTPS_PROXY_IGNORED": None})
+    outcome = bed.run("--check")
 
     assert outcome.exit_code == 0, outcome.output
     assert not facts(outcome.output, "FAULT")
-    assert "2 staff, 2 active, 2 of these with an address" in outcome.output
-    assert "environment variable POWERSCHOOL_DB_PASSWORD: set" in outcome.output
     assert not outcome.writes
+    assert (bed.folder / "token.json").read_bytes() == token, "it writes nothing at all"
+    for fact in (
+        "runs as the operating-system account",
+        "environment variable POWERSCHOOL_DB_PASSWORD: set",
+        "environment variable NEW_USER_PASSWORD: not set",
+        "the folder runs can be written",
+        "the last good run was 0.0 days ago",
+        "every setting in config.py is well-formed",
+        "PowerSchool can be reached and lets this login in (Oracle 19.3.0.0.0, thin mode)",
+        "table USERS can be read: DCID, FIRST_NAME, LAST_NAME, PREFERREDNAME, EMAIL_ADDR, TEACHERNUMBER",
+        "table U_HUMANRESOURCES can be read: USERSDCID, CELLPHONE",
+        "PowerSchool holds 9 schools, 2 staff, 2 of them active",
+        "active staff with an address: 2",
+        "home schools of the active staff: 2; staff with one that SCHOOLS does not hold: 0",
+        "this machine's clock differs from Google's by",
+        "signed in with an OAuth desktop client, all 5 scopes a run needs are granted",
+        "custom schema field Synchronization_Data.DCID: INT64, indexed, ADMINS_AND_SELF",
+        "STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist",
+        "org unit /D118 Staff/Wauconda High School Staff: 1 person",
+        "Google accounts: 2; domains seen: 1, of which GOOGLE_DOMAINS names 1",
+        "a run tonight would do: nothing",
+        "a run tonight would ask attention for 0 people",
+    ):
+        assert any(fact in line for line in facts(outcome.output, "good")), fact
     assert_paste_safe(bed, outcome.output)
+
+
+def test_every_column_that_the_statements_read_is_tried() -> None:
+    for statement in (sync.SCHOOLS_SQL, sync.STAFF_SQL, sync.ACTIVE_SQL):
+        table = re.search(r"FROM \{prefix\}(\w+)", statement)
+        assert table
+        for column in re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", re.sub(r":\w+|\{\w+\}\w*|\bu\.", " ", statement)):
+            assert column in {*sync.TABLES[table.group(1)], "u"}, column
 
 
 def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> None:
     two_people(bed)
     bed.settings["SUSPENDED_OU"] = "/Nowhere"
-    bed.settings["CUSTOM_SCHEMAS"] = {"Synchronization_Data": {"DCID": "dcid", "Shoe_Size": "staff_group"}}
+    bed.settings["FROZEN_OUS"] = ["/Gone"]
+    bed.settings["GOOGLE_DOMAINS"] = ["d118.org", "d119.org"]
+    bed.settings["EXTENSION_COLUMNS"] = {"cell_phone": "u_humanresources.mobile", "shoe": "u_shoes.size_eu"}
+    bed.settings["CUSTOM_SCHEMAS"] = {
+        "Synchronization_Data": {"DCID": "dcid", "Shoe_Size": "shoe", "Staff_Type": "school_access_list"},
+        "CrisisGO": {"CellPhone": "cell_phone", "Building": "building"},
+    }
+    bed.powerschool.leave(7)
+    bed.google.seconds_off = 1000
 
-    outcome = bed.run("--check", env={"POWERSCHOOL_DB_PASSWORD": "wrong-Password-1"})
+    outcome = bed.run("--check", env={"NEW_USER_PASSWORD": "short"})
 
-    faults = "\n".join(facts(outcome.output, "FAULT"))
     assert outcome.exit_code == 2
-    assert "ORA-01017" in faults
-    assert "Synchronization_Data.Shoe_Size does not exist" in faults
-    assert "/Nowhere (SUSPENDED_OU) does not exist" in faults
+    faults, warnings = facts(outcome.output, "FAULT"), facts(outcome.output, "WARNING")
+    for words in (
+        "environment variable NEW_USER_PASSWORD: set -> the environment variable NEW_USER_PASSWORD must be 8 to 100",
+        "column U_HUMANRESOURCES.MOBILE -> ",
+        "table U_SHOES -> ",
+        "the org unit /Nowhere (SUSPENDED_OU) does not exist",
+        "Synchronization_Data.Shoe_Size does not exist",
+        "seconds -> set the clock",
+    ):
+        assert sum(words in line for line in faults) == 1, (words, faults)
+    assert len(faults) == 6, faults
+    for words in (
+        "config.py names the org unit /Gone",
+        "Synchronization_Data.Staff_Type is INT64, which cannot hold a school_access_list",
+        "entries of GOOGLE_DOMAINS without an account in Google: 1",
+    ):
+        assert sum(words in line for line in warnings) == 1, (words, warnings)
+    assert "2 staff, 1 of them active" in outcome.output
+    assert "a run tonight would do: suspend 1, update 1" in outcome.output, outcome.output
+    assert_paste_safe(bed, outcome.output)
+
+
+def test_a_refused_database_login_does_not_keep_it_from_google_and_is_tried_once(bed: Bed) -> None:
+    two_people(bed)
+    bed.environment["POWERSCHOOL_DB_PASSWORD"] = "wrong-Password-1"
+    outcome = bed.run("--check")
+    (fault,) = facts(outcome.output, "FAULT")
+    assert "ORA-01017" in fault
+    assert "Google accounts: 2" in outcome.output
+    assert bed.oracle.failed_logins == 1
     assert_paste_safe(bed, outcome.output)
     assert "wrong-Password-1" not in outcome.output
 
 
-def test_faulty_settings_do_not_end_it(bed: Bed) -> None:
-    bed.config_text = "STAF_OU = '/x'\n"
-    outcome = bed.run("--check", env={"POWERSCHOOL_PROD_DB": None})
+def test_faulty_settings_do_not_end_it_and_both_sign_ins_are_tried(bed: Bed) -> None:
+    bed.config_text = "STAF_OU = '/x'\nLIMITS = 3\n"
+    outcome = bed.run("--check")
+    faults = facts(outcome.output, "FAULT")
     assert outcome.exit_code == 2
-    assert "environment variable POWERSCHOOL_PROD_DB: not set" in outcome.output
-    assert "STAF_OU is not a setting: is STAFF_OU meant?" in outcome.output
+    assert [line.partition(" -> ")[2] for line in faults] == [
+        "LIMITS must be kind -> most people, the kinds being " + ", ".join(sync.DEFAULT_LIMITS),
+        "STAF_OU is not a setting: is STAFF_OU meant?",
+    ]
+    assert "PowerSchool can be reached" in outcome.output
+    assert "Google: signed in with an OAuth desktop client" in outcome.output
+    assert "run --check again once config.py is right" in facts(outcome.output, "WARNING")[-1]
+
+    outcome = bed.run("--check", env={"POWERSCHOOL_PROD_DB": None})
+    assert "POWERSCHOOL_PROD_DB: not set -> the environment variable POWERSCHOOL_PROD_DB is not set" in outcome.output
+
+
+def test_no_host_of_a_whole_connect_descriptor_is_shown(bed: Bed) -> None:
+    port = bed.oracle.dsn.partition(":")[2].partition("/")[0]
+    descriptor = (
+        f"(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=db-host.invalid)(PORT={port}))(CONNECT_DATA=(SERVICE_NAME=X)))"
+    )
+    for dsn in (
+        descriptor,
+        f"tcp://db-host.invalid:{port}/X",
+        f"db-host.invalid:{port}/X",
+        f"db-host.invalid,b:{port}/X",
+    ):
+        outcome = bed.run("--check", env={"POWERSCHOOL_PROD_DB": dsn})
+        assert "signing in to PowerSchool" in "".join(facts(outcome.output, "FAULT"))
+        assert "db-host" not in outcome.output, dsn
+
+
+def test_a_clock_that_is_a_little_off_is_a_warning(bed: Bed) -> None:
+    two_people(bed)
+    bed.google.seconds_off = -100
+    (fact,) = (line for line in facts(bed.run("--check").output, "WARNING") if "clock" in line)
+    assert "sign-ins are refused when it is wrong" in fact
+
+
+def test_what_would_stop_the_run_or_hold_it_is_told_without_names(bed: Bed) -> None:
+    for dcid in range(1, 8):
+        bed.powerschool.add_person(dcid, "Mona", f"Adler{dcid}", f"p{dcid}@d118.org", schools={5: 1})
+        matching_account(bed, dcid, email=f"other{dcid}@d118.org", given="Some", family="Body", employee_id=None)
+    outcome = bed.run("--check")
+    assert "7 of 7 accounts look like somebody else's by their DCID" in "".join(facts(outcome.output, "FAULT"))
+    assert_paste_safe(bed, outcome.output)
+
+    for dcid in range(1, 8):
+        bed.powerschool.leave(dcid)
+    outcome = bed.run("--check")
+    assert "PowerSchool returned no active staff" in "".join(facts(outcome.output, "FAULT"))
 
 
 def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
@@ -74,14 +193,65 @@ def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
     bed.settings["LIMITS"] = {"suspend": 0}
     bed.powerschool.add_school(777, "New School")
     bed.powerschool.add_person(9, "Eli", "Moss", "eli.moss@d118.org", schools={777: 1})
+    bed.powerschool.add_person(10, "Ida", "Lost", "ida.lost@d118.org", schools={5: 1}, homeschool=4711)
     bed.powerschool.leave(7)
 
     outcome = bed.run("--check")
 
-    assert "everybody in the domain, students too, can read Phones.Cell" in outcome.output
-    assert "1 people wait for an org unit" in outcome.output or "1 person waits for an org unit" in outcome.output
-    assert "/D118 Staff/New School Staff does not exist" in outcome.output
-    assert "suspend: 1" in outcome.output
+    warnings = facts(outcome.output, "WARNING")
+    for words in (
+        "Phones.Cell: STRING, indexed, ALL_DOMAIN_USERS -> everybody in the domain, students too, can read it",
+        "staff with one that SCHOOLS does not hold: 1 -> correct USERS.HOMESCHOOLID",
+        "a run tonight would ask attention for 2 people",
+        "suspend: 1 person, the limit is 0 -> nobody of these would be changed",
+    ):
+        assert sum(words in line for line in warnings) == 1, (words, outcome.output)
+    (fault,) = facts(outcome.output, "FAULT")
+    assert "org unit /D118 Staff/New School Staff does not exist; waiting for it: 1 person" in fault
+    assert outcome.exit_code == 2
+
+
+def test_a_directory_without_dcids_is_told_to_be_linked_first(bed: Bed) -> None:
+    two_people(bed, fields={})
+    outcome = bed.run("--check")
+    assert "most staff accounts carry no DCID -> Only 0 of the 2 active staff" in outcome.output
+    assert outcome.exit_code == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes protect nothing on Windows")
+def test_secrets_that_others_can_read_and_a_folder_that_cannot_be_written_are_told(bed: Bed) -> None:
+    two_people(bed)
+    (bed.folder / "credentials.json").chmod(0o644)
+    bed.runs.write_text("not a folder")
+    outcome = bed.run("--check")
+    assert "other accounts of this machine can read credentials.json -> keep it to this account" in outcome.output
+    assert "token.json ->" not in outcome.output
+    assert "the folder runs can be written -> it cannot" in "".join(facts(outcome.output, "FAULT"))
+
+
+def test_the_last_good_run_is_looked_for_behind_one_that_failed(bed: Bed) -> None:
+    two_people(bed)
+    bed.powerschool.leave(7)
+    assert "no run yet" in bed.run("--check").output
+    assert bed.run().exit_code == 0
+    (kept,) = bed.runs.glob("*Z.txt")
+    three_days_ago = time.time() - 3 * 86400
+    os.utime(kept, (three_days_ago, three_days_ago))
+    os.utime(bed.folder / "StaffLog.txt", (three_days_ago, three_days_ago))
+    assert "the last good run was 3.0 days ago -> is the scheduled task still there" in bed.run("--check").output
+
+    assert bed.run(env={"POWERSCHOOL_DB_PASSWORD": "no"}).exit_code == 2
+    assert "the last good run was 3.0 days ago, and the last one did not finish" in bed.run("--check").output
+    kept.unlink()
+    assert "WARNING  the last run did not finish" in bed.run("--check").output
+
+
+def test_a_proxy_without_the_package_that_it_needs_is_a_fault(bed: Bed) -> None:
+    # As if PySocks were not installed: to Python a module that is None in sys.modules is not there.
+    (bed.folder / "sitecustomize.py").write_text("import sys\nsys.modules['socks'] = None\n")
+    outcome = bed.run("--check", env={"PYTHONPATH": str(bed.folder), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert "HTTPS_PROXY is set but the package PySocks is missing -> pip install PySocks" in outcome.output
+    assert "Google cannot be reached" in "".join(facts(outcome.output, "FAULT"))
     assert outcome.exit_code == 2
 
 

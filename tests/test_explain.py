@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bed import Bed, matching_account
 
+import sync
+
 
 def test_a_person_with_a_change_due_is_told_whole(bed: Bed) -> None:
     bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="70")
@@ -14,6 +16,7 @@ def test_a_person_with_a_change_due_is_told_whole(bed: Bed) -> None:
     assert (outcome.exit_code, outcome.writes) == (0, [])
     assert "PowerSchool: home school 5 (Wauconda High School), active at: 5 type 1" in outcome.output
     assert "Google: maya.patel@d118.org, Maya Patel, DCID 7, open, in /Substitute Teachers" in outcome.output
+    assert "Rule: move: the org unit is that of the home school, or SUBSTITUTE_OU for a substitute" in outcome.output
     assert "Would move" in outcome.output
     assert not bed.runs.exists()
 
@@ -27,18 +30,51 @@ def test_the_rule_and_the_limit_that_hold_back_are_named(bed: Bed) -> None:
         matching_account(bed, dcid)
     bed.powerschool.leave(7)
 
-    assert "Held back: suspend: 1 people, the limit is 0" in bed.run("--explain", "dcid:7").output
+    assert "Held back: suspend: 1 person, the limit is 0" in bed.run("--explain", "dcid:7").output
     assert "Nothing would change" in bed.run("--explain", "8").output
     assert "no address in PowerSchool and no account" in bed.run("--explain", "dcid:9").output
 
 
+def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same(bed: Bed) -> None:
+    for dcid in range(1, 8):
+        bed.powerschool.add_person(dcid, "Mona", f"Adler{dcid}", f"p{dcid}@d118.org", schools={5: 1})
+        matching_account(bed, dcid, email=f"other{dcid}@d118.org", given="Some", family="Body", employee_id=None)
+    bed.powerschool.add_person(20, "Noor", "Haddad", "noor.haddad@d118.org", schools={5: 1})
+    matching_account(bed, 20, ou="/Substitute Teachers")
+
+    stopped = bed.run("--dry-run")
+    assert stopped.exit_code == 3
+    assert "Look at some of them with --explain before anything else: dcid:1 dcid:2 dcid:3" in stopped.output
+
+    outcome = bed.run("--explain", "dcid:1")
+    assert "DCID 1 sits on an account that looks like somebody else's" in outcome.output
+    assert "Held back: 7 of 8 accounts look like somebody else's" in bed.run("--explain", "20").output
+
+
+def test_every_kind_of_change_has_its_rule() -> None:
+    kinds = set(sync.DEFAULT_LIMITS) - {"clear"} | {"update"}
+    assert set(sync.RULES) == kinds
+
+
 def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:
-    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1})
+    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="T70")
     matching_account(bed, 7)
+    bed.google.add_user("m.okafor@d118.org", "Chidi", "Okafor", employee_id="T99", aliases=["chidi@d118.org"])
 
-    outcome = bed.run("--explain", "maya.patell@d118.org")
+    def near(who: str) -> str:
+        outcome = bed.run("--explain", who)
+        assert outcome.exit_code == 2
+        assert "nobody in PowerSchool has this address, DCID or teacher number" in outcome.lines("ERROR")[-1]
+        return outcome.output
 
-    assert outcome.exit_code == 2
-    assert "Google: maya.patel@d118.org" in outcome.output
-    assert "nobody in PowerSchool has this address" in outcome.lines("ERROR")[-1]
-    assert "Near: PowerSchool has Maya Patel" in bed.run("--explain", "patel").output
+    maya, chidi = "Near: PowerSchool has Maya Patel", "Google: m.okafor@d118.org, Chidi Okafor, no DCID"
+    assert "Google: maya.patel@d118.org" in near("maya.patell@d118.org")
+    assert maya in near("maya.patel@old-domain.org")
+    assert maya in near("Patel Maya")
+    assert maya in near("dcid:t70")
+    assert chidi in near("teacher:T99")
+    assert chidi in near("Okafor")
+    assert chidi in near("chidi@d118.org")
+    output = near("nobody.like.that@d118.org")
+    assert maya not in output
+    assert chidi not in output

@@ -155,7 +155,7 @@ def test_exceptions_of_every_kind_are_caught_where_documented_only() -> None:
         if isinstance(inner, ast.ExceptHandler)
         and (inner.type is None or {"Exception", "BaseException"} & set(named(inner.type)))
     ]
-    assert catching == ["load_settings", "browser_sign_in", "carry_out", "guarded"]
+    assert catching == ["read_config", "browser_sign_in", "carry_out", "guarded"]
     suppressed = [call for call in calls(TREE) if call.endswith("suppress")]
     assert len(suppressed) == len(re.findall(r"contextlib\.suppress\((?!Exception|BaseException)\w", TEXT))
 

@@ -131,7 +131,8 @@ def test_a_variable_is_called_needed_in_the_readme_just_where_a_run_refuses_to_s
         monkeypatch.delenv(name, raising=False)
     needed = [name for row in table("Variable") if row[1] == "yes" for name in code_in(row[0])]
 
-    assert sync.check_environment() == [f"the environment variable {name} is not set" for name in needed]
+    unset = [f"the environment variable {name} is not set: set it for the account that runs this" for name in needed]
+    assert sync.check_environment() == unset
 
 
 def test_the_scopes_in_the_readme_are_those_the_script_asks_for() -> None:
