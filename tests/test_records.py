@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import stat
 import sys
+import tempfile
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bed import Bed, Row, closing_process, matching_account, matching_fields, read_lines
 from test_bad_input import NEW_PASSWORD, secrets_left
+
+import sync
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DBUG|INFO|WARN|ERROR) +\S.*")
 HIGH, HIGH_OU = 5, "/D118 Staff/Wauconda High School Staff"
@@ -383,6 +387,39 @@ def test_a_second_run_at_once_ends_with_exit_code_4_and_names_the_start_of_the_f
     third = bed.run()
     assert third.exit_code == 0
     assert not third.writes
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_run_under_another_account_sees_the_lock_and_the_start_too() -> None:
+    # A child of this process becomes `nobody`, as that account may not even read this Python from its disk.
+    with tempfile.TemporaryDirectory() as name:
+        folder, started = Path(name), datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc)
+        folder.chmod(0o755)
+        with sync.only_run(folder, started):
+            child = os.fork()
+            if not child:
+                os._exit(attempt_as_nobody(folder))
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == sync.BUSY
+        child = os.fork()
+        if not child:
+            os._exit(attempt_as_nobody(folder))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the lock file left behind is no lock"
+
+
+def attempt_as_nobody(folder: Path) -> int:
+    """The exit code with which a run of another account ends; 99 if it does not say when the other run began."""
+    code = 98
+    with contextlib.suppress(BaseException):
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            with sync.only_run(folder, datetime.now(timezone.utc)):
+                code = 0
+        except sync.RunError as error:
+            start = datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc).astimezone()
+            code = error.exit_code if f"{start:%Y-%m-%d %H:%M:%S}" in str(error) else 99
+    return code
 
 
 def test_a_killed_run_leaves_no_lock_that_needs_a_person(bed: Bed) -> None:

@@ -161,10 +161,44 @@ def test_only_limits_and_asking(bed: Bed) -> None:
     assert not bed.google.user("noor.haddad@d118.org")["suspended"]
 
 
+def test_only_takes_the_employee_id_of_the_account_for_a_teacher_number(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.add_person(9, "Ada", "Okoye", "ada.okoye@d118.org", schools={5: 1})
+    matching_account(bed, 9)
+    for dcid in (7, 8):
+        bed.powerschool.leave(dcid)
+    bed.run()
+    one = bed.run("--undo", "last", "--yes", "--only", "teacher:80")
+    assert one.exit_code == 0, one.output
+    assert bed.google.user("maya.patel@d118.org")["suspended"]
+    assert not bed.google.user("noor.haddad@d118.org")["suspended"]
+
+
+def test_an_account_that_becomes_off_limits_during_the_undo_is_not_written_again(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.leave(7)
+    bed.run()
+
+    def promote(request: Any, when: str) -> None:
+        if request.method == "users.update" and when == "after":
+            bed.google.users[request.params["userKey"]]["isAdmin"] = True
+
+    bed.google.hook = promote
+    outcome = bed.run("--undo", "last", "--yes")
+
+    assert [write.method for write in outcome.writes] == ["users.update"], "the move, and then no more"
+    assert outcome.exit_code == 1
+    assert any("maya.patel@d118.org is a super admin: not written" in text for text in outcome.lines("ERROR"))
+    assert bed.google.user("maya.patel@d118.org")["suspended"]
+
+
 def test_an_unknown_run_is_one_sentence(bed: Bed) -> None:
-    outcome = bed.run("--undo", "20200101T000000Z")
-    assert outcome.exit_code == 2
-    assert "no such journal" in outcome.lines("ERROR")[-1]
+    bed.runs.mkdir()
+    (bed.runs / "Copy of 20261121T040000Z.jsonl").write_text("{}")
+    for which in ("20200101T000000Z", "last", "Copy of 20261121T040000Z"):
+        outcome = bed.run("--undo", which)
+        assert outcome.exit_code == 2
+        assert "no such journal (the newest: none)" in outcome.lines("ERROR")[-1]
 
 
 def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> None:
