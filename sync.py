@@ -123,6 +123,7 @@ WHOLE_PERSON = frozenset({"create", "link", "suspend", "reactivate", "move to su
 LONGEST_NAME, LONGEST_VALUE = 60, 500
 # Google Workspace Help 9193374: letters, digits, - _ ' and single dots inside.
 LOCAL_PART = re.compile(r"[a-z0-9_'-]+(\.[a-z0-9_'-]+)*")
+NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and single dots, at most 64 before the @)"
 FAILURES_IN_A_ROW = 10
 
 
@@ -821,7 +822,8 @@ def oauth_client(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is a service account, which signs in without a browser: run  sync.py --check")
     if "installed" not in client:
         raise RunError(
-            f"{path} is neither an OAuth client of type Desktop app nor a service account key: see README.md"
+            f"{path} is neither an OAuth client of type Desktop app nor a service account key: "
+            "download one of these (README.md, step 3)"
         )
     return client
 
@@ -858,7 +860,7 @@ def delegated_credentials(path: Path, key: Mapping[str, Any], scopes: Sequence[s
     if not admin:
         raise RunError(
             "the environment variable GOOGLE_ADMIN_EMAIL is not set: credentials.json is a service account, "
-            "which needs the address of the admin it acts for"
+            "so set it to the address of the admin it acts for"
         )
     try:
         credentials = service_account.Credentials.from_service_account_info(dict(key), scopes=scopes)
@@ -1141,7 +1143,7 @@ def read_directory(run: Run) -> Directory:
         raise RunError("Google lacks what config.py names: " + "; ".join(faults))
     for path in (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS):
         if not any(is_frozen(unit, [path]) for unit in org_units):
-            log.warning("config.py names the org unit %s, which Google does not have", path)
+            log.warning("config.py names the org unit %s, which Google does not have: correct it", path)
     return list_accounts(run, org_units, schemas)
 
 
@@ -1403,7 +1405,8 @@ def plan_any_person(person: Staff, district: District) -> Plan:
         return plan_skipped(person, rule, accounts)
     if len(accounts) > 1:
         held = " and ".join(account.email for account in accounts)
-        return refuse(person, "two accounts with one DCID", f"{held} both carry this DCID: empty the wrong one")
+        reason = f"{held} both carry this DCID: empty {dcid_field(district.settings)} of the wrong one"
+        return refuse(person, "two accounts with one DCID", reason)
     rivals = [r for r in district.active_by_address.get(person.email, ()) if r.dcid != person.dcid]
     if person.is_active and rivals:
         reason = f"PowerSchool gives the address to {'; '.join(map(str, rivals))} too: correct one of them"
@@ -1447,7 +1450,7 @@ def plan_unfound(person: Staff, district: District) -> Plan:
     if not is_ours(person.email, settings):
         return refuse(person, "foreign address", "the address is outside GOOGLE_DOMAINS: no account is created", "INFO")
     if not is_valid_address(person.email):
-        return refuse(person, "faulty address", "Google accepts no such address: correct it in PowerSchool")
+        return refuse(person, "faulty address", f"{NO_ADDRESS}: correct it in PowerSchool")
     if holder is None:
         return plan_creation(person, district)
     if holder.email != person.email:
@@ -1476,14 +1479,16 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return refuse(
             person,
             "not looked up",
-            f"not created, as Google could not be asked for it: {district.directory.unconfirmed[person.dcid]}",
+            f"not created, as Google could not be asked for the address; the next run tries again: "
+            f"{district.directory.unconfirmed[person.dcid]}",
         )
     if unknown := homeschool_fault(person, district):
         return refuse(person, "home school", unknown)
     twin = possible_twin(person, district)
     if twin:
         reason = (
-            f"not created: {twin.email} has no DCID and the same name or employee ID: give it the DCID, or another name"
+            f"not created: {twin.email} has no DCID and the same name or employee ID: "
+            f"if it is theirs, {link_by_hand(person, twin, settings)}; else give it another name"
         )
         return refuse(person, "possible account", reason)
     if fault := name_fault(person):
@@ -1569,6 +1574,10 @@ def proper_word(word: str) -> str:
     return lower[:1].upper() + lower[1:]
 
 
+def link_by_hand(person: Staff, account: Account, settings: Settings) -> str:
+    return f"set {dcid_field(settings)} of {account.email} to {person.dcid} in the Admin console"
+
+
 def link_doubt(person: Staff, account: Account, district: District) -> Note | None:
     """Why this account, which holds the person's address, is not certainly theirs; None if it is.
 
@@ -1588,20 +1597,21 @@ def link_doubt(person: Staff, account: Account, district: District) -> Note | No
         )
         reason = (
             f"{account.email} carries DCID {account.dcid}, {known}: "
-            f"if it is the same person, set {dcid_field(settings)} of {account.email} to {person.dcid}"
+            f"if it is the same person, {link_by_hand(person, account, settings)}"
         )
         return Note("ERROR", "probable rehire", reason, who)
     if not (same_names(person, account) or same_employee_id(person, account)):
         name = f"{account.given_name} {account.family_name}"
         reason = (
             f"{account.email} has the address but another name ({name}) and employee ID: "
-            "give it the DCID if it is theirs"
+            f"if it is theirs, {link_by_hand(person, account, settings)}"
         )
         return Note("ERROR", rule, reason, who)
+    by_hand = link_by_hand(person, account, settings)
     if account.is_delegated_admin or account.is_admin:
-        return Note("ERROR", rule, f"{account.email} has an admin role and no DCID: give it the DCID by hand", who)
+        return Note("ERROR", rule, f"{account.email} has an admin role and no DCID: {by_hand}", who)
     if not settings.LINK_BY_EMAIL:
-        return Note("ERROR", rule, f"{account.email} has no DCID and LINK_BY_EMAIL is False: give it the DCID", who)
+        return Note("ERROR", rule, f"{account.email} has no DCID and LINK_BY_EMAIL is False: {by_hand}", who)
     if not account.is_open and not returns:
         state = "archived" if account.archived else f"suspended in {account.org_unit}"
         return Note("INFO", rule, f"{account.email} has no DCID and is {state}: left as it is", who)
@@ -1659,7 +1669,7 @@ def hands_off_note(person: Staff, had: Account | None, district: District) -> No
         return Note(
             "ERROR",
             "super admin",
-            f"{had.email} is a super admin and no longer active: close it by hand",
+            f"{had.email} is a super admin and no longer active: close it in the Admin console",
             who,
         )
     if had.is_admin:
@@ -1736,14 +1746,13 @@ def wanted_email(person: Staff, had: Account, district: District) -> tuple[str, 
             Note(
                 "ERROR",
                 "faulty address",
-                f"Google accepts no such address: {keeps}: correct PowerSchool",
+                f"{NO_ADDRESS}: {keeps}: correct PowerSchool",
                 who,
             ),
         )
     if holder is not None and holder.id != had.id:
-        reason = (
-            f"the address is held by {holder.email}{'' if holder.email == person.email else ' as an alias'}: {keeps}"
-        )
+        alias = "" if holder.email == person.email else " as an alias"
+        reason = f"the address is held by {holder.email}{alias}: {keeps}: free it there, or correct PowerSchool"
         return had.email, (Note("ERROR", "address taken", reason, who),)
     return person.email, ()
 
@@ -2186,7 +2195,10 @@ def journal(run: Run, number: int, state: str, account: Account, change: Change,
         run.journal_file.flush()
         os.fsync(run.journal_file.fileno())
     except OSError as error_:
-        raise RunError(f"{path} cannot be written ({error_.strerror}): without a journal nothing is changed") from None
+        raise RunError(
+            f"{path} cannot be written by the account {account_name()} ({error_.strerror}): without a journal nothing "
+            "is changed, so give it the right to, or make room on the disk"
+        ) from None
 
 
 def make(
@@ -2491,33 +2503,34 @@ def tell_owners(run: Run, person: Staff, group: Mapping[str, Any]) -> None:
     request = run.api.members().list(groupKey=non_empty(group["id"]), roles="OWNER", maxResults=1, fields="members(id)")
     try:
         if not call(run, request).get("members"):
-            log.warning("The group %s has lost its last owner, %s", group["email"], person)
+            log.warning("The group %s has lost its last owner, %s: give it another one", group["email"], person)
     except GoogleError as error:
         log.warning("Whether the group %s still has an owner is not known: %s", group["email"], error)
 
 
 def apply_plans(run: Run, plans: Sequence[Plan], apply: Callable[[Plan], None]) -> None:
     """Every planned change, person by person; one person's failure is noted and the next one's turn comes."""
-    streak: tuple[int, str] | None = None
-    length = 0
+    alike: list[tuple[int, str]] = []
     due = [plan for plan in plans if plan.changes]
     for position, plan in enumerate(due):
         if time.monotonic() > run.deadline:
-            raise RunError(f"RUN_MINUTES is over, with {people(len(due) - position)} left for the next run")
+            left = people(len(due) - position)
+            raise RunError(f"RUN_MINUTES is over, with {left} left for the next run: raise it if that comes often")
         if run.no_licences and plan.had is None:
             note_failure(run, plan, "not created: the licences are used up")
             continue
         try:
             apply(plan)
-            streak, length = None, 0
+            alike.clear()
         except GoogleError as error:
             note_failure(run, plan, failure_words(run, plan, error))
             run.no_licences = run.no_licences or error.reason == "limitExceeded"
-            length = length + 1 if streak == (error.status, error.reason) else 1
-            streak = (error.status, error.reason)
-        if length >= FAILURES_IN_A_ROW:
+            answer = (error.status, error.reason)
+            alike = [answer, *(alike if answer in alike else ())]
+        if len(alike) >= FAILURES_IN_A_ROW:
             raise RunError(
-                f"Google refused {length} people in a row with the same answer ({streak}): something else is wrong"
+                f"Google refused {len(alike)} people in a row with the same answer ({alike[0][0]} {alike[0][1]}): see "
+                "its words in the ERROR lines, and whether the signed-in admin has the right for this"
             )
 
 
@@ -2526,7 +2539,8 @@ def failure_words(run: Run, plan: Plan, error: GoogleError) -> str:
     tried = " and ".join(change.kind for change in plan.changes)
     if error.status == 409 and plan.had is None and plan.wanted is not None:
         return f"not created: {plan.wanted.email} is taken {holder_words(run, plan.wanted.email)} ({error})"
-    return f"{tried} failed, at least in part: {error}"
+    advice = "the next run tries again" if error.can_heal else "put right what Google says, or do it by hand"
+    return f"{tried} failed, at least in part: {error}: {advice}"
 
 
 def note_failure(run: Run, plan: Plan, reason: str) -> None:
@@ -2592,7 +2606,9 @@ def read_journal(path: Path) -> list[Entry]:
                 entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
                 latest[(entry.number, change.kind)] = entry
     except OSError as error:
-        raise RunError(f"{path} cannot be read by the account {account_name()} ({error.strerror})") from None
+        raise RunError(
+            f"{path} cannot be read by the account {account_name()} ({error.strerror}): give it the right to"
+        ) from None
     except (KeyError, TypeError):
         raise RunError(f"{path} is damaged: it is not a journal of Staff Sync") from None
     return [entry for entry in latest.values() if entry.state != "failed"]
@@ -2726,7 +2742,10 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     plans = [undo_plan(group, account_of(run, group), district) for group in by_account(entries)]
     for word in only:
         if not any(is_named(plan, [word]) for plan in plans):
-            raise RunError(f"--only {word}: run {path.stem} changed nobody with this address or DCID")
+            raise RunError(
+                f"--only {word}: run {path.stem} changed nobody with this address, DCID or Employee ID: "
+                f"see whom with  sync.py --undo {path.stem} --dry-run"
+            )
     plans = [plan for plan in plans if not only or is_named(plan, only)]
     limits = {**run.settings.LIMITS, **allowed}
     limits.pop("clear")  # what an undo empties was empty before the run
@@ -2737,7 +2756,7 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     if not dry_run and any(plan.changes for plan in plans):
         tell_plan(plans, run.settings)
         if not agreed and not is_agreed("Put this back?"):
-            raise RunError("Undo: not agreed to")
+            raise RunError("Undo: not agreed to, so nothing was put back")
     code = carry_out(run, plans, notes, held, lambda plan: undo_account(run, plan, district), dry_run)
     log.info("The next run will do the same again, unless PowerSchool is corrected or the scheduled task is paused.")
     return code
@@ -3167,7 +3186,7 @@ def set_up(run: Run, agreed: bool, dry_run: bool) -> int:
         log.info("Nothing is missing")
     elif not dry_run:
         if not agreed and not is_agreed("Create these?"):
-            raise RunError("Set-up: not agreed to")
+            raise RunError("Set-up: not agreed to, so nothing was created")
         create_missing(run, units, missing)
     return ATTENTION if wrong else DONE
 
@@ -3366,7 +3385,10 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
             writer.writeheader()
             writer.writerows({name: formula_safe(one_line(text)) for name, text in row.items()} for row in rows)
     except OSError as error:
-        raise RunError(f"--csv {path} cannot be written by the account {account_name()} ({error.strerror})") from None
+        raise RunError(
+            f"--csv {path} cannot be written by the account {account_name()} ({error.strerror}): close it if it is "
+            "open in Excel, or name another file"
+        ) from None
     log.info("%s holds %d rows", path, len(rows))
 
 
@@ -3520,7 +3542,8 @@ def read_district(run: Run, named: bool) -> District:
     found = sum(dcid in district.by_dcid for dcid in district.staff)
     log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(directory.accounts), found)
     if not directory.dcid_is_indexed:
-        log.warning("%s is not indexed: new accounts are looked up by address only", dcid_field(run.settings))
+        name = dcid_field(run.settings)
+        log.warning("%s is not indexed in Google, so new accounts are looked up by address only: see --check", name)
     return district
 
 
@@ -3775,7 +3798,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_screen(arguments.verbose)
     run = new_run(arguments.config.resolve().parent)
     if not os.path.isdir(run.folder):  # noqa: PTH112
-        log.error("--config %s: there is no such folder. Nothing was written", arguments.config)
+        log.error(
+            "--config %s: there is no such folder: name the config.py to use. Nothing was written", arguments.config
+        )
         return FAILED
     if arguments.authorize:
         return guarded(run, partial(sign_in, run.folder))

@@ -261,6 +261,41 @@ def test_every_constant_in_config_has_a_comment_above_it() -> None:
     assert constants == list(sync.SETTING_RULES)
 
 
+def test_every_refusal_of_the_script_is_in_the_troubleshooting_table() -> None:
+    told = [part.strip() for sentence in names("It says") for part in sentence.split("...")]
+    refusals = [
+        "".join(texts(node.exc))
+        for node in ast.walk(ast.parse(SOURCE))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and ast.unparse(node.exc.func) == "RunError"
+    ]
+    untold = [words for words in refusals if not any(part in words for part in told)]
+    # This one only puts other sentences of the table together.
+    assert untold == ["Google, :  ()"]
+    assert len(refusals) > 30
+
+
+def rules_in_the_script() -> set[str]:
+    """Every rule that a note can name: the second argument of Note and refuse, and what the two below answer."""
+    found = {"not linked"}  # the one that stands in a variable of link_doubt
+    for node in ast.walk(ast.parse(SOURCE)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"Note", "refuse"}:
+            found |= word_in(node.args[1])
+        if isinstance(node, ast.FunctionDef) and node.name in {"skip_reason", "why_not_closed"}:
+            for answer in (inner.value for inner in ast.walk(node) if isinstance(inner, ast.Return)):
+                found |= word_in(answer.elts[0] if isinstance(answer, ast.Tuple) else answer)
+    return found - {""}
+
+
+def word_in(node: ast.AST | None) -> set[str]:
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+def test_every_rule_that_a_line_about_a_person_can_name_is_in_the_readme() -> None:
+    described = [code_in(row[0])[0] for row in table("Rule")]
+    assert set(described) == rules_in_the_script()
+    assert described == sorted(described)
+
+
 def test_the_example_of_credentials_has_the_shape_the_script_accepts_and_holds_no_secret() -> None:
     text = (PROJECT / "credentials.json.example").read_text(encoding="utf-8")
     example: dict[str, dict[str, Any]] = json.loads(text)
