@@ -31,6 +31,7 @@ import queue
 import re
 import runpy
 import secrets
+import socket
 import sys
 import tempfile
 import threading
@@ -549,6 +550,18 @@ def check_environment() -> list[str]:
 
 # Reading PowerSchool: one read-only snapshot, three statements.
 
+BAD_ADDRESS = "it must look like host:1521/PSPRODDB (a service name, not a SID)"
+UNKNOWN_SERVICE = (
+    "the listener does not know this service: correct the part after the slash; if it worked before, the database "
+    "is down, so run again later"
+)
+UNKNOWN_SID = "the listener does not know this SID: use host:1521/SERVICE"
+NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or tunnel"
+NATIVE_ENCRYPTION = "the server asks for native network encryption: set ORACLE_CLIENT_DIR to an Oracle client's folder"
+WRONG_CLIENT = (
+    "the Oracle client in ORACLE_CLIENT_DIR does not suit this server's version: "
+    "install version 19, which reaches 11.2 and later"
+)
 ORACLE_REMEDIES = {
     "ORA-01017": "the user name or password is wrong: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD "
     "(it is not tried again, so that the login does not get locked)",
@@ -559,44 +572,56 @@ ORACLE_REMEDIES = {
     "ORA-01031": "the login lacks a right: grant it SELECT on the tables named in README.md",
     "ORA-00904": "a column is not there: correct EXTENSION_COLUMNS in config.py",
     "ORA-01555": "the database could not keep the snapshot long enough: run again at a quieter time",
-    "DPY-6001": "the listener does not know this service: correct the part after the slash",
-    "ORA-12514": "the listener does not know this service: correct the part after the slash",
-    "DPY-6003": "the listener does not know this SID: use host:1521/SERVICE",
-    "ORA-12505": "the listener does not know this SID: use host:1521/SERVICE",
-    "DPY-6005": "there is no connection: check host, port, firewall and VPN or tunnel",
-    "DPY-6000": "the listener refused: if it asks for native encryption (ORA-12660), set ORACLE_CLIENT_DIR",
+    "ORA-01045": "the login may not sign in: grant it CREATE SESSION",
+    **dict.fromkeys(
+        ("ORA-01033", "ORA-01034", "ORA-12528"), "the database is starting, stopping or down: run again later"
+    ),
+    **dict.fromkeys(("DPY-6001", "ORA-12514"), UNKNOWN_SERVICE),
+    **dict.fromkeys(("DPY-6003", "ORA-12505"), UNKNOWN_SID),
+    **dict.fromkeys(("DPY-6005", "ORA-12170", "ORA-12541", "ORA-12545"), NO_CONNECTION),
+    **dict.fromkeys(("DPY-3001", "ORA-12660"), NATIVE_ENCRYPTION),
+    **dict.fromkeys(("ORA-03134", "ORA-28040", "DPI-1050"), WRONG_CLIENT),
+    "DPY-6000": "the listener refused: run again later; if it stays so, ask whoever runs the database",
     "DPY-4011": "the connection was closed: run again; if it happens at every login, the server asks for native "
     "encryption, so set ORACLE_CLIENT_DIR",
-    "DPY-3001": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to an Oracle client's folder",
-    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to an Oracle client's folder",
+    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of an Oracle client of version 19 "
+    "or before",
     "DPY-3015": "the login has only an old password verifier: have its password set anew, or set ORACLE_CLIENT_DIR",
     "DPY-4024": "PowerSchool did not answer in TIMEOUT_SECONDS: run again, or raise it in config.py",
     **dict.fromkeys(
-        ("DPY-2049", "DPY-4000", "DPY-4018", "DPY-4021"),
-        "it must look like host:1521/PSPRODDB (a service name, not a SID)",
+        ("DPY-2049", "DPY-4000", "DPY-4017", "DPY-4018", "DPY-4021", "DPY-4026", "DPY-4027", "DPY-4028", "ORA-12154"),
+        BAD_ADDRESS,
     ),
-    "DPY-4027": "it must look like host:1521/PSPRODDB (a service name, not a SID)",
-    "DPI-1047": "no Oracle client library is in ORACLE_CLIENT_DIR: correct it, or unset it for thin mode",
+    "DPI-1047": "no Oracle client library is in ORACLE_CLIENT_DIR: correct it (on Linux that folder has to be in "
+    "LD_LIBRARY_PATH too), or unset it for thin mode",
 }  # fmt: skip
 
 
-def oracle_code(error: BaseException | None) -> str:
-    """Oracle's or the driver's own code; the driver wraps the reason of a failed connection in a DPY-6005."""
-    if error is None:
-        return ""
-    listener = re.search(r"ORA-125(05|14)", str(error))
-    if listener:
-        return listener.group()
-    code = getattr(error.args[0], "full_code", "") if error.args else ""
-    return oracle_code(error.__cause__) or str(code or "")
+def reason_of(error: BaseException) -> BaseException:
+    """The error behind a DPY-6005, in which the driver wraps whatever makes a connection fail."""
+    return reason_of(error.__cause__) if error.__cause__ and "DPY-6005" in str(error) else error
+
+
+def oracle_remedy(error: BaseException) -> str:
+    """What to do; of several codes in Oracle's words the last that is known is nearest to the reason."""
+    words = str(error)
+    if "bequeath" in words:  # the driver's word for an address without a host
+        return BAD_ADDRESS
+    codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", words)
+    known = [code for code in codes if code in ORACLE_REMEDIES]
+    if known:
+        return ORACLE_REMEDIES[known[-1]]
+    return "see Troubleshooting in README.md" if codes else NO_CONNECTION
 
 
 def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
     """One sentence: what was being done, what to do, and Oracle's own words; never the password."""
-    own_words = " ".join(str(error).split("\n")[0].split())
+    reason = reason_of(error)
+    own_words = " ".join(str(reason).split("\n")[0].split())
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
-    remedy = ORACLE_REMEDIES.get(oracle_code(error) or "DPY-6005", "see Troubleshooting in README.md")
-    sentence = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={dsn}), {doing}: {remedy} [{own_words}]"
+    sentence = (
+        f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={dsn}), {doing}: {oracle_remedy(reason)} [{own_words}]"
+    )
     return RunError(sentence.replace(os.environ["POWERSCHOOL_DB_PASSWORD"], "(hidden)"))
 
 
@@ -856,7 +881,7 @@ def delegated_credentials(path: Path, key: Mapping[str, Any], scopes: Sequence[s
     """The credentials of a service account with domain-wide delegation, acting as GOOGLE_ADMIN_EMAIL."""
     from google.oauth2 import service_account  # noqa: PLC0415 - needed by few districts, slow to load
 
-    admin = os.environ.get("GOOGLE_ADMIN_EMAIL")
+    admin = own_admin()
     if not admin:
         raise RunError(
             "the environment variable GOOGLE_ADMIN_EMAIL is not set: credentials.json is a service account, "
@@ -904,14 +929,20 @@ def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
         remedy = "the service account has no domain-wide delegation for exactly these scopes: " + " ".join(SCOPES)
     elif "scope" in words:
         remedy = "the sign-in lacks a scope: run  sync.py --authorize  and tick every box"
-    elif "invalid_client" in words:
+    elif "invalid_client" in words or "deleted_client" in words:
         remedy = (
             "the OAuth client was deleted or its secret changed: download credentials.json again, "
             "then run  sync.py --authorize"
         )
-    elif "JWT" in words or "Invalid email" in words:
-        remedy = "Google refuses the service account: check this machine's clock, the key, and GOOGLE_ADMIN_EMAIL"
-    first = re.match(r"[\w :.()'-]*", words)
+    elif "admin_policy_enforced" in words:
+        remedy = "the Admin console blocks this app: trust it under Security, API controls, Manage app access"
+    elif "Invalid email" in words:
+        remedy = "Google refuses the service account: GOOGLE_ADMIN_EMAIL must be the address of an admin"
+    elif "Signature" in words or "account not found" in words:
+        remedy = "Google refuses the service account: create a new key in the Google Cloud console"
+    elif "JWT" in words:
+        remedy = "Google refuses the service account: set this machine's clock"
+    first = re.match(r"[\w :()'-]*", words)
     return RunError(f"Google sign-in: {remedy} [{first.group().strip() if first else ''}]")
 
 
@@ -932,20 +963,24 @@ def browser_sign_in(folder: Path, scopes: Sequence[str]) -> Credentials:
     except ValueError:
         raise RunError(f"{path} is not a whole OAuth client: download it again (README.md, step 3)") from None
     try:
-        webbrowser.get()
-        has_browser = True
+        # A browser for text alone, such as w3m, would take this terminal and cannot show Google's sign-in.
+        has_browser = bool(os.environ.get("BROWSER")) or type(webbrowser.get()) is not webbrowser.GenericBrowser
     except webbrowser.Error:
         has_browser = False
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
     prompt = (
         "Open this address in a browser and sign in as an admin: {url}\n"
-        "Over SSH, forward the port first:  ssh -L PORT:localhost:PORT this-server  (PORT is in the address)."
+        f"Over SSH, first run on the computer with the browser:  ssh -L {port}:localhost:{port} this-server"
     )
     os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
     try:
         credentials: Credentials = flow.run_local_server(
-            port=0, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
+            port=port, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
         )
     except Exception as error:  # noqa: BLE001 - oauthlib raises errors of its own, one per refusal
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise unreachable(error) from None
         raise RunError(
             "Google sign-in: nobody signed in within five minutes, or it broke off "
             f"({type(error).__name__}): run  sync.py --authorize  again"
@@ -1087,14 +1122,20 @@ def ends_run(status: int, reason: str) -> bool:
     )  # fmt: skip
 
 
+LACKS_SCOPE = (
+    "the sign-in lacks a scope: run  sync.py --authorize  and tick every box "
+    "(with a service account: delegate the scopes of README.md, step 3, again)"
+)
+
+
 def access_remedy(reason: str) -> str:
     return {
-        "insufficientPermissions": "the sign-in lacks a scope: run  sync.py --authorize  and tick every box",
-        "ACCESS_TOKEN_SCOPE_INSUFFICIENT": "the sign-in lacks a scope: run  sync.py --authorize  and tick every box",
+        "insufficientPermissions": LACKS_SCOPE,
+        "ACCESS_TOKEN_SCOPE_INSUFFICIENT": LACKS_SCOPE,
         "domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
         "accessNotConfigured": "enable the Admin SDK API in the Google Cloud project and wait some minutes",
         "SERVICE_DISABLED": "enable the Admin SDK API in the Google Cloud project and wait some minutes",
-    }.get(reason, "sign in again with  sync.py --authorize")
+    }.get(reason, "sign in again with  sync.py --authorize  (with a service account: make a new key)")
 
 
 def read_request(run: Run, request: Any, doing: str) -> Any:
@@ -2853,8 +2894,8 @@ def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
     """The text on one line, without the hidden words, addresses of mail and the folders of files."""
     for word in sorted(hidden, key=len, reverse=True):
         text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
-    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", text)
-    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt))", "", text)
+    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt|ora|so|dll))", "", text)
 
 
 def attempt(findings: list[Finding], fact: str, act: Callable[[], Any]) -> Any:

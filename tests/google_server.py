@@ -122,8 +122,13 @@ TOKEN_FAULTS: dict[str, tuple[int, str, str]] = {
     "unauthorized_client": (401, "unauthorized_client", UNAUTHORIZED_CLIENT),
     "invalid_scope": (400, "invalid_scope", "Some requested scopes were invalid."),
     "invalid_client": (401, "invalid_client", "The OAuth client was not found."),
+    "deleted_client": (401, "deleted_client", "The OAuth client was deleted."),
+    "admin_policy": (400, "admin_policy_enforced", "Access to your account data is restricted by policies."),
+    "no_account": (400, "invalid_grant", "Invalid grant: account not found"),
+    "clock": (400, "invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a "
+              "reasonable timeframe. Check your iat and exp values in the JWT claim."),
     "503": (503, "internal_failure", "Service unavailable."),
-}
+}  # fmt: skip
 
 
 def json_answer(status: int, resource: Json | None) -> Answer:

@@ -6,10 +6,14 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+import oracledb
 import pytest
 from bed import PASSWORD, Bed, Outcome, matching_account, shipped_settings
 from google_server import CLIENT_SECRET
+
+import sync
 
 NEW_PASSWORD = "Welcome-2-D118"
 # What may be in no output and no file but the two that hold it by design. An access token starts with "ya29.",
@@ -239,17 +243,17 @@ def oracle_fault(**faults: object) -> Prepare:
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        (oracle_fault(login_code=28000), ("the login is locked", "ORA-28000")),
-        (oracle_fault(login_code=28001), ("password has expired", "ORA-28001")),
+        (oracle_fault(login_code=28000), ("the login is locked", "whoever runs the database", "ORA-28000")),
+        (oracle_fault(login_code=28001), ("password has expired", "in POWERSCHOOL_DB_PASSWORD", "ORA-28001")),
         (oracle_fault(login_code=1045), ("ORA-01045",)),
-        (oracle_fault(listener_code=12514), ("does not know this service",)),
+        (oracle_fault(listener_code=12514), ("does not know this service", "after the slash")),
         (oracle_fault(listener_code=12505), ("does not know this SID", "host:1521/SERVICE")),
         (oracle_fault(listener_code=12516), ("the listener refused",)),
-        (oracle_fault(listener_code=12660), ("native encryption", "ORACLE_CLIENT_DIR")),
+        (oracle_fault(listener_code=12660), ("asks for native", "encryption", "set ORACLE_CLIENT_DIR")),
         (oracle_fault(encryption_required=True), ("native network encryption", "ORACLE_CLIENT_DIR")),
         (oracle_fault(server_too_old=True), ("older than 12.1", "ORACLE_CLIENT_DIR")),
-        (oracle_fault(old_verifier=True), ("old password verifier", "ORACLE_CLIENT_DIR")),
-        (oracle_fault(refuse_connection=True), ("the connection was closed",)),
+        (oracle_fault(old_verifier=True), ("old password verifier", "password set anew", "ORACLE_CLIENT_DIR")),
+        (oracle_fault(refuse_connection=True), ("the connection was closed: run again", "ORACLE_CLIENT_DIR")),
     ],
     ids=[
         "locked", "expired", "no right to sign in", "unknown service", "unknown SID", "no free handler",
@@ -262,6 +266,133 @@ def test_a_sign_in_that_powerschool_refuses_is_told_with_its_remedy(
     prepare(bed)
     check_refusal(bed, bed.run(), "PowerSchool (PSNavigator at", bed.oracle.dsn, "signing in", *words)
     assert not bed.google.requests
+
+
+class OracleAnswer(NamedTuple):
+    """What the driver puts into its exceptions."""
+
+    message: str
+
+    @property
+    def full_code(self) -> str:
+        return self.message.partition(":")[0]
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def oracle_error(message: str, behind: Exception | None = None) -> oracledb.DatabaseError:
+    error = oracledb.DatabaseError(OracleAnswer(message))
+    error.__cause__ = behind
+    return error
+
+
+# A database that is down is not registered with its listener either: the address may be as right as yesterday.
+SLASH = ("does not know this service", "after the slash", "run again")
+FORM = ("must look like host:1521/PSPRODDB", "not a SID")
+OLD = ("ORACLE_CLIENT_DIR",)
+# What the sentence has to name for each code: the thing, and what to do. Thick mode, which old servers need,
+# hands on Oracle's own codes where thin mode has codes of the driver.
+REMEDIES = {
+    "ORA-01017": ("POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD", "not tried again"),
+    "ORA-28000": ("locked", "ask whoever runs the database"),
+    "ORA-28001": ("expired", "POWERSCHOOL_DB_PASSWORD"),
+    "ORA-00942": ("grant SELECT", 'POWERSCHOOL_SCHEMA = "PS"', "EXTENSION_COLUMNS"),
+    "ORA-01031": ("grant it SELECT",),
+    "ORA-00904": ("a column", "EXTENSION_COLUMNS"),
+    "ORA-01555": ("snapshot", "quieter time"),
+    "DPY-6001": SLASH, "ORA-12514": SLASH,
+    "DPY-6003": ("this SID", "host:1521/SERVICE"), "ORA-12505": ("this SID", "host:1521/SERVICE"),
+    "DPY-6005": ("there is no connection", "host, port, firewall"),
+    "DPY-6000": ("the listener refused",),
+    "DPY-4011": ("connection was closed", "run again", *OLD),
+    "DPY-3001": ("native network encryption", *OLD),
+    # Clients after 19 do not reach a server of version 11.2.
+    "DPY-3010": ("older than 12.1", "version 19", *OLD),
+    "DPY-3015": ("old password verifier", "password set anew", *OLD),
+    "DPY-4024": ("did not answer in TIMEOUT_SECONDS", "config.py"),
+    "DPY-2049": FORM, "DPY-4000": FORM, "DPY-4018": FORM, "DPY-4021": FORM, "DPY-4027": FORM,
+    # On Linux the loader looks for the client's other libraries on its own path only.
+    "DPI-1047": ("ORACLE_CLIENT_DIR", "unset it", "LD_LIBRARY_PATH"),
+}  # fmt: skip
+# The same facts under the names they have elsewhere, or facts of the same night.
+MORE_REMEDIES = {
+    "DPY-4017": FORM, "DPY-4026": FORM, "DPY-4028": FORM, "ORA-12154": FORM,
+    "ORA-12541": ("there is no connection", "host, port, firewall"),
+    "ORA-12545": ("there is no connection", "host, port, firewall"),
+    "ORA-12170": ("there is no connection", "host, port, firewall"),
+    "ORA-12660": ("native network encryption", *OLD),
+    "ORA-28040": ("version", *OLD),
+    "ORA-03134": ("version", *OLD),
+    "DPI-1050": ("version", *OLD),
+    "ORA-01045": ("CREATE SESSION",),
+    "ORA-01033": ("starting, stopping or down", "run again"),
+    "ORA-01034": ("starting, stopping or down", "run again"),
+    "ORA-12528": ("starting, stopping or down", "run again"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def powerschool_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWERSCHOOL_PROD_DB", "ps.d118.org:1521/PSPRODDB")
+    monkeypatch.setenv("POWERSCHOOL_DB_PASSWORD", PASSWORD)
+
+
+@pytest.mark.usefixtures("powerschool_variables")
+@pytest.mark.parametrize("code", [*REMEDIES, *MORE_REMEDIES])
+def test_every_code_of_oracle_has_its_remedy_bare_and_behind_a_failed_connection(code: str) -> None:
+    bare = oracle_error(f"{code}: no {PASSWORD} here\nHelp: https://docs.oracle.com")
+    wrapped = oracle_error("DPY-6005: cannot connect to database (CONNECTION_ID=x).", bare)
+    for error in (bare, wrapped):
+        sentence = str(sync.oracle_failure(error, "signing in"))
+        missing = [part for part in (REMEDIES | MORE_REMEDIES)[code] if part not in sentence]
+        assert not missing, sentence
+        assert PASSWORD not in sentence
+        assert "docs.oracle.com" not in sentence
+
+
+def test_no_remedy_is_left_without_a_test() -> None:
+    assert not set(sync.ORACLE_REMEDIES) - set(REMEDIES) - set(MORE_REMEDIES)
+
+
+@pytest.mark.usefixtures("powerschool_variables")
+def test_a_listeners_own_code_decides_where_it_is_known() -> None:
+    for code, words in (
+        ("ORA-12514", SLASH),
+        ("ORA-12660", ("the server asks for native",)),
+        ("ORA-12599", ("the listener refused",)),
+    ):
+        refusal = oracle_error(f"DPY-6000: Listener refused connection. (Similar to {code})")
+        wrapped = oracle_error(f"DPY-6005: cannot connect to database.\n{refusal}", refusal)
+        sentence = str(sync.oracle_failure(wrapped, "signing in"))
+        assert not [part for part in words if part not in sentence], sentence
+
+
+def test_a_failed_connection_is_told_in_the_words_of_its_reason(bed: Bed) -> None:
+    # What the driver says first is "cannot connect" and a random number, which nobody can look up.
+    bed.oracle.faults.listener_code = 12518
+    assert "CONNECTION_ID" not in check_refusal(bed, bed.run(), "the listener refused", "ORA-12518")
+
+
+def test_an_oracle_client_dir_without_a_client_is_told_and_an_empty_one_is_thin_mode(bed: Bed) -> None:
+    empty = bed.folder / "instantclient"
+    empty.mkdir()
+    for folder in (empty, bed.folder / "no such folder"):
+        outcome = bed.run(env={"ORACLE_CLIENT_DIR": str(folder)})
+        check_refusal(bed, outcome, "ORACLE_CLIENT_DIR", "unset it for thin mode", "DPI-1047")
+        assert not outcome.requests
+    assert not bed.oracle.connections
+    assert bed.run("--dry-run", env={"ORACLE_CLIENT_DIR": ""}).exit_code == 0
+
+
+def test_a_name_from_a_tnsnames_ora_is_told_as_what_it_is(bed: Bed) -> None:
+    # As on a server that has an Oracle client for something else.
+    names = bed.folder / "tnsnames.ora"
+    names.write_text("HR=(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=h)(PORT=1))(CONNECT_DATA=(SERVICE_NAME=HR)))\n")
+    env = {"TNS_ADMIN": str(bed.folder), "POWERSCHOOL_PROD_DB": "PSPRODDB"}
+    check_refusal(bed, bed.run(env=env), "POWERSCHOOL_PROD_DB=PSPRODDB", *FORM, "DPY-4000")
+    names.unlink()
+    check_refusal(bed, bed.run(env=env), "POWERSCHOOL_PROD_DB=PSPRODDB", *FORM, "DPY-4026")
 
 
 def test_a_wrong_database_password_is_tried_exactly_once(bed: Bed) -> None:
@@ -294,10 +425,12 @@ def closed_port() -> int:
         ("PSPRODDB", ("must look like host:1521/PSPRODDB",)),
         ("127.0.0.1:port/PSPRODDB", ("must look like host:1521/PSPRODDB",)),
         ("https://ps.d118.org/PSPRODDB", ("must look like host:1521/PSPRODDB",)),
-        ("(DESCRIPTION=", ("must look like host:1521/PSPRODDB",)),
+        ("(DESCRIPTION=", ("must look like host:1521/PSPRODDB", "DPY-2049")),
+        ("ps.d118.org:1521/PSPRODDB?ssl", ("must look like host:1521/PSPRODDB", "DPY-4018")),
+        (":1521/PSPRODDB", ("must look like host:1521/PSPRODDB",)),
     ],
     ids=["closed port", "unknown host", "unknown service", "a SID", "a bare name", "a word as port", "a web address",
-         "half a descriptor"],
+         "half a descriptor", "more than an address", "no host"],
 )  # fmt: skip
 def test_a_faulty_powerschool_prod_db_is_told_and_shown(bed: Bed, address: str, words: tuple[str, ...]) -> None:
     open_port = bed.oracle.dsn.partition("/")[0].rpartition(":")[2]

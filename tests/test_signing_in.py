@@ -6,7 +6,7 @@ import json
 import re
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,8 +16,11 @@ import certifi
 import pytest
 from bed import SIGNED_IN_SCOPES, Bed, matching_account
 from bed import read_lines as read_to_end
+from google.auth.exceptions import RefreshError
 from google_server import SCOPE_PREFIX, SCOPES
 from test_bad_input import check_refusal, closed_port, secrets_left
+
+import sync
 
 # Directory API reference: the least a run needs.
 NEEDED = sorted(
@@ -137,10 +140,12 @@ def test_a_sign_in_that_lacks_a_scope_is_told_with_the_scope(bed: Bed) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("invalid_grant", ("is dead", "revoked", "sync.py --authorize")),
-        ("invalid_rapt", ("session control", "service account")),
-        ("invalid_client", ("OAuth client", "credentials.json")),
+        ("invalid_grant", ("is dead", "revoked", "seven days", "in Testing: make it Internal", "sync.py --authorize")),
+        ("invalid_rapt", ("session control", "exempt this app", "or use a service account")),
+        ("invalid_client", ("OAuth client was deleted", "download credentials.json again", "sync.py --authorize")),
+        ("deleted_client", ("OAuth client was deleted", "download credentials.json again", "sync.py --authorize")),
         ("invalid_scope", ("lacks a scope", "sync.py --authorize")),
+        ("admin_policy", ("the Admin console blocks this app", "API controls", "admin_policy_enforced")),
         ("503", ("run again",)),
     ],
 )
@@ -151,8 +156,30 @@ def test_a_sign_in_that_google_refuses_is_told_with_its_remedy(bed: Bed, fault: 
     sentence = check_refusal(bed, outcome, *words)
     # Only what can heal is asked again, and a dead sign-in is not told as the fault of the network or the reverse.
     assert (token_requests(bed) > 1) == (fault == "503")
-    assert ("--authorize" in sentence) == (fault not in {"503", "invalid_rapt"})
+    assert ("--authorize" in sentence) == (fault not in {"503", "invalid_rapt", "admin_policy"})
+    # google-auth's own advice, a command of another program, would only mislead.
+    assert "Please run" not in sentence
     assert token(bed) == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("invalid_grant: Bad Request", ("is dead", "sync.py --authorize")),
+        ("invalid_grant: Account has been deleted", ("is dead", "sync.py --authorize")),
+        ("invalid_grant: reauth related error (rapt_required)", ("session control",)),
+        ("Reauthentication is needed. Please run `gcloud auth`", ("session control",)),
+        ("unauthorized_client: Client is unauthorized to retrieve access tokens using this method, or client not "
+         "authorized for any of the scopes requested.", ("no domain-wide delegation", *NEEDED)),
+        ("Not all requested scopes were granted by the authorization server, missing scopes x.",
+         ("lacks a scope", "sync.py --authorize")),
+    ],
+)  # fmt: skip
+def test_the_other_words_google_has_for_the_same_are_understood(answer: str, words: tuple[str, ...]) -> None:
+    sentence = str(sync.refused_token(RefreshError(answer, {"error": answer})))
+    assert not [part for part in words if part not in sentence], sentence
+    assert sentence.count("[") == 1
+    assert re.match(r"[\w ]+", answer)[0] in sentence  # type: ignore[index]
 
 
 def test_a_token_endpoint_that_stumbles_once_is_asked_again(bed: Bed) -> None:
@@ -235,31 +262,48 @@ def test_a_service_account_works_without_a_token_json(bed: Bed) -> None:
     assert [write.method for write in outcome.writes] == ["users.insert"]
     assert not (bed.folder / "token.json").exists()
     assert not secrets_left(bed, outcome.output)
-    assert not bed.run(env={"GOOGLE_ADMIN_EMAIL": f" {ADMIN.upper()} "}).writes
+    # A blank at the end, as `set` on Windows leaves it, is no other address.
+    outcome = bed.run(env={"GOOGLE_ADMIN_EMAIL": f" {ADMIN.upper()} "})
+    assert (outcome.exit_code, outcome.writes) == (0, []), outcome.output
 
 
 def test_a_service_account_that_cannot_work_is_told(bed: Bed) -> None:
     bed.google.write_service_account(bed.folder, scopes=NEEDED)
     admin = {"GOOGLE_ADMIN_EMAIL": ADMIN}
     check_refusal(bed, bed.run(), "GOOGLE_ADMIN_EMAIL is not set", "service account")
-    check_refusal(bed, bed.run(env={"GOOGLE_ADMIN_EMAIL": "nobody@d118.org"}), "GOOGLE_ADMIN_EMAIL", "Invalid email")
     check_refusal(bed, bed.run(env={"GOOGLE_ADMIN_EMAIL": "maya.patel@d118.org"}), "must be an admin")
     bed.google.write_service_account(bed.folder, scopes=NEEDED[1:])
-    check_refusal(bed, bed.run(env=admin), "domain-wide delegation", *NEEDED)
+    lacking = check_refusal(bed, bed.run(env=admin), "domain-wide delegation", *NEEDED)
+    assert "--authorize" not in lacking
     change(bed.folder / "credentials.json", private_key="-----BEGIN PRIVATE KEY-----\nMII\n")
     outcome = bed.run(env=admin)
     check_refusal(bed, outcome, "credentials.json is not a whole service account key")
     assert "MII" not in outcome.output
 
 
+def test_each_refusal_of_a_service_account_names_its_own_remedy_only(bed: Bed) -> None:
+    bed.google.write_service_account(bed.folder, scopes=NEEDED)
+    for fault, admin, words, others in (
+        (None, "nobody@d118.org", ("GOOGLE_ADMIN_EMAIL", "Invalid email"), "clock|key"),
+        ("clock", ADMIN, ("this machine's clock", "short-lived token"), "key|GOOGLE_ADMIN_EMAIL"),
+        ("no_account", ADMIN, ("key", "Google Cloud console", "account not found"), "clock|GOOGLE_ADMIN_EMAIL"),
+    ):
+        bed.google.token_fault = fault
+        sentence = check_refusal(bed, bed.run(env={"GOOGLE_ADMIN_EMAIL": admin}), "service account", *words)
+        # There is no sign-in to repeat, and no token.json.
+        assert not re.search(f"{others}|--authorize|token.json", sentence)
+
+
 # The browser.
 
 
-def authorize(bed: Bed, scopes: Iterable[str] | None = None, error: str = "") -> tuple[int, str, str]:
+def authorize(
+    bed: Bed, scopes: Iterable[str] | None = None, error: str = "", env: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
     """Signs in as an admin with a browser would; gives the exit code, the whole screen and the address shown."""
     bed.write()
     bed.google.reset_records()
-    with bed.launch("--authorize", env={**NO_BROWSER, "PYTHONUNBUFFERED": "1"}) as process:
+    with bed.launch("--authorize", env={**NO_BROWSER, "PYTHONUNBUFFERED": "1", **(env or {})}) as process:
         try:
             assert process.stdout
             lines: list[str] = []
@@ -283,9 +327,13 @@ def authorize(bed: Bed, scopes: Iterable[str] | None = None, error: str = "") ->
 def test_the_browser_sign_in_writes_a_token_with_which_the_next_run_works(bed: Bed) -> None:
     path = bed.folder / "token.json"
     path.unlink()
-    code, output, _ = authorize(bed, NEEDED)
+    code, output, address = authorize(bed, NEEDED)
     assert code == 0, output
     assert "Traceback" not in output
+    # Whoever sits at another machine learns how to bring its browser's answer here.
+    forward = re.search(r"ssh -L (PORT|\d+):localhost:\1 ", output)
+    assert forward, output
+    assert forward[1] in {"PORT", str(urlsplit(parse_qs(urlsplit(address).query)["redirect_uri"][0]).port)}
     if sys.platform != "win32":
         assert mode(path) == "0o600"
     assert sorted(token(bed)["scopes"]) == NEEDED
@@ -310,11 +358,38 @@ def test_a_browser_sign_in_with_a_box_left_unticked_is_told_and_keeps_the_old_to
 
 def test_a_browser_sign_in_that_is_declined_is_told(bed: Bed) -> None:
     before = token(bed)
-    code, output, _ = authorize(bed, error="access_denied")
+    # Where there is a browser, it is opened; the address is shown all the same.
+    opened, browser = bed.folder / "opened", bed.folder / "browser.py"
+    browser.write_text(f"import sys\nopen({str(opened)!r}, 'w').write(sys.argv[1])\n", "utf-8")
+    env = {"BROWSER": f'"{Path(sys.executable).as_posix()}" "{browser.as_posix()}" %s'}
+    code, output, address = authorize(bed, error="access_denied", env=env)
     assert code == 2, output
+    assert opened.read_text("utf-8") == address
     assert "Traceback" not in output
     assert "sync.py --authorize" in output.splitlines()[-1]
     assert token(bed) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="browsers for text are looked for on other systems only")
+def test_a_browser_for_text_alone_is_not_opened(bed: Bed) -> None:
+    # It would take over the terminal of whoever signs in over SSH, and cannot show Google's pages.
+    opened, browser = bed.folder / "opened", bed.folder / "bin" / "w3m"
+    browser.parent.mkdir()
+    browser.write_text(f"#!/bin/sh\n: > {opened}\n")
+    browser.chmod(0o755)
+    code, output, _ = authorize(bed, NEEDED, env={"PATH": str(browser.parent), "TERM": "xterm"})
+    assert code == 0, output
+    assert not opened.exists()
+
+
+def test_a_certificate_that_is_not_trusted_at_the_browser_sign_in_is_told(bed: Bed) -> None:
+    # The first thing a filter that inspects TLS breaks; signing in once more would not help.
+    code, output, _ = authorize(bed, NEEDED, env={"REQUESTS_CA_BUNDLE": certifi.where()})
+    assert code == 2, output
+    last = output.splitlines()[-1]
+    assert "certificate is not trusted" in last
+    assert "REQUESTS_CA_BUNDLE" in last
+    assert last.endswith("Nothing was written")
 
 
 def test_a_browser_sign_in_without_a_usable_client_is_told(bed: Bed) -> None:
