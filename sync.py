@@ -2115,7 +2115,8 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
     return kinds, (
         f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first. "
         "Until half of them do, nobody is suspended"
-        + ("." if "create" in allowed else " or created (--allow create=N lifts that).")
+        + ("" if "create" in allowed else " or created (--allow create=N lifts that)")
+        + ": link those in doubt, and the run after that goes on."
     )
 
 
@@ -2928,7 +2929,18 @@ def check(run: Run, config: Path) -> int:
         log.info("%s", paste_safe(str(finding), hidden))
     signs = Counter(finding.sign for finding in findings)
     log.info("Checked: %s. Nothing was written.", counts_in_words(signs))
+    log.info("Next: %s", after_check(findings))
     return FAILED if signs[FAULT] else ATTENTION if signs[WARN] else DONE
+
+
+def after_check(findings: Sequence[Finding]) -> str:
+    """The step that follows."""
+    faults = [finding for finding in findings if finding.sign == FAULT]
+    if not faults:
+        return "sync.py --dry-run  shows what a run would do"
+    if all("does not exist" in str(finding) and "(PROTECTED_OUS)" not in str(finding) for finding in faults):
+        return "sync.py --setup  creates what is missing"
+    return "put right what the FAULT lines say, then  sync.py --check  again"
 
 
 def bare_settings() -> Settings:
@@ -3218,7 +3230,7 @@ def set_up(run: Run, agreed: bool, dry_run: bool) -> int:
     units = needed_org_units(settings, powerschool, org_units)
     missing = [name for name in schema_fields(settings) if name not in schemas]
     for sentence in wrong:
-        log.error("%s", sentence)
+        log.error("Set-up leaves this to you: %s", sentence)
     for path in units:
         log.info("Missing: the org unit %s", path)
     for name in missing:
@@ -3229,6 +3241,8 @@ def set_up(run: Run, agreed: bool, dry_run: bool) -> int:
         if not agreed and not is_agreed("Create these?"):
             raise RunError("Set-up: not agreed to, so nothing was created")
         create_missing(run, units, missing)
+    remains = dry_run and (units or missing)
+    log.info("Next: sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
     return ATTENTION if wrong else DONE
 
 
@@ -3434,7 +3448,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def formula_safe(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    first = unicodedata.normalize("NFKC", text).lstrip()[:1]  # some programs take the wide forms for the plain ones
+    return f"'{text}" if first and first in "=+-@" else text
 
 
 def people(count: int) -> str:
@@ -3597,7 +3612,11 @@ def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], csv_file: Pa
         if csv_file:
             write_csv(csv_file, rows)
     notes = [note for plan in plans for note in plan.notes] + ([] if only else orphan_notes(district))
-    return carry_out(run, plans, notes, held, lambda plan: apply_plan(run, plan, district), dry_run)
+    code = carry_out(run, plans, notes, held, lambda plan: apply_plan(run, plan, district), dry_run)
+    if dry_run and any(plan.changes for plan in plans):
+        words = "the same command without --dry-run does it" if only else "try a few people with  sync.py --only WHO"
+        log.info("Next: read every line above; %s", words)
+    return code
 
 
 RULES = {
@@ -3854,7 +3873,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def sign_in(folder: Path) -> int:
     authorize(folder)
-    log.info("Signed in: %s is written. Try it:  sync.py --dry-run", folder / "token.json")
+    log.info("Signed in: %s is written. Next: sync.py --check  looks at everything", folder / "token.json")
     return DONE
 
 

@@ -309,3 +309,16 @@ def test_setup_reports_a_wrong_type(bed: Bed, tmp_path: Path) -> None:
     outcome = bed.run("--setup", "--yes")
     assert (outcome.exit_code, outcome.writes) == (1, [])
     assert "Text.DCID is STRING, but a DCID needs a whole number" in outcome.output
+
+
+def test_setup_leaves_a_protected_org_unit_and_a_type_for_numbers_to_a_person(bed: Bed) -> None:
+    two_people(bed)
+    bed.settings["PROTECTED_OUS"] = ["/Studnets"]
+    bed.settings["CUSTOM_SCHEMAS"] = {"Synchronization_Data": {"DCID": "dcid", "Staff_Type": "building"}}
+    outcome = bed.run("--setup", "--yes")
+    assert (outcome.exit_code, outcome.writes) == (1, [])
+    assert [line.partition(": ")[2] for line in outcome.lines("ERROR")] == [
+        "the org unit /Studnets (PROTECTED_OUS) does not exist: create it, or correct PROTECTED_OUS",
+        "Synchronization_Data.Staff_Type is INT64, which cannot hold a building: make a text field (STRING)",
+    ]
+    assert "Next: sync.py --check" in outcome.output.splitlines()[-1]

@@ -298,12 +298,17 @@ def test_each_refusal_of_a_service_account_names_its_own_remedy_only(bed: Bed) -
 
 
 def authorize(
-    bed: Bed, scopes: Iterable[str] | None = None, error: str = "", env: Mapping[str, str] | None = None
+    bed: Bed,
+    scopes: Iterable[str] | None = None,
+    error: str = "",
+    env: Mapping[str, str] | None = None,
+    arguments: tuple[str, ...] = ("--authorize",),
+    needed: list[str] = NEEDED,
 ) -> tuple[int, str, str]:
     """Signs in as an admin with a browser would; gives the exit code, the whole screen and the address shown."""
     bed.write()
     bed.google.reset_records()
-    with bed.launch("--authorize", env={**NO_BROWSER, "PYTHONUNBUFFERED": "1", **(env or {})}) as process:
+    with bed.launch(*arguments, env={**NO_BROWSER, "PYTHONUNBUFFERED": "1", **(env or {})}) as process:
         try:
             assert process.stdout
             lines: list[str] = []
@@ -314,7 +319,7 @@ def authorize(
                 lines.append(raw.rstrip())
                 found = re.search(r"https://accounts\.google\.com/\S+", raw)
             asked = {name: value[0] for name, value in parse_qs(urlsplit(found[0]).query).items()}
-            assert sorted(asked["scope"].split()) == NEEDED
+            assert sorted(asked["scope"].split()) == needed
             answer = f"error={error}" if error else f"code={bed.google.issue_code(scopes)}"
             back = f"{asked['redirect_uri']}?state={asked['state']}&{answer}"
             build_opener(ProxyHandler({})).open(back, timeout=30).close()
@@ -338,7 +343,7 @@ def test_the_browser_sign_in_writes_a_token_with_which_the_next_run_works(bed: B
         assert mode(path) == "0o600"
     assert sorted(token(bed)["scopes"]) == NEEDED
     assert f"{path} is written" in output
-    assert "--dry-run" in output.splitlines()[-1]
+    assert "Next: sync.py --check" in output.splitlines()[-1]
     assert not re.search(r"\b4/[0-9a-f]{32}", output)
     assert not secrets_left(bed, output)
     assert not (bed.folder / "StaffLog.txt").exists()
@@ -368,6 +373,28 @@ def test_a_browser_sign_in_that_is_declined_is_told(bed: Bed) -> None:
     assert "Traceback" not in output
     assert "sync.py --authorize" in output.splitlines()[-1]
     assert token(bed) == before
+
+
+def test_setup_signs_in_for_its_own_two_scopes_and_keeps_nothing(bed: Bed) -> None:
+    needed = [f"{SCOPE_PREFIX}orgunit", f"{SCOPE_PREFIX}userschema"]
+    bed.powerschool.add_school(777, "New School")
+    bed.powerschool.add_person(9, "Eli", "Moss", "eli.moss@d118.org", schools={777: 1})
+
+    def set_up(granted: list[str]) -> tuple[int, str, str]:
+        return authorize(bed, granted, arguments=("--setup", "--yes"), needed=needed)
+
+    code, output, _ = set_up(needed[1:])
+    assert code == 2, output
+    assert f"lacks the scope {needed[0]}" in output
+    assert "/D118 Staff/New School Staff" not in bed.google.org_units
+
+    before = token(bed)
+    code, output, _ = set_up(needed)
+    assert code == 0, output
+    assert "Created: the org unit /D118 Staff/New School Staff" in output
+    assert "/D118 Staff/New School Staff" in str(bed.google.snapshot()["org_units"])
+    assert sorted(token(bed)["scopes"]) == sorted(before["scopes"])
+    assert token(bed)["refresh_token"] == before["refresh_token"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="browsers for text are looked for on other systems only")
