@@ -27,11 +27,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from google_server import SCOPE_PREFIX, SCOPES, GoogleServer, Request
+from google_server import CLIENT_SECRET, SCOPE_PREFIX, SCOPES, GoogleServer, Request
 from oracle_server import OracleServer
 
 PROJECT = Path(__file__).resolve().parents[1]
 PASSWORD = "rd-0nly-Secret"
+# What may be in no output and no file but the two that hold it by design. An access token starts with "ya29.",
+# a refresh token with "1//".
+SECRETS = (PASSWORD, CLIENT_SECRET, "1//", "ya29.", "Bearer", "Authorization", "PRIVATE KEY")
 CURRENT, NO_LONGER_HERE = 1, 2
 # What the admin once allowed; a token gets of these what the script asks for.
 SIGNED_IN_SCOPES = [*SCOPES, f"{SCOPE_PREFIX}orgunit.readonly", f"{SCOPE_PREFIX}userschema.readonly"]
@@ -307,8 +310,22 @@ class Bed:
     def _check(self, outcome: Outcome, *, allow_traceback: bool) -> None:
         assert not self.google.violations, f"{self.google.violations}\n{outcome.output}"
         assert not list(self.elsewhere.iterdir()), "the run wrote into its working directory"
+        left = self.secrets_left(outcome.output)
+        assert not left, f"{left}\n{outcome.output}"
         if not allow_traceback:
             assert "Traceback (most recent call last)" not in outcome.output + outcome.log, outcome.output
+
+    def secrets_left(self, output: str) -> list[str]:
+        """Every secret in the output or in a file beside config.py, with where it is; after each run there is none."""
+        places = {"output": output}
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path.name not in {"credentials.json", "token.json"}:
+                places[path.name] = path.read_bytes().decode("utf-8", "replace")
+        passwords = {
+            request.body["password"] for request in self.google.requests if request.body and "password" in request.body
+        }
+        secrets = {*SECRETS, *passwords, self.environment.get("NEW_USER_PASSWORD") or PASSWORD}
+        return [f"{secret} in {name}" for name, text in places.items() for secret in secrets if secret in text]
 
     def _journals(self) -> dict[Path, int]:
         return {path: path.stat().st_size for path in sorted(self.runs.glob("*.jsonl"))}

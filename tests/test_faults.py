@@ -142,14 +142,14 @@ def test_every_fault_that_can_heal_is_tried_again_and_leaves_no_trace(bed: Bed, 
     bed.settings |= {"RETRY_WAIT_SECONDS": 0.001, "RETRY_SECONDS": 60}
     people = district_of_three(bed)
     snapshot = bed.google.snapshot()
-    usual = bed.run()
+    usual = bed.run("--verbose")
     assert usual.exit_code == 0, usual.output
     bed.google.restore(snapshot)
     # A removal has no body in its answer, so an empty one with status 200 is a good one there.
     faults = [ENDS["401"][0], *HEALS.values(), *(EMPTY.values() if method != "members.delete" else ())]
     for fault in faults:
         fail(bed, method, fault, times=fault.sent)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 0, outcome.output
     assert outcome.lines("ERROR") == []
     assert effects(outcome) == effects(usual)
@@ -169,7 +169,7 @@ def test_a_request_that_is_never_answered_is_given_up_and_tried_again(bed: Bed, 
     bed.settings |= {"TIMEOUT_SECONDS": 1, "RETRY_SECONDS": 30}
     created, updated, left = district_of_three(bed)
     bed.google.fail(method, hang=True)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 0, outcome.output
     assert {line["state"] for line in outcome.journal} == {"intended", "done"}
     assert is_created(bed, created)
@@ -188,7 +188,7 @@ def test_a_listing_that_fails_for_good_ends_the_run_with_nothing_written(bed: Be
     for name, fault in {**HEALS, **EMPTY, **REFUSES, **GONE}.items():
         bed.google.behave()
         fail(bed, method, fault, times=None)
-        outcome = bed.run()
+        outcome = bed.run("--verbose")
         assert outcome.exit_code == 2, f"{name}: {outcome.output}"
         assert bed.google.attempted_writes == [], name
         assert outcome.journal == [], name
@@ -203,7 +203,7 @@ def test_a_listing_that_is_never_answered_ends_the_run_with_nothing_written(bed:
     bed.settings |= {"TIMEOUT_SECONDS": 1, "RETRY_SECONDS": 0.5}
     district_of_three(bed)
     bed.google.fail("users.list", hang=True, times=None)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 2
     assert bed.google.attempted_writes == []
     assert outcome.output.splitlines()[-1].endswith("Nothing was written")
@@ -217,7 +217,7 @@ def test_a_refusal_that_is_meant_for_every_request_ends_the_run_at_once(bed: Bed
         bed.google.behave()
         bed.google.restore(snapshot)
         fail(bed, method, fault, times=None)
-        outcome = bed.run()
+        outcome = bed.run("--verbose")
         last = outcome.output.splitlines()[-1]
         assert outcome.exit_code == 2, f"{name}: {outcome.output}"
         assert "ERROR Google" in last, name
@@ -307,7 +307,7 @@ def test_no_fault_on_one_person_stops_another(bed: Bed, name: str) -> None:
         fail(bed, target.method, faults[fault_name], times=None, match=target.matches(bed, email))
     spared = [target.add(bed, dcid) for dcid in (1, 200)]
 
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 1, outcome.output
     for email in spared:
         assert target.is_done(bed, email), email
@@ -320,7 +320,7 @@ def test_no_fault_on_one_person_stops_another(bed: Bed, name: str) -> None:
 
     # The next run, on a good day, does the rest.
     bed.google.behave()
-    healed = bed.run()
+    healed = bed.run("--verbose")
     assert all(target.is_done(bed, email) for email in [*met.values(), *spared]), healed.output
     assert healed.exit_code == 0, healed.output
 
@@ -331,7 +331,7 @@ def test_a_refusal_is_not_tried_again(bed: Bed) -> None:
     ids = {name: bed.google.user(email)["id"] for name, email in met.items()}
     for name, fault in {**REFUSES, **GONE}.items():
         fail(bed, "users.update", fault, times=None, match=key_is("userKey", ids[name]))
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     tried = [request.params["userKey"] for request in outcome.requests if request.method == "users.update"]
     assert sorted(tried) == sorted(ids.values())
 
@@ -341,7 +341,7 @@ def test_not_knowing_whether_a_group_has_an_owner_left_keeps_nobody_open(bed: Be
     add_settled(bed)
     left = add_leaver(bed, 3)
     fail(bed, "members.list", {**HEALS, **REFUSES, **GONE}[fault], times=None)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert is_closed(bed, left)
     assert bed.google.members("group3@d118.org") == {}
     assert outcome.exit_code == 0
@@ -367,7 +367,7 @@ def test_a_write_whose_answer_is_lost_is_looked_up_and_called_done(bed: Bed, met
         bed.google.behave()
         bed.google.restore(snapshot)
         bed.google.fail(method, when="after", **fault)
-        outcome = bed.run()
+        outcome = bed.run("--verbose")
         states = {line["state"] for line in outcome.journal}
         if outcome.exit_code != 0 or states != {"intended", "done"}:
             wrong.append(f"{name}: exit code {outcome.exit_code}, {states}\n{outcome.output}")
@@ -384,7 +384,7 @@ def test_a_write_that_times_out_after_its_effect_is_called_done(bed: Bed, method
     bed.settings |= {"TIMEOUT_SECONDS": 1, "RETRY_SECONDS": 30}
     created, updated, left = district_of_three(bed)
     bed.google.fail(method, when="after", hang=True)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert {line["state"] for line in outcome.journal} == {"intended", "done"}, outcome.output
     assert outcome.exit_code == 0, outcome.output
     assert is_created(bed, created)
@@ -399,13 +399,13 @@ def test_a_write_that_cannot_even_be_looked_up_is_called_unknown_and_settled_by_
         "users.get", times=None,
         match=lambda request: request.params["userKey"] == created and is_created(bed, created),
     )  # fmt: skip
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 1
     assert len(told(outcome, created)) == 1
     assert [line["state"] for line in outcome.journal if line["kind"] == "create"] == ["intended", "unknown"]
     assert is_updated(bed, updated)
     bed.google.behave()
-    second = bed.run()
+    second = bed.run("--verbose")
     assert second.exit_code == 0
     assert second.writes == []
 
@@ -415,7 +415,7 @@ def test_a_rename_answered_with_a_conflict_after_its_effect_is_called_done(bed: 
     email = add_person(bed, 1)
     matching_account(bed, 1, email="old.name@d118.org")
     bed.google.fail("users.update", 409, "duplicate", "Entity already exists.", when="after")
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 0, outcome.output
     assert [(line["kind"], line["state"]) for line in outcome.journal] == [
         ("rename", "intended"), ("rename", "done"),
@@ -429,7 +429,7 @@ def test_a_rename_answered_with_a_conflict_after_its_effect_is_called_done(bed: 
 def test_ten_identical_failures_in_a_row_end_the_run(bed: Bed) -> None:
     people = [add_outdated(bed, dcid) for dcid in range(100, 112)]
     bed.google.fail("users.update", 400, "invalid", times=None)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 2
     assert calls(outcome, "users.update") == 10
     assert "10 people in a row" in outcome.output.splitlines()[-1]
@@ -444,7 +444,7 @@ def test_nine_identical_failures_and_a_success_do_not_end_the_run(bed: Bed) -> N
         "users.update", 400, "invalid", times=None, match=lambda request: request.params["userKey"] != lucky_id
     )
     bed.powerschool.remove(119)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 1
     assert calls(outcome, "users.update") == 19
     assert is_updated(bed, lucky)
@@ -455,7 +455,7 @@ def test_a_full_licence_pool_stops_further_creations_and_nothing_else(bed: Bed) 
     updated, left = add_outdated(bed, 60), add_leaver(bed, 61)
     created = [add_person(bed, dcid) for dcid in (1, 2, 3, 4)]
     bed.google.licences = len(bed.google.users) + 1
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 1
     assert [is_created(bed, email) for email in created] == [True, False, False, False]
     assert calls(outcome, "users.insert") == 2
@@ -471,7 +471,7 @@ def test_a_refused_reactivation_leaves_the_rest_of_that_person_for_later(bed: Be
     bed.google.fail(
         "users.update", 412, "adminCannotUnsuspend", match=lambda request: "suspended" in (request.body or {})
     )
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 1
     assert bed.google.user(email)["orgUnitPath"] == SUSPENDED_OU
     assert bed.google.user(email)["suspended"] is True
@@ -482,7 +482,7 @@ def test_a_refused_reactivation_leaves_the_rest_of_that_person_for_later(bed: Be
 def test_a_run_that_takes_too_long_stops_and_says_how_many_are_left(bed: Bed) -> None:
     people = district_of_three(bed)
     bed.settings["RUN_MINUTES"] = 0.0001
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 2
     assert f"with {len(people)} people left for the next run" in outcome.output.splitlines()[-1]
     assert bed.google.attempted_writes == []
