@@ -1,20 +1,25 @@
 """What is sent to Google, kept in the journal and put back, as tables; and the stories that only these notice.
 
-The tables need no stand-ins: facts in, request bodies, journal lines and undoing changes out.
+The tables need no stand-ins: facts in, request bodies, journal lines and undoing changes out. What asks Google gets
+the real Google client with prepared answers; nothing of sync.py is ever replaced.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
+from urllib.parse import unquote, urlsplit
 
 import pytest
-from bed import Bed, matching_account, matching_fields
+from bed import PROJECT, Bed, matching_account, matching_fields
+from googleapiclient.discovery import build
 from test_deciding import (
     CLOSED,
     HIGH_OU,
@@ -23,6 +28,7 @@ from test_deciding import (
     account,
     directory,
     district,
+    http_error,
     leaver,
     settings_with,
     staff,
@@ -41,9 +47,80 @@ RENAME = Change("rename", {"email": "old@d118.org", "aliases": []}, {"email": MA
 GROUP = {"group": "math@d118.org", "group_id": "g1", "role": "OWNER"}
 
 
-def run_in(folder: Path, **changes: Any) -> Run:
+@dataclass
+class Request:
+    """A request of the Google client, which hands it over here in place of its own."""
+
+    google: FakeGoogle
+    uri: str
+    method: str
+    body: str | None
+    methodId: str  # noqa: N815
+
+    def execute(self, num_retries: int) -> Any:
+        assert num_retries == 0
+        return self.google.answer(self)
+
+
+class FakeGoogle:
+    """The real Google client, `api`, with prepared answers by method: `users_get` for users.get and so on.
+
+    A list is used up answer by answer, anything else is given again and again: an error is raised, an account stands
+    for its users resource. What has no answer may not be asked. `sent` holds each request's method, path and body.
+    """
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {method.replace("_", "."): answer for method, answer in answers.items()}
+        self.sent: list[tuple[str, str, Any]] = []
+        self.api = build("admin", "directory_v1", http=object(), requestBuilder=self.request, static_discovery=True)
+
+    def request(self, _http: object, _postproc: object, uri: str, **parts: Any) -> Request:
+        return Request(self, uri, parts["method"], parts["body"], parts["methodId"])
+
+    def answer(self, request: Request) -> Any:
+        method = request.methodId.removeprefix("directory.")
+        path = unquote(urlsplit(request.uri).path).removeprefix("/admin/directory/v1/")
+        self.sent.append((method, path, json.loads(request.body) if request.body else None))
+        assert self.answers.get(method, []) != [], f"nobody expected {method} {path}"
+        answer = self.answers[method]
+        answer = answer.pop(0) if isinstance(answer, list) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return resource(answer) if isinstance(answer, Account) else answer
+
+    def paths(self, method: str) -> list[str]:
+        return [path for sent, path, _ in self.sent if sent == method]
+
+    def bodies(self, method: str) -> list[Any]:
+        return [body for sent, _, body in self.sent if sent == method]
+
+
+def resource(of: Account) -> dict[str, Any]:
+    """The account as Google gives it."""
+    schemas: dict[str, dict[str, Any]] = {}
+    for name, value in {**of.fields, "Sync.DCID": of.dcid}.items():
+        schema, _, entry = name.partition(".")
+        schemas.setdefault(schema, {})[entry] = value
+    return {
+        "id": of.id, "primaryEmail": of.email, "aliases": list(of.aliases), "orgUnitPath": of.org_unit,
+        "name": {"givenName": of.given_name, "familyName": of.family_name}, "suspended": of.suspended,
+        "customSchemas": schemas, "externalIds": list(of.external_ids),
+    }  # fmt: skip
+
+
+GONE = http_error(404, "notFound", "Not Found")
+REFUSED = http_error(403, "forbidden", "No")
+ILL = http_error(503, "backendError", "ill")
+BROKEN = ConnectionResetError()
+MEMBER = {"role": "MEMBER"}
+
+
+def run_in(folder: Path, google: FakeGoogle | None = None) -> Run:
+    """A run that asks everything once: no wait fits in the time that there is for errors that heal."""
     (folder / "runs").mkdir(exist_ok=True)
-    return Run(settings_with(**changes), folder, STARTED, float("inf"))
+    run = Run(settings_with(RETRY_WAIT_SECONDS=1, RETRY_SECONDS=1e-9), folder, STARTED, float("inf"))
+    run.api = google and google.api
+    return run
 
 
 def update(before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
@@ -176,35 +253,19 @@ def test_a_refused_request_is_looked_up_where_google_may_have_carried_it_out(
     assert (found[0], found[1].id) == (state, identity)
 
 
-class Request:
-    """A request that gives what it is told to, or raises it."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    def execute(self, **_options: Any) -> Any:
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer
-
-
 def journal_of(run: Run) -> list[dict[str, Any]]:
     path = run.folder / "runs" / f"{run.name}.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def make(run: Run, answer: Any, had: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "call", lambda _run, request: request.execute())
-    sync.make(run, had, [SUSPEND, MOVE], Request(answer), lambda: None)
-
-
-def test_each_request_has_a_number_and_a_line_per_kind_before_and_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = run_in(tmp_path)
-    make(run, {"id": "77"}, account(id=""), monkeypatch)
-    make(run, {"id": "77"}, account(id="1"), monkeypatch)
-    make(run, None, account(id=""), monkeypatch)
+def test_each_request_has_a_number_and_a_line_per_kind_before_and_after(tmp_path: Path) -> None:
+    run = run_in(tmp_path, FakeGoogle(users_insert={"id": "77"}, users_update={"id": "77"}, members_delete=""))
+    for had, request in (
+        (account(id=""), run.api.users().insert(body={})),
+        (account(id="1"), run.api.users().update(userKey="1", body={})),
+        (account(id=""), run.api.members().delete(groupKey="g1", memberKey="1")),
+    ):
+        sync.make(run, had, [SUSPEND, MOVE], request, lambda: None)
     lines = [(line["change"], line["state"], line["kind"], line["account"], line["error"]) for line in journal_of(run)]
     both = ("suspend", "move to suspended")
     assert lines == [
@@ -216,15 +277,16 @@ def test_each_request_has_a_number_and_a_line_per_kind_before_and_after(
 
 
 @pytest.mark.parametrize(
-    ("error", "state"), [(GoogleError(403, "forbidden", "No"), "failed"), (RunError("No sign-in"), "unknown")]
+    ("answer", "error", "state"), [(REFUSED, GoogleError, "failed"), (http_error(401), RunError, "unknown")]
 )
 def test_a_request_that_fails_is_in_the_journal_with_its_reason_and_not_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, state: str
+    tmp_path: Path, answer: Exception, error: type[Exception], state: str
 ) -> None:
-    run = run_in(tmp_path)
-    with pytest.raises(type(error)):
-        make(run, error, account(), monkeypatch)
-    assert [(line["state"], line["error"]) for line in journal_of(run)[2:]] == [(state, str(error))] * 2
+    run = run_in(tmp_path, FakeGoogle(users_update=answer))
+    request = run.api.users().update(userKey="1", body={})
+    with pytest.raises(error) as caught:
+        sync.make(run, account(), [SUSPEND, MOVE], request, lambda: None)
+    assert [(line["state"], line["error"]) for line in journal_of(run)[2:]] == [(state, str(caught.value))] * 2
     assert (run.writes, run.done, run.change_number) == (0, {}, 1)
 
 
@@ -517,27 +579,21 @@ def test_only_names_an_account_by_address_alias_or_dcid(word: str, named: bool) 
     ],
 )
 def test_an_account_created_in_a_crash_is_known_by_its_dcid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], now: Account | None, is_found: bool
+    tmp_path: Path, first: dict[str, Any], now: Account | None, is_found: bool
 ) -> None:
-    asked = []
-
-    def get_account(_run: Run, key: str) -> Account | None:
-        asked.append(key)
-        return now
-
-    monkeypatch.setattr(sync, "get_account", get_account)
-    found = sync.account_of(run_in(tmp_path), [entry(SUSPEND, **first), entry(MOVE, account="9", dcid=9)])
-    assert (found, asked) == (now if is_found else None, [first["account"] or MAYA_AT])
+    google = FakeGoogle(users_get=now or GONE)
+    entries = [entry(SUSPEND, **first), entry(MOVE, account="9", dcid=9)]
+    found = sync.account_of(run_in(tmp_path, google), entries)
+    assert (found, google.paths("users.get")) == (now if is_found else None, [f"users/{first['account'] or MAYA_AT}"])
 
 
 # Stories.
 
 
-def add_outdated(bed: Bed, dcid: int, last: str) -> str:
+def add_outdated(bed: Bed, dcid: int, last: str) -> None:
     email = f"kim.{last}@d118.org".lower()
     bed.powerschool.add_person(dcid, "Kim", last, email, schools={5: 1}, group=9, teacher_number=str(dcid))
     matching_account(bed, dcid, fields=matching_fields(bed, dcid, Staff_Group=4))
-    return email
 
 
 def test_a_row_of_failures_is_broken_by_a_success_and_by_another_answer(bed: Bed) -> None:
@@ -638,175 +694,186 @@ def test_an_undo_and_its_undo_write_tell_and_keep_the_same_changes_the_other_way
     assert not bed.run().writes
 
 
-def test_an_undo_says_what_it_undoes_asks_and_says_what_comes_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = run_in(tmp_path, LIMITS={**sync.DEFAULT_LIMITS, "clear": 0})
-    sides = {"before": {"suspended": False}, "after": {"suspended": True}}
-    filled = {"before": {"fields": {"Sync.Group": ""}}, "after": {"fields": {"Sync.Group": "9"}}}
+def add_undoable(bed: Bed) -> str:
+    """A closed account, and the journal of the run, a thousand hours ago, that closed it and filled in a field."""
+    fields = {"Synchronization_Data": {"DCID": 7, "Staff_Group": 9}}
+    maya = {"account": bed.google.add_user(MAYA_AT, "Maya", "Patel", ou=CLOSED, suspended=True, fields=fields)}
+    name = f"{datetime.now(timezone.utc) - timedelta(hours=1000):%Y%m%dT%H%M%SZ}"
+    empty, filled = ({"fields": {"Synchronization_Data.Staff_Group": group}} for group in ("", "9"))
     write_journal(
-        tmp_path,
-        "20261012T120000Z",  # a thousand hours before STARTED
-        {"change": 1, "state": "done", "kind": "suspend", **sides},
-        {"change": 2, "state": "done", "kind": "update", **filled},
+        bed.folder,
+        name,
+        {**maya, "state": "done", "before": {"suspended": False}, "after": {"suspended": True}},
+        {**maya, "change": 2, "state": "done", "kind": "update", "before": empty, "after": filled},
     )
-    closed, asked = account(suspended=True), []
-    done: list[Plan] = []
-    monkeypatch.setattr(sync, "connect_google", lambda _run, interactive: interactive)
-    monkeypatch.setattr(sync, "read_directory", lambda _run: directory([closed]))
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: closed)
-    monkeypatch.setattr(sync, "undo_account", lambda _run, plan, _directory: done.append(plan))
-    monkeypatch.setattr(sync, "has_terminal", lambda: True)
+    return name
 
-    def answer(question: str) -> str:
-        asked.append(question)
-        return answers.pop(0)
 
-    monkeypatch.setattr("builtins.input", answer)
-    answers = ["no", " YES ", "y"]
-    caplog.set_level("INFO")
-    with pytest.raises(RunError, match="not agreed"):
-        sync.undo(run, "last", (), {}, False, False)
-    assert not done
-    assert sum("suspend" in text and "Maya Patel" in text for text in caplog.messages) == 0
-    assert sum("reactivate" in text and "Maya Patel" in text for text in caplog.messages) == 1
-    assert "Undo of run 20261012T120000Z, 1000.0 hours ago, which did: suspend 1, update 1" in caplog.messages
-    for _ in range(2):
-        assert sync.undo(run, "last", (), {}, False, False) == 0, "emptying what was empty before is never held"
-    assert {change.kind for change in done[0].changes} == {"reactivate", "update"}
-    assert (len(done), asked) == (2, ["Put this back? Type yes: "] * 3)
-    sync.undo(run, "last", (), {}, False, True)
-    sync.undo(run, "last", (), {}, True, False)
-    assert (len(done), len(asked)) == (3, 3), "a dry run and --yes ask nothing"
-    assert "The next run will do the same again" in caplog.messages[-1]
+def test_an_undo_says_what_it_undoes_and_what_comes_next(bed: Bed) -> None:
+    name = add_undoable(bed)
+    bed.settings["LIMITS"] = {"clear": 0}  # emptying what was empty before is never held
+    bed.google.fail("users.get", 403, "forbidden", "No")
+    refused = bed.run("--undo", "last", "--yes")
+    assert (refused.exit_code, refused.writes) == (2, [])
+    assert f"looking up {MAYA_AT}" in refused.lines("ERROR")[-1]
+    dry = bed.run("--undo", "last", "--dry-run")
+    assert (dry.exit_code, dry.writes) == (0, []), "there is nothing to agree to"
+    done = bed.run("--undo", "last", "--yes")
+    assert done.exit_code == 0, done.output
+    emptied = {"customSchemas": {"Synchronization_Data": {"Staff_Group": None}}}
+    assert [write.body for write in done.writes] == [emptied, {"suspended": False}]
+    for outcome in (dry, done):
+        told = outcome.lines("INFO")
+        assert f"Undo of run {name}, 1000.0 hours ago, which did: suspend 1, update 1" in told
+        assert [text.split()[1] for text in told if text.startswith("Would ")] == ["update", "reactivate"]
+        assert told[-1].startswith("The next run will do the same again")
 
-    def refused(_run: Run, _key: str) -> Account | None:
-        raise GoogleError(403, "forbidden", "No")
 
-    monkeypatch.setattr(sync, "get_account", refused)
-    with pytest.raises(RunError, match=f"looking up {MAYA_AT}"):
-        sync.undo(run, "last", (), {}, True, False)
+def test_an_undo_shows_what_it_does_asks_and_takes_no_for_an_answer(bed: Bed) -> None:
+    add_undoable(bed)
+    for typed, exit_code, writes in (("no", 2, 0), (" YES ", 0, 2)):
+        wrapper = bed.folder / "wrapper.py"
+        wrapper.write_text(
+            "import io, runpy, sys\n"
+            f"sys.stdin = io.StringIO({typed!r})\n"
+            "sys.stdin.isatty = sys.stdout.isatty = lambda: True\n"
+            f"runpy.run_path({str(PROJECT / 'sync.py')!r}, run_name='__main__')\n"
+        )
+        bed.script = wrapper
+        outcome = bed.run("--undo", "last")
+        assert (outcome.exit_code, len(outcome.writes)) == (exit_code, writes), outcome.output
+        shown, question, rest = outcome.output.partition("Put this back? Type yes: ")
+        assert "Would reactivate Maya Patel" in shown
+        assert "Would suspend" not in shown
+        assert question
+        assert ("not agreed" in rest) is (not writes)
+
+
+class Typed(io.StringIO):
+    """A terminal at which this is typed."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize(
-    ("holder", "is_group", "words"),
+    ("typed", "is_agreed"), [("yes", True), (" YES ", True), ("Y", True), ("no", False), ("", False), ("yes!", False)]
+)
+def test_only_yes_is_yes(monkeypatch: pytest.MonkeyPatch, typed: str, is_agreed: bool) -> None:
+    screen = Typed()
+    monkeypatch.setattr("sys.stdin", Typed(f"{typed}\n"))
+    monkeypatch.setattr("sys.stdout", screen)
+    assert sync.is_agreed("Sure?") is is_agreed
+    assert screen.getvalue() == "Sure? Type yes: "
+
+
+# What one step asks Google, writes and tells.
+
+
+@pytest.mark.parametrize(
+    ("holder", "group", "words"),
     [
-        (account(), False, f"by {MAYA_AT}"),
-        (account(email="x@d118.org"), False, "by x@d118.org as an alias"),
-        (None, True, "by a group"),
-        (None, False, "by something Google does not show (a deleted account?)"),
+        (account(), REFUSED, f"by {MAYA_AT}"),
+        (account(email="x@d118.org"), REFUSED, "by x@d118.org as an alias"),
+        (GONE, {"id": "g1"}, "by a group"),
+        (GONE, GONE, "by something Google does not show (a deleted account?)"),
+        (REFUSED, {"id": "g1"}, "by somebody Google does not name at the moment"),
+        (GONE, ILL, "by somebody Google does not name at the moment"),
     ],
 )
 def test_the_holder_of_a_taken_address_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: Account | None, is_group: bool, words: str
+    tmp_path: Path, holder: Account | Exception, group: Any, words: str
 ) -> None:
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: holder)
-    monkeypatch.setattr(sync, "is_group", lambda _run, _address: is_group)
-    assert sync.holder_words(run_in(tmp_path), MAYA_AT) == words
-
-    def refused(_run: Run, _key: str) -> Account | None:
-        raise GoogleError(403, "forbidden", "No")
-
-    monkeypatch.setattr(sync, "get_account", refused)
-    assert sync.holder_words(run_in(tmp_path), MAYA_AT) == "by somebody Google does not name at the moment"
+    google = FakeGoogle(users_get=holder, groups_get=group)
+    assert sync.holder_words(run_in(tmp_path, google), MAYA_AT) == words
 
 
 def test_a_step_looks_again_and_writes_nothing_that_is_not_due_or_has_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "staffsync")
-    run, both, sent = run_in(tmp_path), district([leaver()], [account()]), []
+    google = FakeGoogle(users_get=[account(suspended=True, org_unit=CLOSED), GONE])
+    run, both = run_in(tmp_path, google), district([leaver()], [account()])
     plan = sync.plan_account(leaver(), account(), both)
-    monkeypatch.setattr(sync, "update_account", lambda *arguments: sent.append(arguments))
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: account(suspended=True, org_unit=CLOSED))
     sync.apply_step(run, plan, account(), both, ("suspend",))
-    assert caplog.messages == [f"{leaver()}: suspend is not due any more"]
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: None)
+    assert caplog.messages[1:] == [f"{leaver()}: suspend is not due any more"]
     with pytest.raises(GoogleError) as caught:
         sync.apply_step(run, plan, account(), both, ("suspend",))
-    assert (caught.value.status, sent) == (404, [])
+    assert caught.value.status == 404
+    assert google.sent == [("users.get", "users/1", None)] * 2
 
 
 @pytest.mark.parametrize(
-    ("status", "still_member", "raises"),
-    [(404, True, False), (412, False, False), (412, True, True), (403, False, True), (405, False, True)],
+    ("status", "lookups", "raises"),
+    [
+        (404, [MEMBER, MEMBER], False),
+        (412, [MEMBER, MEMBER, GONE], False),
+        (412, [MEMBER, MEMBER, MEMBER], True),
+        (403, [MEMBER], True),
+        (405, [MEMBER], True),
+    ],
 )
 def test_a_group_that_the_account_has_left_meanwhile_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, still_member: bool, raises: bool
+    tmp_path: Path, status: int, lookups: list[Any], raises: bool
 ) -> None:
-    run, found = run_in(tmp_path), [{"role": "MEMBER"}, {} if still_member else None]
-
-    def make(*_arguments: object) -> None:
-        raise GoogleError(status, "x", "y")
-
-    monkeypatch.setattr(sync, "make", make)
-    monkeypatch.setattr(sync, "membership", lambda *_arguments: found.pop(0))
-    run.api = MagicMock()
-    group = {"id": "g1", "email": "math@d118.org"}
+    google = FakeGoogle(members_get=list(lookups), members_delete=http_error(status, "x", "y"))
+    run, group = run_in(tmp_path, google), {"id": "g1", "email": "math@d118.org"}
     if raises:
         with pytest.raises(GoogleError):
             sync.leave_group(run, staff(), account(), group)
     else:
         sync.leave_group(run, staff(), account(), group)
+    assert google.paths("members.get") == ["groups/g1/members/1"] * len(lookups)
 
 
 @pytest.mark.parametrize(
     ("status", "had", "is_holder_named"), [(409, None, True), (403, None, False), (409, account(), False)]
 )
 def test_a_taken_address_is_told_with_its_holder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, had: Account | None, is_holder_named: bool
+    tmp_path: Path, status: int, had: Account | None, is_holder_named: bool
 ) -> None:
-    monkeypatch.setattr(sync, "holder_words", lambda _run, address: f"by the holder of {address}")
+    run = run_in(tmp_path, FakeGoogle(users_get=account(email="x@d118.org")))
     plan = Plan(staff(), had, account(), (SUSPEND, MOVE))
-    words = sync.failure_words(run_in(tmp_path), plan, GoogleError(status, "x", "y"))
-    taken = f"not created: {MAYA_AT} is taken by the holder of {MAYA_AT}"
+    words = sync.failure_words(run, plan, GoogleError(status, "x", "y"))
+    taken = f"not created: {MAYA_AT} is taken by x@d118.org as an alias"
     assert words.startswith(taken if is_holder_named else "suspend and move to suspended failed, at least in part: ")
 
 
 @pytest.mark.parametrize(
     ("status", "kinds", "words"),
     [
-        (409, ("rename", "name"), f"{MAYA_AT} is taken by the holder of {MAYA_AT}"),
+        (409, ("rename", "name"), f"{MAYA_AT} is taken by x@d118.org as an alias"),
         (400, ("rename", "name"), "in Google's words"),
         (410, ("rename", "name"), "in Google's words"),
         (409, ("link", "move", "update"), "in Google's words"),
     ],
 )
 def test_only_a_rename_to_a_taken_address_is_told_with_its_holder(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    status: int,
-    kinds: tuple[str, ...],
-    words: str,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, kinds: tuple[str, ...], words: str
 ) -> None:
-    def refused(*_arguments: object) -> None:
-        raise GoogleError(status, "duplicate", "in Google's words")
-
     had = account(email="old@d118.org", fields={**MAYA_FIELDS, "Sync.Group": "4"})
-    both = district([staff()], [had])
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: had)
-    monkeypatch.setattr(sync, "update_account", refused)
-    monkeypatch.setattr(sync, "holder_words", lambda _run, address: f"by the holder of {address}")
+    # Looked at before the write, after it if Google may have carried it out, and the holder.
+    lookups = [had, had, account(id="2", email="x@d118.org")]
+    refusal = http_error(status, "duplicate", "in Google's words")
+    run, both = run_in(tmp_path, FakeGoogle(users_get=lookups, users_update=refusal)), district([staff()], [had])
     caplog.set_level("INFO", "staffsync")
     plan = sync.plan_account(staff(), had, both)
     assert plan.kinds == {"rename", "update"}
     with pytest.raises(GoogleError) as caught:
-        sync.apply_step(run_in(tmp_path), plan, had, both, kinds)
+        sync.apply_step(run, plan, had, both, kinds)
     assert (caught.value.status, caught.value.reason, caught.value.message) == (status, "duplicate", words)
     assert not caplog.messages, "what was not made is not told as made"
 
 
 @pytest.mark.parametrize("past", ["20261120T040000Z", ""])
 def test_a_change_that_was_made_is_told_and_after_a_reactivation_alone_the_run_that_has_the_groups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, past: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, past: str
 ) -> None:
     had = account(suspended=True, org_unit=CLOSED, fields={**MAYA_FIELDS, "Sync.Group": "4"})
-    both, run, sent = district([staff()], [had]), run_in(tmp_path), []
+    google = FakeGoogle(users_get=had, users_update={"id": "1"})
+    both, run = district([staff()], [had]), run_in(tmp_path, google)
     if past:
         write_journal(tmp_path, past, {"state": "done", "kind": "leave group"})
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: had)
-    monkeypatch.setattr(sync, "update_account", lambda *arguments: sent.append([one.kind for one in arguments[2]]))
     caplog.set_level("INFO", "staffsync")
     plan = sync.plan_account(staff(), had, both)
     told = {}
@@ -814,7 +881,8 @@ def test_a_change_that_was_made_is_told_and_after_a_reactivation_alone_the_run_t
         caplog.clear()
         sync.apply_step(run, plan, had, both, kinds)
         told[kinds[0]] = list(caplog.messages)
-    assert sent == [["reactivate"], ["move", "update"]]
+    moved = {"orgUnitPath": HIGH_OU, "customSchemas": {"Sync": {"Group": 9}}}
+    assert google.bodies("users.update") == [{"suspended": False}, moved]
     hint = f"{staff()} was in groups before: sync.py --undo {past} --only dcid:7"
     assert told == {
         "reactivate": [f"reactivate {staff()}", *([hint] if past else [])],
@@ -822,63 +890,43 @@ def test_a_change_that_was_made_is_told_and_after_a_reactivation_alone_the_run_t
     }
 
 
-def test_of_several_refused_steps_the_first_is_told_after_all_were_tried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried: list[tuple[str, ...]] = []
-
-    def refused(_run: Run, _plan: Plan, _had: Account, _district: object, kinds: tuple[str, ...]) -> None:
-        tried.append(kinds)
-        raise GoogleError(400, "invalid", kinds[0])
-
-    monkeypatch.setattr(sync, "apply_step", refused)
-    plan = Plan(staff(), account(), account(), (update({}, {}), RENAME))
-    with pytest.raises(GoogleError) as caught:
-        sync.apply_plan(run_in(tmp_path), plan, district())
-    assert (caught.value.message, tried) == ("link", [("link", "move", "update"), ("rename", "name")])
+def test_of_several_refused_steps_the_first_is_told_after_all_were_tried(tmp_path: Path) -> None:
+    had = account(email="old@d118.org", fields={**MAYA_FIELDS, "Sync.Group": "4"})
+    refusals = [http_error(400, "invalid", word) for word in ("first", "second")]
+    google, both = FakeGoogle(users_get=had, users_update=refusals), district([staff()], [had])
+    with pytest.raises(GoogleError, match="first"):
+        sync.apply_plan(run_in(tmp_path, google), sync.plan_account(staff(), had, both), both)
+    tried = [{"customSchemas": {"Sync": {"Group": 9}}}, {"primaryEmail": MAYA_AT}]
+    assert google.bodies("users.update") == tried
 
 
-def leave_groups_of(
-    run: Run, monkeypatch: pytest.MonkeyPatch, now: Account | None, answers: Mapping[str, GoogleError | None]
-) -> list[str]:
-    """The groups that a leaver is taken out of, each with what Google says to that."""
-    left: list[str] = []
-
-    def leave_group(_run: Run, _person: sync.Staff, _had: Account, group: Mapping[str, str]) -> None:
-        left.append(group["email"])
-        error = answers[group["email"]]
-        if error:
-            raise error
-
-    both = district([leaver()], [account()])
+def leave_groups_of(run: Run, now: Account | None, answers: Mapping[str, Any]) -> FakeGoogle:
+    """Take a leaver out of these groups, each with what Google says to that; the listing's first page is empty."""
+    pages = [{"nextPageToken": "2"}, {"groups": [{"id": name, "email": f"{name}@d118.org"} for name in answers]}]
+    google = FakeGoogle(
+        users_get=now or GONE, groups_list=pages, members_get=MEMBER, members_delete=list(answers.values())
+    )
+    run.api, both = google.api, district([leaver()], [account()])
     plan = sync.plan_account(leaver(), account(), both)
-    run.api = MagicMock()
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: now)
-    monkeypatch.setattr(sync, "pages", lambda *_arguments: [{}, {"groups": [{"id": n, "email": n} for n in answers]}])
-    monkeypatch.setattr(sync, "leave_group", leave_group)
-    sync.leave_groups(run, plan, account(), both, ("move to suspended",))
-    return left
+    try:
+        sync.leave_groups(run, plan, account(), both, ("move to suspended",))
+    finally:
+        left = google.paths("members.delete")
+        assert left in ([f"groups/{name}/members/1" for name in answers], []), "every group once, or none"
+    return google
 
 
 def test_a_group_that_refuses_for_good_is_told_and_forgotten_and_one_that_may_heal_is_left_for_the_next_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run, refusal = run_in(tmp_path), GoogleError(403, "forbidden", "No")
-    assert leave_groups_of(run, monkeypatch, account(), {"a@d118.org": refusal, "b@d118.org": None}) == [
-        "a@d118.org", "b@d118.org",
-    ]  # fmt: skip
+    run = run_in(tmp_path)
+    assert leave_groups_of(run, account(), {"a": REFUSED, "b": ""}).paths("members.delete")
     stays = f"{MAYA_AT} stays in the group a@d118.org, take it out by hand: Google answered 403 forbidden: No"
     assert [(note.level, note.reason, note.who) for note in run.failures] == [("ERROR", stays, str(leaver()))]
-    assert caplog.messages == [f"Not done: {leaver()}: {stays}"]
+    assert [text for text in caplog.messages if "Not done" in text] == [f"Not done: {leaver()}: {stays}"]
 
-    answers = {
-        "b@d118.org": GoogleError(503, "backendError", "ill"),
-        "a@d118.org": refusal,
-        "c@d118.org": GoogleError(0, "", "broken"),
-        "d@d118.org": None,
-    }
     with pytest.raises(GoogleError) as caught:
-        leave_groups_of(run, monkeypatch, account(), answers)
+        leave_groups_of(run, account(), {"b": ILL, "a": REFUSED, "c": BROKEN, "d": ""})
     words = f"{MAYA_AT} could not leave all its groups, the next run tries again: "
     first = (503, "backendError", words + "Google answered 503 backendError: ill")
     assert (caught.value.status, caught.value.reason, caught.value.message) == first
@@ -887,11 +935,9 @@ def test_a_group_that_refuses_for_good_is_told_and_forgotten_and_one_that_may_he
 
 @pytest.mark.parametrize("now", [None, account(suspended=True, org_unit=CLOSED)])
 def test_nobody_is_taken_out_of_groups_whose_account_is_gone_or_need_not_be_closed_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: Account | None
+    tmp_path: Path, now: Account | None
 ) -> None:
-    run = run_in(tmp_path)
-    assert leave_groups_of(run, monkeypatch, now, {"a@d118.org": None}) == []
-    assert not run.api.mock_calls
+    assert leave_groups_of(run_in(tmp_path), now, {"a": ""}).sent == [("users.get", "users/1", None)]
 
 
 @pytest.mark.parametrize(
@@ -900,33 +946,27 @@ def test_nobody_is_taken_out_of_groups_whose_account_is_gone_or_need_not_be_clos
         ("MEMBER", {}, []),
         ("MANAGER", {}, []),
         ("OWNER", {"members": [{"id": "2"}]}, []),
-        ("OWNER", {}, ["The group math@d118.org has lost its last owner, {}"]),
+        ("OWNER", {}, ["The group math@d118.org has lost its last owner, {}: give it another one"]),
         (
             "OWNER",
-            GoogleError(403, "forbidden", "No"),
+            REFUSED,
             ["Whether the group math@d118.org still has an owner is not known: Google answered 403 forbidden: No"],
         ),
     ],
 )
 def test_a_group_that_was_left_is_told_and_that_it_has_no_owner_now_or_that_nobody_knows(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    role: str,
-    owners: dict[str, Any] | GoogleError,
-    told: list[str],
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, role: str, owners: Any, told: list[str]
 ) -> None:
-    run, made = run_in(tmp_path), []
-    run.api = MagicMock()
-    monkeypatch.setattr(sync, "membership", lambda *_arguments: {"role": role})
-    monkeypatch.setattr(sync, "make", lambda *arguments: made.append(arguments[2]))
-    monkeypatch.setattr(sync, "call", lambda _run, _request: Request(owners).execute())
+    google = FakeGoogle(members_get={"role": role}, members_delete="", members_list=owners)
+    run = run_in(tmp_path, google)
     caplog.set_level("INFO", "staffsync")
     sync.leave_group(run, leaver(), account(), {"id": "g1", "email": "math@d118.org"})
-    assert made == [[Change("leave group", {"group": "math@d118.org", "group_id": "g1", "role": role}, {})]]
-    assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("INFO", f"left group {leaver()}: math@d118.org ({role.lower()})"),
-        *(("WARNING", text.format(leaver())) for text in told),
+    made = {"group": "math@d118.org", "group_id": "g1", "role": role}
+    assert [(line["kind"], line["before"]) for line in journal_of(run)] == [("leave group", made)] * 2
+    assert google.paths("members.list") == ["groups/g1/members"] * (role == "OWNER")
+    assert [(record.levelno, record.message) for record in caplog.records] == [
+        (logging.INFO, f"left group {leaver()}: math@d118.org ({role.lower()})"),
+        *((logging.WARNING, text.format(leaver())) for text in told),
     ]
 
 
@@ -943,47 +983,35 @@ def test_a_run_out_of_time_says_how_many_people_are_left(tmp_path: Path) -> None
     assert tried == [plans[1]]
 
 
-def undo_steps(
-    run: Run, monkeypatch: pytest.MonkeyPatch, person: sync.Staff, had: Account, *found: Account | None
-) -> list[tuple[Account, list[str]]]:
-    """What an undo of a closing writes, with the account as the journal names it; looked at again before each step."""
-    written: list[tuple[Account, list[str]]] = []
-    answers = list(found)
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: answers.pop(0))
-    monkeypatch.setattr(
-        sync, "update_account", lambda _run, now, due, _directory: written.append((now, [one.kind for one in due]))
-    )
-    monkeypatch.setattr(sync, "undo_listed", lambda _run, _plan, now, change: written.append((now, [change.kind])))
+def undo_steps(folder: Path, person: sync.Staff, had: Account, *found: Account | Exception) -> list[tuple[str, Any]]:
+    """The steps that an undo of a closing makes, each with its DCID in the journal; looked at again before each."""
+    google = FakeGoogle(users_get=list(found), users_update={"id": "1"}, members_get=GONE, members_insert={"id": "1"})
     changes = (
         Change("reactivate", {"suspended": True}, {"suspended": False}),
         Change("move", {"org_unit": CLOSED}, {"org_unit": HIGH_OU}),
         Change("join group", {}, GROUP),
     )
-    plan = Plan(person, had, had, changes, (), "the journal")
+    run, plan = run_in(folder, google), Plan(person, had, had, changes, (), "the journal")
     sync.undo_account(run, plan, district((), [had]))
-    assert not answers, "nothing is looked up for a step that has nothing to do"
-    return written
+    assert len(google.paths("users.get")) == len(found), "nothing is looked up for a step that has nothing to do"
+    return [(line["kind"], line["dcid"]) for line in journal_of(run) if line["state"] == "done"]
 
 
 @pytest.mark.parametrize(
     ("planned", "now", "kept"), [(7, None, 7), (7, 8, 7), (sync.NO_SCHOOL, 8, 8), (sync.NO_SCHOOL, None, None)]
 )
 def test_an_undo_takes_its_steps_in_order_and_names_the_person_in_its_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planned: int, now: int | None, kept: int | None
+    tmp_path: Path, planned: int, now: int | None, kept: int | None
 ) -> None:
     closed = account(suspended=True, org_unit=CLOSED, dcid=now)
-    written = undo_steps(run_in(tmp_path), monkeypatch, staff(dcid=planned), closed, closed, closed, closed)
-    assert [kinds for _, kinds in written] == [["move"], ["join group"], ["reactivate"]]
-    assert [written[i][0].dcid for i in (0, 2)] == [kept, kept]
+    written = undo_steps(tmp_path, staff(dcid=planned), closed, closed, closed, closed)
+    assert written == [("move", kept), ("join group", now), ("reactivate", kept)]
 
 
-def test_an_undo_writes_nothing_to_an_account_that_has_gone_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_undo_writes_nothing_to_an_account_that_has_gone_meanwhile(tmp_path: Path) -> None:
     closed = account(suspended=True, org_unit=CLOSED)
-    run = run_in(tmp_path)
-    assert undo_steps(run, monkeypatch, staff(), closed, None, None, None) == []
-    assert [kinds for _, kinds in undo_steps(run, monkeypatch, staff(), closed, closed, None, None)] == [["move"]]
+    assert undo_steps(tmp_path, staff(), closed, GONE, GONE, GONE) == []
+    assert undo_steps(tmp_path, staff(), closed, closed, GONE, GONE) == [("move", 7)]
 
 
 @pytest.mark.parametrize(
@@ -991,17 +1019,16 @@ def test_an_undo_writes_nothing_to_an_account_that_has_gone_meanwhile(
     [(account(), True), (account(aliases=("old@d118.org",)), False), (None, False)],
 )
 def test_an_alias_whose_removal_was_not_answered_is_looked_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_up: Account | None, is_done: bool
+    tmp_path: Path, looked_up: Account | None, is_done: bool
 ) -> None:
-    run, now = run_in(tmp_path), account(aliases=("old@d118.org", "m@d118.org"))
-    run.api = MagicMock()
-    monkeypatch.setattr(sync, "call", lambda _run, _request: refuse())
-    monkeypatch.setattr(sync, "get_account", lambda _run, _key: looked_up)
-    change = Change("remove alias", {"alias": "old@d118.org"}, {})
+    now = account(aliases=("old@d118.org", "m@d118.org"))
+    google = FakeGoogle(users_aliases_delete=ILL, users_get=looked_up or GONE)
+    run, change = run_in(tmp_path, google), Change("remove alias", {"alias": "old@d118.org"}, {})
     plan = Plan(staff(), now, now, (change,), (), "the journal")
     if is_done:
         sync.undo_listed(run, plan, now, change)
     else:
         with pytest.raises(GoogleError, match="ill"):
             sync.undo_listed(run, plan, now, change)
+    assert google.paths("users.aliases.delete") == ["users/1/aliases/old@d118.org"]
     assert [line["state"] for line in journal_of(run)] == ["intended", "done" if is_done else "failed"]

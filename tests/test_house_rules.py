@@ -222,6 +222,44 @@ def test_nothing_beyond_the_required_packages_is_imported() -> None:
     assert imported - set(sys.stdlib_module_names) - {"__future__"} <= PACKAGES
 
 
+def patches(tree: ast.AST) -> Iterator[str]:
+    """What in here replaces a part of `sync`, or of what sync has imported."""
+    replacing = re.compile(r"(.*\.)?(setattr|delattr|setitem|delitem|patch(\.\w+)?)")
+    for node in ast.walk(tree):
+        target: ast.AST | None = None
+        if isinstance(node, ast.Call) and replacing.fullmatch(ast.unparse(node.func)):
+            target = (*node.args, *(keyword.value for keyword in node.keywords), None)[0]
+        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            target = node.value
+        written = target.value if isinstance(target, ast.Constant) else target and ast.unparse(target)
+        if re.match(r"(vars\()?sync\b", str(written)):
+            yield ast.unparse(node)
+
+
+def test_no_test_replaces_a_part_of_the_program() -> None:
+    """A test that does so tests another program. mutate.py alone tries changed functions, on purpose."""
+    found = {
+        path.name: list(patches(ast.parse(path.read_text(encoding="utf-8"))))
+        for path in (PROJECT / "tests").glob("*.py")
+        if path.name != "mutate.py"
+    }
+    assert "test_applying.py" in found
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'monkeypatch.setattr(sync, "call", x)', 'monkeypatch.setattr("sync.call", x)',
+        'monkeypatch.setattr(sync.time, "sleep", x)', 'monkeypatch.delattr(target=sync, name="call")',
+        'setattr(sync, "call", x)', 'with mock.patch("sync.call"): pass', '@patch("sync.call")\ndef f(): pass',
+        'mock.patch.object(sync, "call")', 'mock.patch.dict(vars(sync), call=x)', "sync.call = x", "del sync.call",
+    ],
+)  # fmt: skip
+def test_the_check_of_replaced_parts_would_find_something(line: str) -> None:
+    assert len(list(patches(ast.parse(line)))) == 1
+
+
 def test_its_own_text_is_ascii() -> None:
     """Consoles and log collectors of every code page can show it."""
     assert TEXT.isascii()
