@@ -1,6 +1,6 @@
 """The settings of your district: the one file you edit.
 
-Every value is plain Python: text in quotes, lists in [], True or False. `python sync.py --dry-run` checks all of
+Every value is plain Python: text in quotes, lists in [], True or False. `python sync.py --check` looks at all of
 them at once and names every fault. Passwords do not belong here: they come from environment variables.
 """
 
