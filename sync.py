@@ -33,9 +33,9 @@ import runpy
 import secrets
 import socket
 import sys
-import tempfile
 import threading
 import time
+import traceback
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
@@ -63,10 +63,18 @@ try:
     from google.oauth2.credentials import Credentials
     from googleapiclient.discovery import build
     from googleapiclient.errors import HttpError
+except RuntimeError as error:
+    # httplib2 reads HTTPLIB2_CA_CERTS when it is imported.
+    (sys.stderr or open(os.devnull, "w")).write(  # noqa: PTH123, SIM115 - pythonw has no stderr
+        f"ERROR {error}: correct that environment variable. Nothing was read or written\n"
+    )
+    raise SystemExit(2) from None
 except ImportError as missing:
+    venv = Path(__file__).resolve().with_name(".venv")
+    other = f", or start it with the Python of {venv}" if venv.is_dir() and Path(sys.prefix).resolve() != venv else ""
     (sys.stderr or open(os.devnull, "w")).write(  # noqa: PTH123, SIM115 - pythonw has no stderr
         f"ERROR The Python package '{missing.name or 'named here'}' is missing or broken ({missing}), so nothing was "
-        f"read or written: run  {sys.executable} -m pip install -r requirements.txt\n"
+        f"read or written: run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}{other}\n"
     )
     raise SystemExit(2) from None
 
@@ -366,7 +374,7 @@ def is_day(value: object) -> bool:
 
 
 def is_month_day(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 5 and is_day(f"2028-{value}")
+    return isinstance(value, str) and re.fullmatch(r"\d\d-\d\d", value) is not None and is_day(f"2028-{value}")
 
 
 def is_pair(value: object) -> bool:
@@ -374,7 +382,7 @@ def is_pair(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 86400
 
 
 def is_count(value: object) -> bool:
@@ -393,9 +401,14 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def is_person(key: object) -> bool:
+    pattern = r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*"
+    return is_count(key) or (isinstance(key, str) and re.fullmatch(pattern, key, re.IGNORECASE) is not None)
+
+
 def is_schemas(value: object) -> bool:
     def is_schema(entry: object) -> bool:
-        return is_dict(entry, is_name, is_text)
+        return is_dict(entry, is_name, is_text) and bool(entry)
 
     def is_name(name: object) -> bool:
         return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
@@ -414,10 +427,10 @@ def is_bool(value: object) -> bool:
 PATH = (is_path, 'a path such as "/D118 Staff"')
 PATHS = (is_path_list, 'a list of paths such as ["/Students"]')
 YES_NO = (is_bool, "True or False")
-POSITIVE = (is_number, "a number above 0")
+POSITIVE = (is_number, "a number above 0 and at most 86400")
 SETTING_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "GOOGLE_DOMAINS": (
-        lambda value: is_text_list(value) and bool(value) and all("@" not in entry for entry in value),
+        lambda value: is_text_list(value) and bool(value) and all(re.fullmatch(r"[^@\s]+", entry) for entry in value),
         'a list of domains such as ["d118.org"], not empty',
     ),
     "STAFF_OU": PATH,
@@ -434,7 +447,7 @@ SETTING_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "HANDS_OFF": (
         lambda value: is_dict(
             value,
-            lambda key: is_text(key) or is_count(key),
+            is_person,
             lambda entry: is_pair(entry) and is_text(entry[0]) and is_day(entry[1]),
         ),
         'address or DCID -> (reason, day), such as {"pat.lee@d118.org": ("on leave", "2027-06-30")}',
@@ -479,8 +492,18 @@ def check_config(values: Mapping[str, Any]) -> list[str]:
             near = difflib.get_close_matches(name, SETTING_RULES, 1)
             faults.append(f"{name} is not a setting" + (f": is {near[0]} meant?" if near else ""))
         elif not SETTING_RULES[name][0](value):
-            faults.append(f"{name} must be {SETTING_RULES[name][1]}")
+            faults.append(f"{name} must be {SETTING_RULES[name][1]}{faulty_entries(value, SETTING_RULES[name][0])}")
     return faults or check_values(values)
+
+
+def faulty_entries(value: object, is_good: Callable[[Any], bool]) -> str:
+    """Which entries of a faulty list or dictionary are the faulty ones, in words, or ""."""
+    bad: list[object] = []
+    if isinstance(value, dict):
+        bad = [key for key, entry in value.items() if not is_good({key: entry})]
+    elif isinstance(value, list):
+        bad = [entry for entry in value if not is_good([entry])]
+    return f": look at {', '.join(map(repr, bad))}" if bad else ""
 
 
 def check_values(values: Mapping[str, Any]) -> list[str]:
@@ -496,9 +519,14 @@ def check_values(values: Mapping[str, Any]) -> list[str]:
     ]
     if used.count("dcid") != 1:
         faults.append(f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}")
-    if is_at_or_below(values["STAFF_OU"], values["PROTECTED_OUS"]):
-        faults.append("STAFF_OU lies in PROTECTED_OUS, so nobody could ever be written")
-    return faults
+    places = [(name, values[name]) for name in ("STAFF_OU", "SUBSTITUTE_OU", "SUSPENDED_OU")]
+    places += [("BUILDING_OUS", path) for path in values["BUILDING_OUS"].values()]
+    return faults + [
+        f"{path} ({name}) lies in {shelter}, so whoever is there would never be closed"
+        for shelter in ("PROTECTED_OUS", "TEMPORARY_REACTIVATION_OUS")
+        for name, path in places
+        if is_at_or_below(path, values[shelter])
+    ]
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -511,7 +539,10 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     except SyntaxError as error:
         return {}, [f"line {error.lineno} is not valid Python ({error.msg})"]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
-        return {}, [f"it stops with {type(error).__name__}: {error}"]
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        words = f"it stops at line {line} with {type(error).__name__}: {error}"
+        hint = " (True, False and None begin with a capital, and text stands in quotes)"
+        return {}, [words + (hint if isinstance(error, NameError) else "")]
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
@@ -521,9 +552,10 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
 def load_settings(path: Path) -> Settings:
     """The settings in this config.py; a RunError that names every fault otherwise, those of the environment too."""
     values, faults = read_config(path)
-    faults += check_environment()
-    if faults:
-        raise RunError(f"Settings: {path}: " + "; ".join(faults))
+    everything = [f"{path}: {'; '.join(faults)}"] if faults else []
+    everything += check_environment()
+    if everything:
+        raise RunError(f"Settings: {'; '.join(everything)}")
     return settings_of(values)
 
 
@@ -534,7 +566,7 @@ def own_admin() -> str:
 
 def check_environment() -> list[str]:
     faults = [
-        f"the environment variable {name} is not set: set it for the account that runs this"
+        f"the environment variable {name} is not set for the account {account_name()}, which runs this: set it there"
         for name in ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
         if not os.environ.get(name)
     ]
@@ -619,10 +651,11 @@ def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
     reason = reason_of(error)
     own_words = " ".join(str(reason).split("\n")[0].split())
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
-    sentence = (
-        f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={dsn}), {doing}: {oracle_remedy(reason)} [{own_words}]"
+    place, own_words = (
+        words.replace(os.environ["POWERSCHOOL_DB_PASSWORD"], "(hidden)")
+        for words in (f"{user_name()} at POWERSCHOOL_PROD_DB={dsn}", own_words)
     )
-    return RunError(sentence.replace(os.environ["POWERSCHOOL_DB_PASSWORD"], "(hidden)"))
+    return RunError(f"PowerSchool ({place}), {doing}: {oracle_remedy(reason)} [{own_words}]")
 
 
 def user_name() -> str:
@@ -670,6 +703,8 @@ def fetch(connection: oracledb.Connection, sql: str, doing: str, **binds: object
             cursor.prefetchrows = 1001
             cursor.execute(sql, **binds)
             rows = cursor.fetchall() if cursor.description else []
+    except ValueError as error:
+        raise RunError(f"PowerSchool, {doing}: a value cannot be read ({error}): correct that row") from None
     except (oracledb.Error, OSError) as error:
         raise oracle_failure(error, doing) from None
     log.debug("PowerSchool: %s: %d rows", doing, len(rows))
@@ -821,11 +856,16 @@ def google_credentials(run: Run, interactive: bool) -> Any:
             authorize(run.folder)
         credentials = saved_credentials(run.folder)
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
+
+    def refresh() -> None:
+        run.requests += 1
+        credentials.refresh(google_auth_httplib2.Request(http))
+
     try:
-        retrying(run.settings, partial(credentials.refresh, google_auth_httplib2.Request(http)))
+        retrying(run.settings, refresh)
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error) from None
-    except TRANSPORT_ERRORS as error:
+    except (*TRANSPORT_ERRORS, TypeError, ValueError) as error:  # a filter's page for a token, a proxy without a port
         raise unreachable(error) from None
     return credentials
 
@@ -844,7 +884,11 @@ def oauth_client(path: Path) -> dict[str, Any]:
     """credentials.json, if it is an OAuth client that can open a browser; RunError otherwise."""
     client = read_client(path)
     if client.get("type") == "service_account":
-        raise RunError(f"{path} is a service account, which signs in without a browser: run  sync.py --check")
+        raise RunError(f"{path} is a service account, which signs in without a browser: run  python sync.py --check")
+    if "PUT-YOUR" in json.dumps(client):
+        raise RunError(
+            f"{path} is still the example: download your own from the Google Cloud console (README.md, step 3)"
+        )
     if "installed" not in client:
         raise RunError(
             f"{path} is neither an OAuth client of type Desktop app nor a service account key: "
@@ -855,13 +899,11 @@ def oauth_client(path: Path) -> dict[str, Any]:
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {remedy}") from None
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be read by the account {account_name()} ({error.strerror}): give it the right to"
-        ) from None
+        raise no_access(path, "read", error) from None
     except ValueError:
         raise RunError(f"{path} is damaged (not valid JSON): {remedy}") from None
     if not isinstance(content, dict):
@@ -877,6 +919,11 @@ def account_name() -> str:
         return "(unknown)"
 
 
+def no_access(path: Path, done: str, error: OSError, remedy: str = "give it the right to") -> RunError:
+    """The sentence for a file that cannot be read, written or opened."""
+    return RunError(f"{path} cannot be {done} by the account {account_name()} ({error.strerror}): {remedy}")
+
+
 def delegated_credentials(path: Path, key: Mapping[str, Any], scopes: Sequence[str] = SCOPES) -> Any:
     """The credentials of a service account with domain-wide delegation, acting as GOOGLE_ADMIN_EMAIL."""
     from google.oauth2 import service_account  # noqa: PLC0415 - needed by few districts, slow to load
@@ -889,7 +936,7 @@ def delegated_credentials(path: Path, key: Mapping[str, Any], scopes: Sequence[s
         )
     try:
         credentials = service_account.Credentials.from_service_account_info(dict(key), scopes=scopes)
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         raise RunError(
             f"{path} is not a whole service account key: create a new key in the Google Cloud console"
         ) from None
@@ -899,16 +946,18 @@ def delegated_credentials(path: Path, key: Mapping[str, Any], scopes: Sequence[s
 def saved_credentials(folder: Path) -> Credentials:
     """The sign-in kept in token.json; its scopes are checked here, whether it is still good Google says."""
     path = folder / "token.json"
-    token = read_json(path, "sign in once with  sync.py --authorize")
+    token = read_json(path, "sign in once with  python sync.py --authorize")
     granted = token.get("scopes")
-    lacking = [scope for scope in SCOPES if not isinstance(granted, list) or scope not in granted]
+    if not isinstance(granted, list):
+        raise RunError(f"{path} is not a whole sign-in: run  python sync.py --authorize")
+    lacking = [scope for scope in SCOPES if scope not in granted]
     if lacking:
         words = " and ".join(lacking)
-        raise RunError(f"{path} lacks the scope {words}: run  sync.py --authorize  and tick every box")
+        raise RunError(f"{path} lacks the scope {words}: run  python sync.py --authorize  and tick every box")
     try:
         return Credentials.from_authorized_user_info(token, SCOPES)
-    except ValueError:
-        raise RunError(f"{path} is not a whole sign-in: run  sync.py --authorize") from None
+    except (ValueError, TypeError, AttributeError):
+        raise RunError(f"{path} is not a whole sign-in: run  python sync.py --authorize") from None
 
 
 def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
@@ -917,7 +966,7 @@ def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
     remedy = (
         "the sign-in in token.json is dead (revoked, unused for six months, or seven days old while the OAuth app is "
     )
-    remedy += "in Testing: make it Internal): run  sync.py --authorize"
+    remedy += "in Testing: make it Internal): run  python sync.py --authorize"
     if error.retryable:
         return RunError(f"Google sign-in: Google's token service does not answer: run again later [{words[:80]}]")
     if "rapt" in words or "Reauthentication" in words:
@@ -925,18 +974,18 @@ def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
             "session control wants this admin to sign in again and again: exempt this app as trusted, "
             "or use a service account"
         )
-    elif "unauthorized_client" in words:
+    elif "unauthorized_client" in words or "client not authorized" in words:
         remedy = "the service account has no domain-wide delegation for exactly these scopes: " + " ".join(SCOPES)
     elif "scope" in words:
-        remedy = "the sign-in lacks a scope: run  sync.py --authorize  and tick every box"
+        remedy = "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box"
     elif "invalid_client" in words or "deleted_client" in words:
         remedy = (
             "the OAuth client was deleted or its secret changed: download credentials.json again, "
-            "then run  sync.py --authorize"
+            "then run  python sync.py --authorize"
         )
     elif "admin_policy_enforced" in words:
         remedy = "the Admin console blocks this app: trust it under Security, API controls, Manage app access"
-    elif "Invalid email" in words:
+    elif "Invalid email" in words or "Not a valid email" in words:
         remedy = "Google refuses the service account: GOOGLE_ADMIN_EMAIL must be the address of an admin"
     elif "Signature" in words or "account not found" in words:
         remedy = "Google refuses the service account: create a new key in the Google Cloud console"
@@ -953,58 +1002,81 @@ def authorize(folder: Path) -> None:
 
 def browser_sign_in(folder: Path, scopes: Sequence[str]) -> Credentials:
     """Fresh credentials with these scopes from a sign-in in a browser; RunError if none comes in five minutes."""
-    import webbrowser  # noqa: PLC0415
-
     from google_auth_oauthlib.flow import InstalledAppFlow  # noqa: PLC0415 - a nightly run never needs it
 
     path = folder / "credentials.json"
     try:
         flow = InstalledAppFlow.from_client_config(oauth_client(path), scopes)
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         raise RunError(f"{path} is not a whole OAuth client: download it again (README.md, step 3)") from None
-    try:
-        # A browser for text alone, such as w3m, would take this terminal and cannot show Google's sign-in.
-        has_browser = bool(os.environ.get("BROWSER")) or type(webbrowser.get()) is not webbrowser.GenericBrowser
-    except webbrowser.Error:
-        has_browser = False
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
     prompt = (
         "Open this address in a browser and sign in as an admin: {url}\n"
-        f"Over SSH, first run on the computer with the browser:  ssh -L {port}:localhost:{port} this-server"
+        f"It waits five minutes. Over SSH, first run on the computer with the browser:  "
+        f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
     )
     os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
     try:
         credentials: Credentials = flow.run_local_server(
-            port=port, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
+            port=port, open_browser=has_browser(), timeout_seconds=300, authorization_prompt_message=prompt
         )
     except Exception as error:  # noqa: BLE001 - oauthlib raises errors of its own, one per refusal
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise unreachable(error) from None
         raise RunError(
             "Google sign-in: nobody signed in within five minutes, or it broke off "
-            f"({type(error).__name__}): run  sync.py --authorize  again"
+            f"({type(error).__name__}): run  python sync.py --authorize  again"
         ) from None
     lacking = [scope for scope in scopes if scope not in (credentials.granted_scopes or ())]
     if lacking:
-        raise RunError(f"The sign-in lacks the scope {lacking[0]}: run  sync.py --authorize  again and tick every box")
+        raise RunError(
+            f"The sign-in lacks the scope {lacking[0]}: run  python sync.py --authorize  again and tick every box"
+        )
     return credentials
+
+
+def has_browser() -> bool:
+    """True if there is a browser with windows: one for text alone would take the terminal, and Google refuses it."""
+    import webbrowser  # noqa: PLC0415
+
+    try:
+        return bool(os.environ.get("BROWSER")) or type(webbrowser.get()) is not webbrowser.GenericBrowser
+    except webbrowser.Error:
+        return False
+
+
+def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
+    """A new or appended text file with mode 0600."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    file = open(path, mode, encoding=encoding, newline=newline, opener=opener)  # noqa: SIM115 - the caller closes it
+    keep_owner(path)
+    return file
 
 
 def write_private(path: Path, text: str) -> None:
     """Write a file only its owner can read (0600), whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - mkstemp gives a descriptor
+            with open_private(draft, "x") as file:
                 file.write(text)
-            patiently(partial(Path(name).replace, path))
+            patiently(partial(draft.replace, path))
         finally:
-            Path(name).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be written by the account {account_name()} ({error.strerror}): give it the right to"
-        ) from None
+        raise no_access(path, "written", error) from None
+
+
+def keep_owner(path: Path) -> None:
+    """Give what root has written to the owner of its folder, or that account could not use it in the next run."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        owner = path.parent.stat()
+        with contextlib.suppress(OSError):
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def patiently(act: Callable[[], object]) -> None:
@@ -1020,6 +1092,7 @@ def patiently(act: Callable[[], object]) -> None:
 
 TRANSPORT_ERRORS = (
     google.auth.exceptions.TransportError, httplib2.HttpLib2Error, HTTPException, OSError, json.JSONDecodeError,
+    UnicodeError,
 )  # fmt: skip
 
 
@@ -1029,9 +1102,15 @@ def unreachable(error: Exception) -> RunError:
             "Google: its certificate is not trusted here: behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS "
             "and REQUESTS_CA_BUNDLE to that filter's CA file"
         )
-    return RunError(
-        f"Google cannot be reached: check the network, HTTPS_PROXY and DNS ({type(error).__name__}: {error})"
-    )
+    remedy = "check the network, HTTPS_PROXY and DNS"
+    if lacks_proxy_package():
+        remedy = f"HTTPS_PROXY needs a package: run  {sys.executable} -m pip install PySocks"
+    return RunError(f"Google cannot be reached: {remedy} ({type(error).__name__}: {error})")
+
+
+def lacks_proxy_package() -> bool:
+    """True where a proxy is set and the Google client would pass it by."""
+    return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")) and not find_spec("socks")
 
 
 def is_quota(status: int, reason: str) -> bool:
@@ -1114,28 +1193,28 @@ def call(run: Run, request: Any) -> Any:
         raise GoogleError(0, "", f"the connection to Google broke ({type(error).__name__})") from None
 
 
-def ends_run(status: int, reason: str) -> bool:
-    return status == 401 or (
-        status == 403
-        and reason in {"insufficientPermissions", "domainCannotUseApis", "accessNotConfigured", "SERVICE_DISABLED",
-                       "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}
-    )  # fmt: skip
-
-
 LACKS_SCOPE = (
-    "the sign-in lacks a scope: run  sync.py --authorize  and tick every box "
+    "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box "
     "(with a service account: delegate the scopes of README.md, step 3, again)"
 )
+ENABLE_API = "enable the Admin SDK API in the Google Cloud project and wait some minutes"
+# Refusals with 403 that concern every request.
+ACCESS_REMEDIES = {
+    "insufficientPermissions": LACKS_SCOPE,
+    "ACCESS_TOKEN_SCOPE_INSUFFICIENT": LACKS_SCOPE,
+    "domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
+    "accessNotConfigured": ENABLE_API,
+    "SERVICE_DISABLED": ENABLE_API,
+}
+
+
+def ends_run(status: int, reason: str) -> bool:
+    return status == 401 or (status == 403 and reason in ACCESS_REMEDIES)
 
 
 def access_remedy(reason: str) -> str:
-    return {
-        "insufficientPermissions": LACKS_SCOPE,
-        "ACCESS_TOKEN_SCOPE_INSUFFICIENT": LACKS_SCOPE,
-        "domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
-        "accessNotConfigured": "enable the Admin SDK API in the Google Cloud project and wait some minutes",
-        "SERVICE_DISABLED": "enable the Admin SDK API in the Google Cloud project and wait some minutes",
-    }.get(reason, "sign in again with  sync.py --authorize  (with a service account: make a new key)")
+    again = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
+    return ACCESS_REMEDIES.get(reason, again)
 
 
 def read_request(run: Run, request: Any, doing: str) -> Any:
@@ -1225,7 +1304,8 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[
         "PROTECTED_OUS": settings.PROTECTED_OUS,
     }
     return [
-        f"the org unit {path} ({setting}) does not exist: create it, or correct {setting}"
+        f"the org unit {path} ({setting}) does not exist: "
+        f"{'correct' if setting == 'PROTECTED_OUS' else 'create it with --setup, or correct'} {setting}"
         for setting, entries in paths.items()
         for path in entries
         if path.lower() not in org_units
@@ -1238,13 +1318,16 @@ def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) 
         found = schemas.get(name)
         if found is None:
             near = difflib.get_close_matches(name, schemas, 1)
-            faults.append(f"the custom schema field {name} does not exist: create it, or correct CUSTOM_SCHEMAS"
+            faults.append(f"the custom schema field {name} does not exist: create it with --setup, or correct "
+                          "CUSTOM_SCHEMAS"
                           + (f" (Google has {near[0]})" if near else ""))  # fmt: skip
         elif found.get("multiValued"):
-            faults.append(f"the custom schema field {name} is multi-valued: make a single-valued one")
+            faults.append(f"the custom schema field {name} is multi-valued: make a single-valued one, "
+                          "and name it in CUSTOM_SCHEMAS")  # fmt: skip
         elif value == "dcid" and found["fieldType"] != "INT64":
             faults.append(
-                f"the custom schema field {name} is {found['fieldType']}, but a DCID needs a whole number (INT64)"
+                f"the custom schema field {name} is {found['fieldType']}, but a DCID needs a whole number (INT64): "
+                "make another field, and name it in CUSTOM_SCHEMAS"
             )
     return faults
 
@@ -1262,6 +1345,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
     dcid = held.pop(dcid_field(settings))
     external_ids = tuple(user.get("externalIds") or ())
     numbers = [str(entry.get("value", "")) for entry in external_ids if entry.get("type") == "organization"]
+    signed_in = user.get("lastLoginTime", "")
     return Account(
         id=user["id"],
         email=user["primaryEmail"].lower(),
@@ -1274,7 +1358,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
         archived=bool(user.get("archived")),
         is_admin=bool(user.get("isAdmin")),
         is_delegated_admin=bool(user.get("isDelegatedAdmin")),
-        last_sign_in=user.get("lastLoginTime", ""),
+        last_sign_in="" if signed_in.startswith("1970-01-01") else signed_in,  # Google's word for never
         dcid=int(dcid) if dcid else None,
         fields=held,
         employee_id=numbers[0] if numbers else "",
@@ -1457,8 +1541,8 @@ def plan_any_person(person: Staff, district: District) -> Plan:
     return plan_unfound(person, district) if person.is_active else plan_absent_leaver(person, district)
 
 
-def refuse(person: Staff, rule: str, reason: str, level: str = "ERROR", shared: bool = False) -> Plan:
-    return Plan(person, notes=(Note(level, rule, reason, str(person), shared),))
+def refuse(person: Staff, rule: str, reason: str, level: str = "ERROR", had: Account | None = None) -> Plan:
+    return Plan(person, had, notes=(Note(level, rule, reason, str(person)),))
 
 
 def plan_skipped(person: Staff, rule: str, accounts: Sequence[Account]) -> Plan:
@@ -1495,11 +1579,8 @@ def plan_unfound(person: Staff, district: District) -> Plan:
     if holder is None:
         return plan_creation(person, district)
     if holder.email != person.email:
-        return refuse(
-            person,
-            "address taken",
-            f"the address is an alias of {holder.email}: remove it there, or correct PowerSchool",
-        )
+        reason = f"the address is an alias of {holder.email}: remove it there, or correct PowerSchool"
+        return refuse(person, "address taken", reason)
     owner = district.staff.get(holder.dcid) if holder.dcid is not None else None
     if owner is not None and owner.is_active:
         return refuse(person, "address taken", f"the account with this address belongs to {owner}: correct PowerSchool")
@@ -1516,27 +1597,24 @@ def plan_creation(person: Staff, district: District) -> Plan:
     settings = district.settings
     if person.email in district.directory.groups:
         return refuse(person, "address taken", "the address is a group's: give the group or the person another one")
-    if person.dcid in district.directory.unconfirmed:
-        return refuse(
-            person,
-            "not looked up",
-            f"not created, as Google could not be asked for the address; the next run tries again: "
-            f"{district.directory.unconfirmed[person.dcid]}",
-        )
+    if failure := district.directory.unconfirmed.get(person.dcid):
+        reason = f"not created, as Google could not be asked for the address; the next run tries again: {failure}"
+        return refuse(person, "not looked up", reason)
     if unknown := homeschool_fault(person, district):
         return refuse(person, "home school", unknown)
     twin = possible_twin(person, district)
     if twin:
         reason = (
             f"not created: {twin.email} has no DCID and the same name or employee ID: "
-            f"if it is theirs, {link_by_hand(person, twin, settings)}; else give it another name"
+            f"if it is theirs, {link_by_hand(person, twin, settings)}; "
+            "else give that account its own DCID, or another name"
         )
         return refuse(person, "possible account", reason)
     if fault := name_fault(person):
         return refuse(person, "faulty name", fault)
     target, missing = building_org_unit(person, district)
     if missing:
-        return Plan(person, notes=(missing_note(person, missing),))
+        return Plan(person, notes=(missing_note(person, missing, settings),))
     had = Account()
     wanted_values, notes = wanted_fields(person, had, district)
     wanted = replace(
@@ -1644,7 +1722,7 @@ def link_doubt(person: Staff, account: Account, district: District) -> Note | No
     if not (same_names(person, account) or same_employee_id(person, account)):
         name = f"{account.given_name} {account.family_name}"
         reason = (
-            f"{account.email} has the address but another name ({name}) and employee ID: "
+            f"{account.email} has the address but another name ({name}) and no such employee ID: "
             f"if it is theirs, {link_by_hand(person, account, settings)}"
         )
         return Note("ERROR", rule, reason, who)
@@ -1667,7 +1745,7 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
                 f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, "
                 f"{had.given_name} {had.family_name}: correct the DCID there, or the person in PowerSchool"
             )
-            return Plan(person, had, notes=(Note("ERROR", "somebody else's account", reason, str(person)),))
+            return refuse(person, "somebody else's account", reason, had=had)
         evidence = "DCID"
     else:
         hands_off = hands_off_note(person, had, district)
@@ -1687,11 +1765,16 @@ def with_hands_off(plan: Plan, note: Note | None) -> Plan:
     return replace(plan, changes=(), notes=(note,) if due else plan.notes)
 
 
+def hands_off_word(key: str | int) -> str:
+    """An entry of HANDS_OFF as an address in lower case or a DCID; "dcid:131" is 131."""
+    return str(key).strip().casefold().removeprefix("dcid:")
+
+
 def hands_off_entry(person: Staff, had: Account | None, district: District) -> Note | None:
     """What HANDS_OFF says of this person or account, or None; after its last day an entry is an ERROR."""
     who, addresses = str(person), {person.email, *((had.email, *had.aliases) if had else ())} - {""}
     for key, (reason, until) in district.settings.HANDS_OFF.items():
-        if str(key).strip().casefold() in {*addresses, str(person.dcid)}:
+        if hands_off_word(key) in {*addresses, str(person.dcid)}:
             if date.fromisoformat(until) >= district.today:
                 return Note("INFO", "hands off", f"{reason} (HANDS_OFF until {until})", who)
             over = f"HANDS_OFF ended on {until} ({reason}): remove the entry or give it a new day"
@@ -1707,12 +1790,8 @@ def hands_off_note(person: Staff, had: Account | None, district: District) -> No
     if had is None:
         return None
     if had.is_admin and not person.is_active:
-        return Note(
-            "ERROR",
-            "super admin",
-            f"{had.email} is a super admin and no longer active: close it in the Admin console",
-            who,
-        )
+        reason = f"{had.email} is a super admin and no longer active: close it in the Admin console"
+        return Note("ERROR", "super admin", reason, who)
     if had.is_admin:
         return Note("INFO", "super admin", f"{had.email} is a super admin: not written", who)
     if is_at_or_below(had.org_unit, settings.PROTECTED_OUS):
@@ -1725,15 +1804,11 @@ def hands_off_note(person: Staff, had: Account | None, district: District) -> No
 def plan_active(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who works here: kept in step, or left alone with the reason."""
     if had.archived:
-        return Plan(
-            person,
-            had,
-            notes=(Note("INFO", "archived", f"{had.email} is archived: left as it is", str(person)),),
-        )
+        return refuse(person, "archived", f"{had.email} is archived: left as it is", "INFO", had)
     if had.suspended and (reason := stays_suspended(had, district.settings)):
-        return Plan(person, had, notes=(Note("INFO", "suspended elsewhere", reason, str(person)),))
+        return refuse(person, "suspended elsewhere", reason, "INFO", had)
     if fault := homeschool_fault(person, district):
-        return Plan(person, had, notes=(Note("ERROR", "home school", fault, str(person)),))
+        return refuse(person, "home school", fault, had=had)
     email, email_notes = wanted_email(person, had, district)
     waiting = person.email not in {"", had.email} and email == had.email
     given, family, name_notes = wanted_name(person, had, district.settings, email != had.email, waiting)
@@ -1783,14 +1858,7 @@ def wanted_email(person: Staff, had: Account, district: District) -> tuple[str, 
     if not is_ours(person.email, district.settings):
         return had.email, (Note("INFO", "foreign address", f"the address is outside GOOGLE_DOMAINS: {keeps}", who),)
     if not is_valid_address(person.email):
-        return had.email, (
-            Note(
-                "ERROR",
-                "faulty address",
-                f"{NO_ADDRESS}: {keeps}: correct PowerSchool",
-                who,
-            ),
-        )
+        return had.email, (Note("ERROR", "faulty address", f"{NO_ADDRESS}: {keeps}: correct PowerSchool", who),)
     if holder is not None and holder.id != had.id:
         alias = "" if holder.email == person.email else " as an alias"
         reason = f"the address is held by {holder.email}{alias}: {keeps}: free it there, or correct PowerSchool"
@@ -1839,8 +1907,13 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     return known, "" if known else path
 
 
-def missing_note(person: Staff, path: str) -> Note:
-    reason = f"the org unit {path} does not exist in Google: create it, or name another one in BUILDING_OUS"
+def other_org_unit(path: str, settings: Settings) -> str:
+    return "correct SUBSTITUTE_OU" if path == settings.SUBSTITUTE_OU else "name another one in BUILDING_OUS"
+
+
+def missing_note(person: Staff, path: str, settings: Settings) -> Note:
+    other = other_org_unit(path, settings)
+    reason = f"the org unit {path} does not exist in Google: create it with --setup, or {other}"
     return Note("ERROR", "missing org unit", reason, str(person), shared=True)
 
 
@@ -1854,7 +1927,7 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> tuple[st
         reason = f"{had.email} stays in {had.org_unit} (FROZEN_OUS)"
         return had.org_unit, (Note("INFO", "frozen", reason, str(person)),) if moves else ()
     if missing:
-        return had.org_unit, (missing_note(person, missing),)
+        return had.org_unit, (missing_note(person, missing, settings),)
     return had.org_unit if target.casefold() == had.org_unit.casefold() else target, ()
 
 
@@ -2025,7 +2098,11 @@ def adoption_rows(plans: Sequence[Plan], district: District) -> list[dict[str, s
         claimed |= {account.id for account in district.by_dcid.get(plan.person.dcid, ())}
         doubts = [note for note in plan.notes if note.rule in LINK_DOUBTS]
         what = "link" if "link" in plan.kinds else "in doubt" if doubts else "no account" if plan.had is None else ""
-        if plan.person.is_active and what:
+        if any(note.rule == "inactive person's address" for note in plan.notes):
+            reason = "; ".join(note.reason for note in plan.notes)
+            rows.append(adoption_row("left, open", reason, plan.person, district.by_address[plan.person.email]))
+            claimed.add(district.by_address[plan.person.email].id)
+        elif plan.person.is_active and what:
             reason = "; ".join(note.reason for note in plan.notes) or (f"found by {plan.evidence}" if plan.had else "")
             account = plan.had or district.by_address.get(plan.person.email)
             rows.append(adoption_row(what, reason, plan.person, account))
@@ -2058,7 +2135,8 @@ def adoption_words(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> 
         f"Linking: {counts['link']} to link ({counts_in_words(evidence)}), "
         f"{counts['in doubt']} in doubt ({counts_in_words(doubts)}), "
         f"{counts['no account']} active staff without an account, "
-        f"{counts['nobody in PowerSchool']} staff accounts with nobody in PowerSchool"
+        f"{counts['nobody in PowerSchool']} staff accounts with nobody in PowerSchool, "
+        f"{counts['left, open']} open accounts with the address of somebody who left"
     )
 
 
@@ -2083,15 +2161,17 @@ def check_sanity(powerschool: PowerSchool, directory: Directory) -> None:
         )
 
 
-def check_identity(plans: Sequence[Plan]) -> None:
-    """Many accounts that look like somebody else's mean a rebuilt PowerSchool; RunError with exit code 3."""
+def identity_doubt(plans: Sequence[Plan]) -> str:
+    """Why nothing may be done: many accounts that look like somebody else's mean a rebuilt PowerSchool; or ""."""
     strange = [plan for plan in plans if any(note.rule == "somebody else's account" for note in plan.notes)]
     found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
-    if len(strange) > 5 and len(strange) > 0.05 * found:
-        some = " ".join(f"dcid:{plan.person.dcid}" for plan in strange[:5])
-        raise RunError(
-            f"{len(strange)} of {found} accounts look like somebody else's by their DCID: was PowerSchool rebuilt? "
-            f"Look at some of them with --explain before anything else: {some}", HELD)  # fmt: skip
+    if len(strange) <= 5 or len(strange) <= 0.05 * found:
+        return ""
+    some = " ".join(f"dcid:{plan.person.dcid}" for plan in strange[:5])
+    return (
+        f"{len(strange)} of {found} accounts look like somebody else's by their DCID: was PowerSchool rebuilt? "
+        f"Look at some of them with --explain before anything else: {some}"
+    )
 
 
 def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[frozenset[str], str]:
@@ -2115,8 +2195,7 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
     return kinds, (
         f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first. "
         "Until half of them do, nobody is suspended"
-        + ("" if "create" in allowed else " or created (--allow create=N lifts that)")
-        + ": link those in doubt, and the run after that goes on."
+        + ("." if "create" in allowed else " or created (--allow create=N lifts that).")
     )
 
 
@@ -2136,6 +2215,25 @@ def over_limits(plans: Sequence[Plan], limits: Mapping[str, int]) -> dict[str, i
     """Kind -> number of people, for every kind with more people than its limit."""
     counts = Counter(kind for plan in plans for kind in limited_kinds(plan))
     return {kind: counts[kind] for kind in limits if counts[kind] > limits[kind]}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is too much: kind -> people for the limits, and the kinds that wait until most accounts are linked."""
+
+    over: Mapping[str, int]
+    unlinked: frozenset[str]
+    sentence: str  # of `unlinked`, or ""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(self.over) | self.unlinked
+
+
+def held_kinds(
+    district: District, plans: Sequence[Plan], limits: Mapping[str, int], allowed: Mapping[str, int]
+) -> Held:
+    return Held(over_limits(plans, limits), *unlinked_hold(district, allowed))
 
 
 def without_held(plan: Plan, held: frozenset[str]) -> Plan:
@@ -2162,12 +2260,15 @@ def without_clears(change: Change) -> Change:
 
 
 def held_sentence(kind: str, count: int, limit: int, plans: Sequence[Plan]) -> str:
-    word = f'"{kind}={count}"' if " " in kind else f"{kind}={count}"
     held = "; ".join(str(plan.person) for plan in plans if kind in limited_kinds(plan))
     return (
         f"{kind}: {people(count)}, the limit is {limit}, so none was done. "
-        f"If that is right: --allow {word}. Held: {held}"
+        f"If that is right: {allow_option(kind, count)}. Held: {held}"
     )
+
+
+def allow_option(kind: str, count: int) -> str:
+    return f'--allow "{kind}={count}"' if " " in kind else f"--allow {kind}={count}"
 
 
 # Choosing people: --only.
@@ -2179,7 +2280,10 @@ def chosen(words: Sequence[str], district: District) -> frozenset[int]:
     for word in words:
         fits = matching(word.strip().casefold(), district)
         if not fits:
-            raise RunError(f"--only {word}: nobody in PowerSchool has this address, DCID or teacher number")
+            raise RunError(
+                f"--only {word}: nobody in PowerSchool has this address, DCID or teacher number: "
+                f"python sync.py --explain {word}  says who comes near"
+            )
         if len(fits) > 1 and "@" not in word:
             named = "; ".join(str(district.staff[dcid]) for dcid in sorted(fits))
             raise RunError(f"--only {word}: fits several people, so say dcid:N or teacher:N: {named}")
@@ -2206,15 +2310,6 @@ def matching(word: str, district: District) -> set[int]:
 # Applying: the journal, then one person after the other. Only `make` writes to Google.
 
 
-def open_private(path: Path, mode: str) -> IO[str]:
-    """A new or appended text file with mode 0600."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o600)
-
-    return open(path, mode, encoding="utf-8", opener=opener)
-
-
 def journal(run: Run, number: int, state: str, account: Account, change: Change, error: str = "") -> None:
     """One line in runs/<start>.jsonl, on disk when this returns; RunError if it cannot be written."""
     line = {
@@ -2237,10 +2332,8 @@ def journal(run: Run, number: int, state: str, account: Account, change: Change,
         run.journal_file.flush()
         os.fsync(run.journal_file.fileno())
     except OSError as error_:
-        raise RunError(
-            f"{path} cannot be written by the account {account_name()} ({error_.strerror}): without a journal nothing "
-            "is changed, so give it the right to, or make room on the disk"
-        ) from None
+        remedy = "without a journal nothing is changed, so give it the right to, or make room on the disk"
+        raise no_access(path, "written", error_, remedy) from None
 
 
 def make(
@@ -2262,7 +2355,7 @@ def make(
     run.change_number = number
     try:
         answer = call(run, request)
-        account = replace(account, id=answer["id"]) if isinstance(answer, dict) and not account.id else account
+        account = replace(account, id=answer.get("id", "")) if isinstance(answer, dict) and not account.id else account
         state = "done"
     except GoogleError as error:
         refusal, words = error, str(error)
@@ -2362,8 +2455,7 @@ def holds(account: Account, change: Change) -> bool:
 def create_account(run: Run, plan: Plan, wanted: Account, directory: Directory) -> None:
     """One users.insert with everything in it; an account that carries the DCID afterwards is ours."""
     body = {
-        **body_for([Change("create", {}, {**shown_attributes(wanted), "fields": plan.changes[0].after["fields"]})],
-                   wanted, directory, run.settings),
+        **body_for(plan.changes, wanted, directory, run.settings),
         "changePasswordAtNextLogin": True,
         "password": os.environ.get("NEW_USER_PASSWORD") or secrets.token_urlsafe(24),
     }  # fmt: skip
@@ -2437,8 +2529,7 @@ def apply_plan(run: Run, plan: Plan, district: District) -> None:
 
 def closes(plan: Plan, kinds: Sequence[str]) -> bool:
     """True for the step that is the mark of a closed account: before it the groups are left."""
-    last = "move to suspended" if "move to suspended" in plan.kinds else "suspend"
-    return kinds == (last,)
+    return kinds == (("move to suspended",) if "move to suspended" in plan.kinds else ("suspend",))
 
 
 def apply_step(run: Run, plan: Plan, had: Account, district: District, kinds: Sequence[str]) -> None:
@@ -2459,7 +2550,9 @@ def apply_step(run: Run, plan: Plan, had: Account, district: District, kinds: Se
         raise
     tell_change(run, plan, due)
     for past in groups_to_get_back(run, now.id) if kinds == ("reactivate",) else ():
-        log.info("%s was in groups before: sync.py --undo %s --only dcid:%d", plan.person, past, plan.person.dcid)
+        log.info(
+            "%s was in groups before: python sync.py --undo %s --only dcid:%d", plan.person, past, plan.person.dcid
+        )
 
 
 def holder_words(run: Run, address: str) -> str:
@@ -2474,7 +2567,10 @@ def holder_words(run: Run, address: str) -> str:
 
 
 def leave_groups_before(run: Run, plan: Plan, had: Account, district: District, kinds: Sequence[str]) -> None:
-    """As `leave_groups`; but where the account lies in SUSPENDED_OU already, closing it is worth more than a group."""
+    """As `leave_groups`, before the step that is the mark of a closed account.
+
+    Where the account lies in SUSPENDED_OU already, closing it is worth more than a group.
+    """
     try:
         leave_groups(run, plan, had, district, kinds)
     except GoogleError as error:
@@ -2581,7 +2677,8 @@ def failure_words(run: Run, plan: Plan, error: GoogleError) -> str:
     tried = " and ".join(change.kind for change in plan.changes)
     if error.status == 409 and plan.had is None and plan.wanted is not None:
         return f"not created: {plan.wanted.email} is taken {holder_words(run, plan.wanted.email)} ({error})"
-    advice = "the next run tries again" if error.can_heal else "put right what Google says, or do it by hand"
+    again = "run the same undo again" if plan.evidence == "the journal" else "the next run tries again"
+    advice = again if error.can_heal else "put right what Google says, or do it by hand"
     return f"{tried} failed, at least in part: {error}: {advice}"
 
 
@@ -2629,7 +2726,7 @@ def journal_path(folder: Path, which: str) -> Path:
     else:
         found = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
     if not found:
-        names = ", ".join(path.stem for path in paths[-5:]) or "none"
+        names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
         raise RunError(f"--undo {which}: {folder / 'runs'} has no such journal (the newest: {names})")
     return found[-1]
 
@@ -2648,10 +2745,8 @@ def read_journal(path: Path) -> list[Entry]:
                 entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
                 latest[(entry.number, change.kind)] = entry
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be read by the account {account_name()} ({error.strerror}): give it the right to"
-        ) from None
-    except (KeyError, TypeError):
+        raise no_access(path, "read", error) from None
+    except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: it is not a journal of Staff Sync") from None
     return [entry for entry in latest.values() if entry.state != "failed"]
 
@@ -2679,10 +2774,10 @@ def still_as_left(account: Account, change: Change) -> Change | None:
         return change
     if change.kind != "update":
         return change if holds(account, Change("", {}, change.before)) else None
-    names = [n for n, text in change.before["fields"].items() if account.fields.get(n, "") == text]
+    names = [n for n, text in change.before["fields"].items() if account.fields.get(n) == text]
     sides = [{"fields": {name: side["fields"][name] for name in names}} for side in (change.before, change.after)]
     number = change.before.get("employee_id")
-    if number is not None and (account.employee_id == number or has_employee_id(account, number)):
+    if number is not None and account.employee_id == number:
         for side, source in zip(sides, (change.before, change.after), strict=True):
             side["employee_id"] = source["employee_id"]
     return Change("update", *sides) if names or len(sides[0]) > 1 else None
@@ -2712,6 +2807,15 @@ def undo_plan(entries: Sequence[Entry], now: Account | None, district: District)
     return Plan(person, now, now, tuple(due), notes, "the journal")
 
 
+def looked_up_undo_plan(run: Run, entries: Sequence[Entry], district: District) -> Plan:
+    """As `undo_plan`; an account that Google does not show now is told, and does not keep the others from it."""
+    try:
+        return undo_plan(entries, account_of(run, entries), district)
+    except GoogleError as error:
+        person = Staff(entries[-1].dcid or NO_SCHOOL, "", "", entries[-1].email)
+        return refuse(person, "not looked up", f"not put back, run the same undo again: {error}")
+
+
 def undo_account(run: Run, plan: Plan, district: District) -> None:
     """Put one account back, step by step, looking at it again before each."""
     for kinds in UNDO_STEPS:
@@ -2724,7 +2828,7 @@ def undo_account(run: Run, plan: Plan, district: District) -> None:
             raise GoogleError(0, "", hands_off.reason)
         if for_groups:
             for change in changes:
-                undo_listed_or_tell(run, plan, now, change)
+                undo_listed(run, plan, now, change)
             continue
         due = [still for change in changes if (still := still_as_left(now, change))]
         if due:
@@ -2741,15 +2845,15 @@ def undo_hands_off(person: Staff, now: Account, district: District) -> Note | No
     return hands_off_note(replace(person, schools=((NO_SCHOOL, TYPE_STAFF),)), now, district)
 
 
-def undo_listed_or_tell(run: Run, plan: Plan, now: Account, change: Change) -> None:
-    """As `undo_listed`; a group that is gone or refuses must not keep the account closed."""
+def undo_listed(run: Run, plan: Plan, now: Account, change: Change) -> None:
+    """Put back one membership or alias; a group that is gone or refuses is told, and keeps no account closed."""
     try:
-        undo_listed(run, plan, now, change)
+        undo_one(run, plan, now, change)
     except GoogleError as error:
         note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}")
 
 
-def undo_listed(run: Run, plan: Plan, now: Account, change: Change) -> None:
+def undo_one(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Put back one membership, or remove the alias that a rename left; what is so already is left alone."""
     if change.kind == "remove alias":
         alias = change.before["alias"]
@@ -2772,7 +2876,10 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     """Put back what a run changed, after showing it and asking; returns the exit code."""
     path = journal_path(run.folder, which)
     entries = read_journal(path)
-    started = datetime.strptime(path.stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    try:
+        started = datetime.strptime(path.stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise RunError(f"{path} is damaged: its name is no start of a run") from None
     hours = (run.started - started).total_seconds() / 3600
     counts = Counter(entry.change.kind for entry in entries)
     log.info("Undo of run %s, %.1f hours ago, which did: %s", path.stem, hours, counts_in_words(counts))
@@ -2781,12 +2888,12 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     admin = own_admin()
     nobody = PowerSchool({}, ())
     district = district_of(run.settings, nobody, directory, run.started.astimezone().date(), admin_email=admin)
-    plans = [undo_plan(group, account_of(run, group), district) for group in by_account(entries)]
+    plans = [looked_up_undo_plan(run, group, district) for group in by_account(entries)]
     for word in only:
         if not any(is_named(plan, [word]) for plan in plans):
             raise RunError(
                 f"--only {word}: run {path.stem} changed nobody with this address, DCID or Employee ID: "
-                f"see whom with  sync.py --undo {path.stem} --dry-run"
+                f"see whom with  python sync.py --undo {path.stem} --dry-run"
             )
     plans = [plan for plan in plans if not only or is_named(plan, only)]
     limits = {**run.settings.LIMITS, **allowed}
@@ -2807,7 +2914,9 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
 def is_agreed(question: str) -> bool:
     if not has_terminal():
         raise RunError("There is no terminal to ask on: look at it with --dry-run, then say --yes")
-    return input(f"{question} Type yes: ").strip().lower() in {"yes", "y"}
+    with contextlib.suppress(EOFError):
+        return input(f"{question} Type yes: ").strip().lower() in {"yes", "y"}
+    return False
 
 
 def by_account(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -2821,17 +2930,15 @@ def by_account(entries: Sequence[Entry]) -> list[list[Entry]]:
 def account_of(run: Run, entries: Sequence[Entry]) -> Account | None:
     """The account of these changes as it is now; one created in a run that crashed is known by address and DCID."""
     first = entries[0]
-    try:
-        now = get_account(run, first.account or first.email)
-    except GoogleError as error:
-        raise RunError(f"Google, looking up {first.email}: {error}") from None
+    now = get_account(run, first.account or first.email)
     return now if now is None or first.account or now.dcid == first.dcid else None
 
 
 def is_named(plan: Plan, only: Sequence[str]) -> bool:
     mine = {plan.person.email, str(plan.person.dcid), f"dcid:{plan.person.dcid}"}
     if plan.had:
-        mine |= {plan.had.email, *plan.had.aliases, f"teacher:{fold_number(plan.had.employee_id)}"}
+        mine |= {plan.had.email, *plan.had.aliases}
+        mine |= {f"teacher:{number}" for number in employee_ids(plan.had)}
     return bool(mine & {word.strip().casefold() for word in only})
 
 
@@ -2877,7 +2984,17 @@ class Finding:
         return f"{self.sign:<8} {self.fact}" + (f" -> {self.remedy}" if self.remedy else "")
 
 
-def hidden_words(settings: Settings) -> dict[str, str]:
+def warning_if(remedy: str, fact: str) -> Finding:
+    return Finding(WARN if remedy else GOOD, fact, remedy)
+
+
+def parted(sign: str, sentence: str) -> Finding:
+    """A sentence whose remedy stands after its first colon and blank."""
+    fact, _, remedy = sentence.partition(": ")
+    return Finding(sign, fact, remedy)
+
+
+def hidden_words(settings: Settings, folder: Path) -> dict[str, str]:
     """What must not stand in a public thread -> what is shown in its place: hosts, logins, addresses, domains."""
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
     hosts = re.findall(r"HOST\s*=\s*([^)\s]+)", dsn, re.IGNORECASE)
@@ -2885,17 +3002,21 @@ def hidden_words(settings: Settings) -> dict[str, str]:
         places = (dsn.partition("//")[2] or dsn).partition("/")[0].split(",")
         hosts += [re.sub(r":\d*$|:\d+:.*$", "", place) for place in places]
     for name in ("HTTPS_PROXY", "https_proxy"):
-        hosts.append(os.environ.get(name, "").rpartition("@")[2].rpartition("//")[2].partition(":")[0])
+        hosts.append(
+            os.environ.get(name, "").rpartition("@")[2].rpartition("//")[2].partition("/")[0].partition(":")[0]
+        )
     words = {dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)"}
     words |= dict.fromkeys(hosts, "(host)") | dict.fromkeys(settings.GOOGLE_DOMAINS, "(domain)")
-    return {word: shown for word, shown in {**words, user_name(): "(login)"}.items() if word}
+    words |= {user_name(): "(login)", str(folder): "(folder)", str(Path.home()): "(home)"}
+    return {word: shown for word, shown in words.items() if word}
 
 
 def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
-    """The text on one line, without the hidden words, addresses of mail and the folders of files."""
+    """The text without the hidden words, addresses of mail and the folders of files."""
+    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
     for word in sorted(hidden, key=len, reverse=True):
         text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
-    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
+    text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
     return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt|ora|so|dll))", "", text)
 
 
@@ -2920,11 +3041,13 @@ def check(run: Run, config: Path) -> int:
     findings += [] if faults else [Finding(GOOD, "every setting in config.py is well-formed")]
     is_told_where = not any("POWERSCHOOL" in fault for fault in check_environment())
     powerschool = look_at_powerschool(run.settings, findings) if is_told_where else None
+    if not is_told_where:
+        findings.append(Finding(WARN, "PowerSchool was not looked at", "set the variables above first"))
     look_at_google(run, powerschool, findings)
     if faults:
         later = "tables, org units, schemas and tonight's run were not looked at"
         findings.append(Finding(WARN, later, "run --check again once config.py is right"))
-    hidden = hidden_words(run.settings)
+    hidden = hidden_words(run.settings, run.folder)
     for finding in findings:
         log.info("%s", paste_safe(str(finding), hidden))
     signs = Counter(finding.sign for finding in findings)
@@ -2937,10 +3060,10 @@ def after_check(findings: Sequence[Finding]) -> str:
     """The step that follows."""
     faults = [finding for finding in findings if finding.sign == FAULT]
     if not faults:
-        return "sync.py --dry-run  shows what a run would do"
-    if all("does not exist" in str(finding) and "(PROTECTED_OUS)" not in str(finding) for finding in faults):
-        return "sync.py --setup  creates what is missing"
-    return "put right what the FAULT lines say, then  sync.py --check  again"
+        return "python sync.py --dry-run  shows what a run would do"
+    if all("with --setup" in finding.remedy for finding in faults):
+        return "python sync.py --setup  creates what is missing"
+    return "put right what the FAULT lines say, then  python sync.py --check  again"
 
 
 def bare_settings() -> Settings:
@@ -2959,8 +3082,8 @@ def machine_findings() -> list[Finding]:
         remedy = "; ".join(fault for fault in faults if name in fault)
         is_set = "set" if os.environ.get(name) else "not set"
         findings.append(Finding(FAULT if remedy else GOOD, f"environment variable {name}: {is_set}", remedy))
-    if (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")) and not find_spec("socks"):
-        remedy = "pip install PySocks: without it the Google client passes the proxy by"
+    if lacks_proxy_package():
+        remedy = f"{sys.executable} -m pip install PySocks: without it the Google client passes the proxy by"
         findings.append(Finding(FAULT, "HTTPS_PROXY is set but the package PySocks is missing", remedy))
     return findings
 
@@ -2968,18 +3091,30 @@ def machine_findings() -> list[Finding]:
 def folder_findings(folder: Path) -> list[Finding]:
     """Whether a run can leave its log and journal, tried for real, and whether others can read the secrets."""
     findings = []
+    if sys.platform != "win32" and os.geteuid() == 0 != folder.stat().st_uid:
+        words = "this is root, and the folder of config.py belongs to another account"
+        findings.append(Finding(WARN, words, "run the script as that account, as the scheduled task does"))
     for place in (folder, folder / "runs"):
-        if place == folder or place.exists():
+        if os.path.exists(place):  # noqa: PTH110 - without an error where this account may not look
             fact = f"the folder {'of config.py' if place == folder else 'runs'} can be written"
             try:
-                tempfile.TemporaryFile(dir=place).close()
+                trial = place / f".staffsync-{os.getpid()}"
+                open_private(trial, "x").close()
+                trial.unlink()
                 findings.append(Finding(GOOD, fact))
             except OSError as error:
                 remedy = f"it cannot ({error.strerror}): give this account the right to, or run as another one"
                 findings.append(Finding(FAULT, fact, remedy))
+    for name in ("StaffLog.txt", "token.json"):
+        if os.path.exists(folder / name):  # noqa: PTH110
+            try:
+                (folder / name).open("r+").close()
+            except OSError as error:
+                remedy = f"it cannot ({error.strerror}): give this account the right to"
+                findings.append(Finding(FAULT, f"{name} can be written", remedy))
     for name in ("credentials.json", "token.json"):
         path = folder / name
-        if sys.platform != "win32" and path.exists() and path.stat().st_mode & 0o077:
+        if sys.platform != "win32" and os.path.exists(path) and path.stat().st_mode & 0o077:  # noqa: PTH110
             fact = f"other accounts of this machine can read {name}"
             findings.append(Finding(WARN, fact, f"keep it to this account: chmod 600 {name}"))
     return findings
@@ -2989,23 +3124,23 @@ def last_run_finding(folder: Path) -> Finding:
     """How long ago the last good run was, from the newest log, or else from those kept of runs that did something."""
     newest = folder / "StaffLog.txt"
     kept = sorted((folder / "runs").glob("*Z.txt"), reverse=True)
-    if not newest.exists():
+    if not os.path.exists(newest):  # noqa: PTH110
         return Finding(WARN, "no run yet", "look at a dry run first, then schedule it")
     good = next((path for path in (newest, *kept) if is_log_of_good_run(path)), None)
     if good is None:
-        return Finding(WARN, "the last run did not finish", "see the end of StaffLog.txt")
+        return Finding(WARN, "the last run did not come to its end", "see the end of StaffLog.txt")
     days = (time.time() - good.stat().st_mtime) / 86400
     words = f"the last good run was {days:.1f} days ago"
     if good != newest:
-        return Finding(WARN, f"{words}, and the last one did not finish", "see the end of StaffLog.txt")
+        return Finding(WARN, f"{words}, and the last one did not come to its end", "see the end of StaffLog.txt")
     remedy = "" if days < 2 else "is the scheduled task still there and enabled?"
-    return Finding(WARN if remedy else GOOD, words, remedy)
+    return warning_if(remedy, words)
 
 
 def is_log_of_good_run(path: Path) -> bool:
     """True if the run that left this log came to its end; its summary line says so."""
     with contextlib.suppress(OSError):
-        return re.search(r" INFO  Done: ", path.read_text(encoding="utf-8")) is not None
+        return " INFO  Done: " in path.read_text(encoding="utf-8", errors="replace")
     return False
 
 
@@ -3060,11 +3195,11 @@ def count_findings(powerschool: PowerSchool) -> list[Finding]:
     remedy = "" if active and schools else "a run would stop here: check what this login may read"
     findings = [Finding(FAULT if remedy else GOOD, words, remedy)]
     remedy = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
-    findings.append(Finding(WARN if remedy else GOOD, f"active staff with an address: {with_address}", remedy))
+    findings.append(warning_if(remedy, f"active staff with an address: {with_address}"))
     lost = sum(count for number, count in homes.items() if number not in schools)
     remedy = "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""
     words = f"home schools of the active staff: {len(homes)}; staff with one that SCHOOLS does not hold: {lost}"
-    return [*findings, Finding(WARN if remedy else GOOD, words, remedy)]
+    return [*findings, warning_if(remedy, words)]
 
 
 def look_at_google(run: Run, powerschool: PowerSchool | None, findings: list[Finding]) -> None:
@@ -3091,9 +3226,10 @@ def clock_finding(settings: Settings) -> Finding:
     """Whether Google answers at all, and this machine's clock against the Date of that answer (RFC 9110, 6.6.1)."""
     try:
         answer, _ = httplib2.Http(timeout=settings.TIMEOUT_SECONDS).request("https://admin.googleapis.com/", "HEAD")
-        seconds = abs(parsedate_to_datetime(answer["date"]).timestamp() - time.time())
-    except TRANSPORT_ERRORS as error:
+    except (*TRANSPORT_ERRORS, ValueError) as error:
         return Finding(FAULT, "Google can be reached", str(unreachable(error)))
+    try:
+        seconds = abs(parsedate_to_datetime(answer["date"]).timestamp() - time.time())
     except (KeyError, ValueError, TypeError):
         return Finding(WARN, "Google can be reached, but tells no time", "compare this machine's clock by hand")
     words = f"Google can be reached, and this machine's clock differs from Google's by {seconds:.0f} seconds"
@@ -3104,8 +3240,8 @@ def clock_finding(settings: Settings) -> Finding:
 
 def schema_findings(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """Each field of CUSTOM_SCHEMAS with type, index and who may read it."""
-    findings = [Finding(FAULT, "a custom schema field", fault) for fault in schema_faults(settings, schemas)]
-    findings += [Finding(WARN, "a custom schema field", doubt) for doubt in doubtful_types(settings, schemas)]
+    findings = [parted(FAULT, fault) for fault in schema_faults(settings, schemas)]
+    findings += [parted(WARN, doubt) for doubt in doubtful_types(settings, schemas)]
     for name, value in schema_fields(settings).items():
         entry = schemas.get(name)
         if entry is None:
@@ -3134,7 +3270,7 @@ def org_unit_findings(
     settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None
 ) -> list[Finding]:
     """The org units that config.py names, and every one the active staff belong in, with how many."""
-    findings = [Finding(FAULT, "an org unit", fault) for fault in missing_org_units(settings, org_units)]
+    findings = [parted(FAULT, fault) for fault in missing_org_units(settings, org_units)]
     findings += [] if findings else [Finding(GOOD, "STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
     for path in (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS):
         if not any(is_frozen(unit, [path]) for unit in org_units):
@@ -3145,7 +3281,7 @@ def org_unit_findings(
         if path.lower() in org_units:
             findings.append(Finding(GOOD, f"org unit {path}: {people(count)}"))
         else:
-            remedy = "create it with --setup, or name another one in BUILDING_OUS"
+            remedy = f"create it with --setup, or {other_org_unit(path, settings)}"
             findings.append(Finding(FAULT, f"org unit {path} does not exist; waiting for it: {people(count)}", remedy))
     return findings
 
@@ -3193,7 +3329,7 @@ def domain_findings(settings: Settings, directory: Directory) -> list[Finding]:
     words = f"Google accounts: {seen.total()}; domains seen: {len(seen)}, of which GOOGLE_DOMAINS names {ours}"
     unseen = len({domain.casefold() for domain in settings.GOOGLE_DOMAINS} - set(seen))
     remedy = f"entries of GOOGLE_DOMAINS without an account in Google: {unseen}; correct them" if unseen else ""
-    return [Finding(WARN if remedy else GOOD, words, remedy)]
+    return [warning_if(remedy, words)]
 
 
 def plan_findings(run: Run, powerschool: PowerSchool, directory: Directory) -> list[Finding]:
@@ -3201,22 +3337,44 @@ def plan_findings(run: Run, powerschool: PowerSchool, directory: Directory) -> l
     findings: list[Finding] = []
     today = run.started.astimezone().date()
     district = district_of(run.settings, powerschool, directory, today, admin_email=own_admin())
-    plans = [plan_person(person, district) for person in powerschool.staff]
-    attempt(findings, "tonight's run", partial(check_identity, plans))
+    findings += [Finding(WARN, "a setting fits nobody", sentence) for sentence in idle_settings(district)]
     everybody = frozenset(district.staff)
-    district, plans = attempt(
-        findings, "looking up new people", partial(confirm_creations, run, district, plans, everybody)
-    ) or (district, plans)
-    counts = Counter(kind for plan in plans for kind in limited_kinds(plan))
+    planned = attempt(findings, "tonight's run would stop", partial(plan_all, run, district, everybody))
+    if planned is None:
+        return findings
+    district, plans = planned
+    held = held_kinds(district, plans, run.settings.LIMITS, {})
+    counts = Counter(change.kind for plan in plans for change in without_held(plan, held.kinds).changes)
     findings.append(Finding(GOOD, f"a run tonight would do: {counts_in_words(counts)}"))
     needy = sum(any(note.level == "ERROR" for note in plan.notes) for plan in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     findings.append(Finding(WARN if needy else GOOD, f"a run tonight would ask attention for {people(needy)}", remedy))
-    for kind, count in over_limits(plans, run.settings.LIMITS).items():
-        words = f"{kind}: {people(count)}, the limit is {run.settings.LIMITS[kind]}"
-        findings.append(Finding(WARN, words, "nobody of these would be changed: look at them in a dry run"))
-    sentence = unlinked_hold(district, {})[1]
-    return findings + ([Finding(WARN, "most staff accounts carry no DCID", sentence)] if sentence else [])
+    for kind, count in held.over.items():
+        words = (
+            f"{kind}: {people(count)}, the limit is {run.settings.LIMITS[kind]}, so nobody of these would be changed"
+        )
+        findings.append(
+            Finding(WARN, words, f"look at them in a dry run; if they are right: {allow_option(kind, count)}")
+        )
+    return findings + ([Finding(WARN, "most staff accounts carry no DCID", held.sentence)] if held.sentence else [])
+
+
+def idle_settings(district: District) -> list[str]:
+    """A sentence for each setting that means to protect or place somebody and fits nobody: most likely misspelt."""
+    settings, addresses = district.settings, {person.email for person in district.staff.values()}
+    idle = [
+        f"HANDS_OFF names {key}, which is no address or DCID on either side: correct or remove it"
+        for key in settings.HANDS_OFF
+        if hands_off_word(key) not in {*addresses, *district.by_address, *map(str, district.staff)}
+    ]
+    idle += [
+        f"BUILDING_OUS names the school number {number}, which SCHOOLS does not hold: correct or remove it"
+        for number in settings.BUILDING_OUS
+        if number not in district.schools
+    ]
+    if district.admin_email and district.admin_email not in district.by_address:
+        idle.append("GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected: correct it")
+    return idle
 
 
 def set_up(run: Run, agreed: bool, dry_run: bool) -> int:
@@ -3242,7 +3400,7 @@ def set_up(run: Run, agreed: bool, dry_run: bool) -> int:
             raise RunError("Set-up: not agreed to, so nothing was created")
         create_missing(run, units, missing)
     remains = dry_run and (units or missing)
-    log.info("Next: sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
+    log.info("Next: python sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
     return ATTENTION if wrong else DONE
 
 
@@ -3272,7 +3430,8 @@ def needed_org_units(settings: Settings, powerschool: PowerSchool, org_units: Ma
     """
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
-    return sorted((path for path in paths if path.lower() not in org_units), key=lambda path: (path.count("/"), path))
+    missing = {path.lower(): path for path in sorted(paths) if path.lower() not in org_units}
+    return sorted(missing.values(), key=lambda path: (path.count("/"), path))
 
 
 def field_definition(settings: Settings, name: str) -> dict[str, Any]:
@@ -3350,10 +3509,20 @@ def open_screen(verbose: bool) -> None:
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     for handler in list(log.handlers):
         log.removeHandler(handler)
+    logging.raiseExceptions = False  # a screen that is gone, as behind `| head`, must not end the run
     if sys.stdout is not None:
         with contextlib.suppress(AttributeError, ValueError):
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         add_handler(logging.StreamHandler(sys.stdout))
+
+
+def close_screen() -> None:
+    """Flush the screen; where nobody reads it any more, Python must not complain of that at its end."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_handler(handler: logging.Handler) -> None:
@@ -3364,23 +3533,25 @@ def add_handler(handler: logging.Handler) -> None:
 def open_log(path: Path) -> None:
     try:
         patiently(lambda: add_handler(logging.FileHandler(path, "w", encoding="utf-8")))
+        keep_owner(path)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be written by the account {account_name()} ({error.strerror}): give it the right to"
-        ) from None
+        raise no_access(path, "written", error) from None
 
 
 def describe(change: Change, settings: Settings) -> str:
     """A change in words: what it was, what it becomes; private values hidden."""
     if change.kind == "create":
-        return f"{change.after['email']} in {change.after['org_unit']}"
+        after = change.after
+        return f"{after['given_name']} {after['family_name']}, {after['email']} in {after['org_unit']}"
     if change.kind == "update":
         return "; ".join(describe_field(name, change, settings) for name in (*change.after["fields"], "employee_id")
                          if name in change.after["fields"] or name in change.after)  # fmt: skip
     shown = {"rename": "email", "link": "dcid", "unlink": "dcid", "move": "org_unit", "move to suspended": "org_unit"}
     if change.kind in shown:
         name = shown[change.kind]
-        return " -> ".join("-" if side[name] is None else str(side[name]) for side in (change.before, change.after))
+        return " -> ".join(
+            "(empty)" if side[name] is None else str(side[name]) for side in (change.before, change.after)
+        )
     if change.kind in {"join group", "leave group", "remove alias"}:
         sides = {**change.before, **change.after}
         return str(sides.get("alias") or f"{sides['group']} ({sides['role'].lower()})")
@@ -3393,7 +3564,8 @@ def describe_field(name: str, change: Change, settings: Settings) -> str:
     before, after = (side["fields"].get(name, side.get(name, "")) for side in (change.before, change.after))
     if schema_fields(settings).get(name, "teacher_number") in settings.PRIVATE_VALUES:
         return f"{name} (private)"
-    return f"{'Employee ID' if name == 'employee_id' else name} {shorten(before) or '-'} -> {shorten(after) or '-'}"
+    label = "Employee ID" if name == "employee_id" else name
+    return f"{label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}"
 
 
 def tell_change(run: Run, plan: Plan, changes: Iterable[Change]) -> None:
@@ -3413,7 +3585,7 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
             log.info("Would %s", change_line(plan, change, settings))
         is_leaver = plan.evidence != "the journal" and plan.kinds & {"suspend", "move to suspended"}
         if is_leaver and settings.REMOVE_SUSPENDED_FROM_GROUPS:
-            log.info("Would leave all groups: %s", plan.person)
+            log.info("Would take out of all groups: %s", plan.person)
 
 
 def tell_notes(notes: Sequence[Note]) -> None:
@@ -3423,27 +3595,21 @@ def tell_notes(notes: Sequence[Note]) -> None:
         if note.shared or note.reason == "skipped by rule" or note.rule == "no address":
             shared.setdefault((note.level, note.rule, note.reason), []).append(note.who)
         else:
-            log.log(level_of(note), "%s: %s: %s", note.rule, note.who, note.reason)
+            log.log(logging.getLevelName(note.level), "%s: %s: %s", note.rule, note.who, note.reason)
     for (level, rule, reason), names in shared.items():
         log.log(logging.getLevelName(level), "%s: %s (%d): %s", rule, reason, len(names), "; ".join(names))
-
-
-def level_of(note: Note) -> int:
-    return logging.ERROR if note.level == "ERROR" else logging.INFO
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
     try:
-        with open(path, "w", encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - newline
+        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
             writer.writeheader()
             writer.writerows({name: formula_safe(one_line(text)) for name, text in row.items()} for row in rows)
     except OSError as error:
-        raise RunError(
-            f"--csv {path} cannot be written by the account {account_name()} ({error.strerror}): close it if it is "
-            "open in Excel, or name another file"
-        ) from None
+        remedy = "close it if it is open in Excel, or name another file after --csv"
+        raise no_access(path, "written", error, remedy) from None
     log.info("%s holds %d rows", path, len(rows))
 
 
@@ -3473,6 +3639,9 @@ def report(run: Run, notes: Sequence[Note], held: Sequence[str], counts: Mapping
     log.info("%s: %s.", verb, counts_in_words(counts))
     log.info("Left alone by rule: %s.", counts_in_words(rules))
     log.info("Needs attention: %s.", f"{people(needy)}, see the ERROR lines above" if needy else "nobody")
+    if run.done["create"] and not os.environ.get("NEW_USER_PASSWORD"):
+        words = "New accounts with a password that nobody knows: %d. Reset it in the Admin console for each."
+        log.info(words, run.done["create"])
     log.info("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
     return HELD if held else ATTENTION if needy else DONE
 
@@ -3489,19 +3658,19 @@ def only_run(folder: Path, started: datetime) -> Iterator[None]:
     path = folder / "runs" / "lock"
     try:
         path.parent.mkdir(exist_ok=True)
+        keep_owner(path.parent)
         try:
             file = open(path, "r+" if path.exists() else "w+", encoding="utf-8")  # noqa: PTH123, SIM115
         except PermissionError:
             file = open(path, encoding="utf-8")  # noqa: PTH123, SIM115
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be opened by the account {account_name()} ({error.strerror}): give it the right to"
-        ) from None
+        raise no_access(path, "opened", error) from None
     with file:
         if not try_lock(file):
             since = file.read().strip() or "moments ago"
             raise RunError(f"Another run is under way, started {since}: this one did nothing", BUSY)
         if file.writable():
+            keep_owner(path)
             with contextlib.suppress(OSError):  # a run under another account must be able to see this lock
                 path.parent.chmod(0o755)
                 path.chmod(0o644)
@@ -3523,8 +3692,10 @@ def try_lock(file: IO[str]) -> bool:
             import fcntl  # noqa: PLC0415
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        raise RunError(f"{file.name} cannot be locked ({error.strerror}): keep this folder on a local disk") from None
     finally:
         file.seek(0)
     return True
@@ -3536,7 +3707,7 @@ def keep_records(run: Run) -> None:
     if run.journal_file is not None:
         run.journal_file.close()
         with contextlib.suppress(OSError), open_private(folder / f"{run.name}.txt", "w") as kept:
-            kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8"))
+            kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace"))
     with contextlib.suppress(OSError):
         for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt)", path.name), folder.iterdir()):
             if time.time() - path.stat().st_mtime > run.settings.KEEP_DAYS * 86400:
@@ -3566,21 +3737,30 @@ def confirm_creations(
         plans = [plan_person(person, district) for person in district.staff.values()]
 
 
+def plan_all(run: Run, district: District, wanted: frozenset[int]) -> tuple[District, list[Plan]]:
+    """Everybody's plan, with a direct look-up of those wanted whom it would create; RunError as `identity_doubt`."""
+    plans = [plan_person(person, district) for person in district.staff.values()]
+    if doubt := identity_doubt(plans):
+        raise RunError(doubt, HELD)
+    return confirm_creations(run, district, plans, wanted)
+
+
 def decide(
     run: Run, district: District, only: Sequence[str], allowed: Mapping[str, int]
 ) -> tuple[District, list[Plan], list[str]]:
     """The plans that may be carried out, and a sentence for everything that is held back."""
     wanted = chosen(only, district) if only else frozenset(district.staff)
-    plans = [plan_person(person, district) for person in district.staff.values()]
-    check_identity(plans)
-    district, plans = confirm_creations(run, district, plans, wanted)
-    unlinked, sentence = unlinked_hold(district, allowed)
+    district, plans = plan_all(run, district, wanted)
     plans = [plan for plan in plans if plan.person.dcid in wanted]
     limits = {**run.settings.LIMITS, **allowed}
-    over = over_limits(plans, limits)
-    held = [sentence] if sentence and any(plan.kinds & unlinked for plan in plans) else []
-    held += [held_sentence(kind, count, limits[kind], plans) for kind, count in over.items()]
-    return district, [without_held(plan, frozenset(over) | unlinked) for plan in plans], held
+    held = held_kinds(district, plans, limits, allowed)
+    kept = [without_held(plan, held.kinds) for plan in plans]
+    sentences = [held_sentence(kind, count, limits[kind], plans) for kind, count in held.over.items()]
+    if held.sentence and any(plan.kinds & held.unlinked for plan in plans):
+        links = sum("link" in plan.kinds for plan in kept)
+        way = f"This run links {links}: run it again afterwards." if links else "Link those in doubt by hand."
+        sentences.insert(0, f"{held.sentence} {way}")
+    return district, kept, sentences
 
 
 def read_district(run: Run, named: bool) -> District:
@@ -3597,6 +3777,8 @@ def read_district(run: Run, named: bool) -> District:
     district = district_of(run.settings, powerschool, directory, today, admin_email=admin, named=named)
     found = sum(dcid in district.by_dcid for dcid in district.staff)
     log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(directory.accounts), found)
+    for sentence in idle_settings(district):
+        log.warning("%s", sentence)
     if not directory.dcid_is_indexed:
         name = dcid_field(run.settings)
         log.warning("%s is not indexed in Google, so new accounts are looked up by address only: see --check", name)
@@ -3614,7 +3796,9 @@ def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], csv_file: Pa
     notes = [note for plan in plans for note in plan.notes] + ([] if only else orphan_notes(district))
     code = carry_out(run, plans, notes, held, lambda plan: apply_plan(run, plan, district), dry_run)
     if dry_run and any(plan.changes for plan in plans):
-        words = "the same command without --dry-run does it" if only else "try a few people with  sync.py --only WHO"
+        words = (
+            "the same command without --dry-run does it" if only else "try a few people with  python sync.py --only WHO"
+        )
         log.info("Next: read every line above; %s", words)
     return code
 
@@ -3627,24 +3811,25 @@ RULES = {
     "name": "the name follows PowerSchool with UPDATE_NAMES, or together with a change of address",
     "move": "the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
     "update": "the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool",
-    "suspend": "nobody without a SCHOOLSTAFF row of status 1 has an open account",
+    "suspend": "who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
     "move to suspended": "a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
 }
 
 
 def explain(run: Run, who: str) -> int:
     """What both sides say of one person, which rules decide, what would change and what holds it; writes nothing."""
-    district = read_district(run, named=False)
     word = who.strip().casefold()
+    if not word.removeprefix("teacher:").removeprefix("dcid:"):
+        raise RunError("--explain: say whom: an address, dcid:131, teacher:131 or a name")
+    district = read_district(run, named=False)
     fits = matching(word, district)
     if not fits:
         tell_nearby(word, district)
         raise RunError(f"--explain {who}: nobody in PowerSchool has this address, DCID or teacher number")
     plans = [plan_person(person, district) for person in district.staff.values()]
-    strange = whole_run_hold(plans)
+    strange = identity_doubt(plans)
     district, plans = confirm_creations(run, district, plans, frozenset(fits))
-    over = over_limits(plans, run.settings.LIMITS)
-    unlinked, sentence = unlinked_hold(district, {})
+    held = held_kinds(district, plans, run.settings.LIMITS, {})
     for plan in (plan for plan in plans if plan.person.dcid in fits):
         tell_sides(plan, district)
         tell_notes(plan.notes)
@@ -3652,32 +3837,29 @@ def explain(run: Run, who: str) -> int:
             log.info("Rule: %s: %s", change.kind, RULES[change.kind])
         tell_plan([plan], run.settings)
         if not plan.changes:
-            log.info("Nothing would change" + ("" if plan.notes else ": the account is as PowerSchool says"))
-        for kind in sorted(limited_kinds(plan) & set(over)):
+            is_held = any(note.level == "ERROR" for note in plan.notes)
+            log.info("Nothing would change%s", " until that is put right" if is_held else "")
+        for kind in sorted(limited_kinds(plan) & set(held.over)):
             limit = run.settings.LIMITS[kind]
-            log.info("Held back: %s: %s, the limit is %d (LIMITS)", kind, people(over[kind]), limit)
-        if plan.kinds & unlinked:
-            log.info("Held back: %s", sentence)
+            log.info("Held back: %s: %s, the limit is %d (LIMITS)", kind, people(held.over[kind]), limit)
+        if plan.kinds & held.unlinked:
+            log.info("Held back: %s", held.sentence)
         if strange and plan.changes:
             log.info("Held back: %s", strange)
     return DONE
 
 
-def whole_run_hold(plans: Sequence[Plan]) -> str:
-    """Why a run would do nothing at all for anybody, or ""."""
-    try:
-        check_identity(plans)
-    except RunError as error:
-        return str(error)
-    return ""
-
-
 def tell_sides(plan: Plan, district: District) -> None:
-    person = plan.person
-    home = district.schools.get(person.homeschool, "unknown")
-    rows = "; ".join(f"{number} type {kind}" for number, kind in person.schools) or "nowhere"
-    log.info("PowerSchool: %s, teacher number %s", person, person.teacher_number or "-")
-    log.info("PowerSchool: home school %d (%s), active at: %s", person.homeschool, home, rows)
+    person, private = plan.person, district.settings.PRIVATE_VALUES
+    home = f"{person.homeschool} ({district.schools.get(person.homeschool, 'unknown')})"
+    rows = ", ".join(f"school {number} (staff type {kind})" for number, kind in person.schools) or "no school"
+    number = "(private)" if "teacher_number" in private else person.teacher_number or "(none)"
+    log.info("PowerSchool: %s, teacher number %s", person, number)
+    shown = (
+        "(private)" if "homeschool_id" in private else home,
+        "(private)" if "school_access_list" in private else rows,
+    )
+    log.info("PowerSchool: home school %s, active at %s", *shown)
     accounts = {a.id: a for a in district.by_dcid.get(person.dcid, ())}
     holder = district.by_address.get(person.email)
     accounts |= {holder.id: holder} if holder else {}
@@ -3687,28 +3869,32 @@ def tell_sides(plan: Plan, district: District) -> None:
         log.info("Google: no account has this DCID or this address")
 
 
-def tell_account(account: Account) -> None:
+def tell_account(account: Account, heading: str = "Google:") -> None:
     admin = ", an administrator" if account.is_admin or account.is_delegated_admin else ""
     name = f"{account.given_name} {account.family_name}"
     dcid = "no DCID" if account.dcid is None else f"DCID {account.dcid}"
-    log.info("Google: %s, %s, %s, %s, in %s%s", account.email, name, dcid, account.state, account.org_unit, admin)
+    log.info("%s %s, %s, %s, %s, in %s%s", heading, account.email, name, dcid, account.state, account.org_unit, admin)
 
 
 def tell_nearby(word: str, district: District) -> None:
     """Who in PowerSchool or Google comes close to a word that fits nobody: address, number or name."""
     text = word.removeprefix("teacher:").removeprefix("dcid:")
-    local = text.partition("@")[0]
+    local, holder = text.partition("@")[0], district.by_address.get(text)
+    words = {text, local, *({f"{holder.given_name} {holder.family_name}"} if holder else ())}
     for person in district.staff.values():
         is_numbered = text == fold_number(person.teacher_number) or local == person.email.partition("@")[0] != ""
-        if is_numbered or is_like({text, local}, person.first_name, person.last_name):
+        if is_numbered or is_like(words, person.first_name, person.last_name):
             log.info("Near: PowerSchool has %s", person)
     near = [district.by_address[address] for address in difflib.get_close_matches(text, district.by_address, 3, 0.8)]
     for account in district.directory.accounts.values():
         is_numbered = text in {str(account.dcid), *employee_ids(account)}
         if is_numbered or is_like({text, local}, account.given_name, account.family_name):
             near.append(account)
-    for account in {account.id: account for account in near}.values():
-        tell_account(account)
+    staff_accounts = {a.id: a for a in near if not is_at_or_below(a.org_unit, district.settings.PROTECTED_OUS)}
+    for account in list(staff_accounts.values())[:10]:
+        tell_account(account, "Near: Google has")
+    if len(staff_accounts) > 10:
+        log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
 
 
 def is_like(words: Iterable[str], given: str, family: str) -> bool:
@@ -3728,7 +3914,7 @@ def carry_out(
     """The last step, or in a dry run the plan in its place; then the report, whatever happened."""
     if dry_run:
         tell_plan(plans, run.settings)
-        counts = Counter(kind for plan in plans for kind in plan.kinds)
+        counts = Counter(change.kind for plan in plans for change in plan.changes)
         return report(run, notes, held, counts, "Dry run, nothing written. Would do")
     try:
         apply_plans(run, plans, apply)
@@ -3763,7 +3949,7 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="decide the same way, write nothing, print the plan"
     )
-    parser.add_argument("--only", metavar="WHO", nargs="+", default=[],
+    parser.add_argument("--only", metavar="WHO", nargs="+", action="extend", default=[],
                         help="only these people: an address, dcid:131, teacher:131, or a bare number")  # fmt: skip
     parser.add_argument("--allow", metavar="KIND=N", action="append", default=[], type=allowance,
                         help="raise one limit for this run only, such as --allow suspend=34")  # fmt: skip
@@ -3781,9 +3967,22 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--verbose", action="store_true", help="show every request and statement too")
     parser.add_argument("--version", action="version", version=f"Staff Sync {VERSION}")
     arguments = parser.parse_args(argv)
-    if arguments.csv and (not arguments.dry_run or arguments.only):
-        parser.error("--csv goes with --dry-run and without --only")
+    refuse_combinations(parser, arguments)
     return arguments
+
+
+def refuse_combinations(parser: Parser, arguments: argparse.Namespace) -> None:
+    """End the program where options contradict each other: none is ever ignored in silence."""
+    names = ("check", "setup", "explain", "undo", "authorize")
+    modes = [name for name in names if getattr(arguments, name) not in {None, False}]
+    if len(modes) > 1:
+        parser.error(f"--{modes[0]} and --{modes[1]} do not go together")
+    if (arguments.only or arguments.allow) and modes and modes != ["undo"]:
+        parser.error(f"--only and --allow do not go with --{modes[0]}")
+    if arguments.yes and not {"undo", "setup"} & set(modes):
+        parser.error("--yes goes with --undo and --setup")
+    if arguments.csv and (not arguments.dry_run or arguments.only or modes):
+        parser.error("--csv goes with --dry-run and without --only")
 
 
 def allowance(text: str) -> tuple[str, int]:
@@ -3810,6 +4009,8 @@ def command(arguments: argparse.Namespace, run: Run) -> int:
 def locked_command(arguments: argparse.Namespace, run: Run) -> int:
     """As `command`, as the only run, with the log in StaffLog.txt."""
     with only_run(run.folder, run.started):
+        if arguments.setup:
+            return command(arguments, run)
         open_log(run.folder / "StaffLog.txt")
         code = guarded(run, partial(command, arguments, run))
         if run.settings is not NO_SETTINGS:
@@ -3822,7 +4023,13 @@ def guarded(run: Run, act: Callable[[], int]) -> int:
     try:
         return act()
     except RunError as error:
-        log.error("%s. %s", str(error).rstrip("."), written_words(run))
+        sentence = str(error).rstrip(".")
+        last_words = f"{sentence}{'' if sentence.endswith('?') else '.'} {written_words(run)}"
+        log.error("%s", last_words)
+        is_logged = any(isinstance(handler, logging.FileHandler) for handler in log.handlers)
+        if sys.stderr is not None and not is_logged and not has_terminal():
+            # cron mails what comes here, even if its line throws the screen away.
+            sys.stderr.write(f"Staff Sync: {one_line(last_words)}\n")
         return error.exit_code
     except KeyboardInterrupt:
         log.error("Interrupted by the keyboard. %s", written_words(run))
@@ -3856,10 +4063,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = arguments_of(argv)
     open_screen(arguments.verbose)
+    try:
+        return begin(arguments)
+    finally:
+        close_screen()
+
+
+def begin(arguments: argparse.Namespace) -> int:
+    """Start what the command line asks for, with or without the lock and the log; returns the exit code."""
     run = new_run(arguments.config.resolve().parent)
-    if not os.path.isdir(run.folder):  # noqa: PTH112
+    if not os.path.isfile(arguments.config):  # noqa: PTH113
         log.error(
-            "--config %s: there is no such folder: name the config.py to use. Nothing was written", arguments.config
+            "--config %s: there is no such file: name the config.py to use. Nothing was written", arguments.config
         )
         return FAILED
     if arguments.authorize:
@@ -3873,7 +4088,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def sign_in(folder: Path) -> int:
     authorize(folder)
-    log.info("Signed in: %s is written. Next: sync.py --check  looks at everything", folder / "token.json")
+    log.info("Signed in: %s is written. Next: python sync.py --check  looks at everything", folder / "token.json")
     return DONE
 
 

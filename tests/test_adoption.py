@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 
 from bed import Bed, matching_account
+
+import sync
 
 
 def add(bed: Bed, dcid: int, first: str, last: str) -> None:
@@ -44,6 +47,22 @@ def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_t
     assert linked == [1, 2]
 
 
+def test_open_accounts_of_people_who_left_are_listed(bed: Bed) -> None:
+    add(bed, 1, "Mona", "Adler")
+    matching_account(bed, 1)
+    bed.powerschool.add_person(9, "Gone", "Gray", "gone.gray@d118.org", inactive_schools={5: 1})
+    bed.google.add_user("gone.gray@d118.org", "Gone", "Gray", ou="/D118 Staff")
+    file = bed.folder / "adoption.csv"
+    outcome = bed.run("--dry-run", "--csv", str(file))
+    assert "1 open accounts with the address of somebody who left" in outcome.output
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        ((what, reason),) = [(row["what"], row["reason"]) for row in csv.DictReader(text)]
+    assert what == "left, open"
+    assert "close it by hand if it is this person's" in reason
+    if os.name != "nt":
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_cell_is_never_a_formula(bed: Bed) -> None:
     add(bed, 1, "=HYPERLINK(1)", "Adler")
     add(bed, 2, "Mona", "Bishop")
@@ -51,6 +70,8 @@ def test_a_cell_is_never_a_formula(bed: Bed) -> None:
     file = bed.folder / "adoption.csv"
     bed.run("--dry-run", "--csv", str(file))
     assert "'=HYPERLINK(1) Adler" in file.read_text(encoding="utf-8-sig")
+    for text, safe in (("\uff1d1+1", "'\uff1d1+1"), (" =1", "' =1"), ("-5", "'-5"), ("", ""), ("a=1", "a=1")):
+        assert sync.formula_safe(text) == safe
 
 
 def test_the_spreadsheet_goes_with_a_dry_run_of_everybody(bed: Bed) -> None:

@@ -134,5 +134,6 @@ def test_one_sentence_counts_what_the_rows_and_the_notes_say() -> None:
     found = rows(*plans, people=(staff(), *others, gone), accounts=(UNLINKED, stranger()))
     assert sync.adoption_words(found, plans) == (
         "Linking: 1 to link (by address and names 1), 1 in doubt (not linked 1), "
-        "1 active staff without an account, 1 staff accounts with nobody in PowerSchool"
+        "1 active staff without an account, 1 staff accounts with nobody in PowerSchool, "
+        "0 open accounts with the address of somebody who left"
     )

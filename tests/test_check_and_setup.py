@@ -100,7 +100,7 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
         "environment variable NEW_USER_PASSWORD: set -> the environment variable NEW_USER_PASSWORD must be 8 to 100",
         "column U_HUMANRESOURCES.MOBILE -> ",
         "table U_SHOES -> ",
-        "the org unit /Nowhere (SUSPENDED_OU) does not exist",
+        "the org unit /Nowhere (SUSPENDED_OU) does not exist -> create it with --setup",
         "Synchronization_Data.Shoe_Size does not exist",
         "seconds -> set the clock",
     ):
@@ -113,7 +113,7 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     ):
         assert sum(words in line for line in warnings) == 1, (words, warnings)
     assert "2 staff, 1 of them active" in outcome.output
-    assert "a run tonight would do: suspend 1, update 1" in outcome.output, outcome.output
+    assert "a run tonight would do: suspend 1, move to suspended 1, update 1" in outcome.output, outcome.output
     assert_paste_safe(bed, outcome.output)
 
 
@@ -203,7 +203,7 @@ def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
         "Phones.Cell: STRING, indexed, ALL_DOMAIN_USERS -> everybody in the domain, students too, can read it",
         "staff with one that SCHOOLS does not hold: 1 -> correct USERS.HOMESCHOOLID",
         "a run tonight would ask attention for 2 people",
-        "suspend: 1 person, the limit is 0 -> nobody of these would be changed",
+        "suspend: 1 person, the limit is 0, so nobody of these would be changed -> look at them in a dry run",
     ):
         assert sum(words in line for line in warnings) == 1, (words, outcome.output)
     (fault,) = facts(outcome.output, "FAULT")
@@ -216,6 +216,27 @@ def test_a_directory_without_dcids_is_told_to_be_linked_first(bed: Bed) -> None:
     outcome = bed.run("--check")
     assert "most staff accounts carry no DCID -> Only 0 of the 2 active staff" in outcome.output
     assert outcome.exit_code == 1
+
+
+def test_settings_that_protect_or_place_nobody_are_told_by_the_check_and_the_run(bed: Bed) -> None:
+    two_people(bed)
+    bed.settings["HANDS_OFF"] = {
+        "Maya.Patel@d118.org": ("on leave", "2099-12-31"),
+        "dcid:8": ("new", "2099-12-31"),
+        "may.patel@d118.org": ("typo", "2099-12-31"),
+    }
+    bed.settings["BUILDING_OUS"] = {5: "/D118 Staff/Wauconda High School Staff", 4711: "/D118 Staff"}
+    bed.environment["GOOGLE_ADMIN_EMAIL"] = "nobody@d118.org"
+    warnings = "".join(facts(bed.run("--check").output, "WARNING"))
+    assert warnings.count("a setting fits nobody") == 3
+    assert "HANDS_OFF names (address), which is no address or DCID on either side" in warnings
+    assert "BUILDING_OUS names the school number 4711" in warnings
+    outcome = bed.run()
+    assert [line.partition(" names ")[2][:19] for line in outcome.lines("WARN")[:2]] == [
+        "may.patel@d118.org,",
+        "the school number 4",
+    ]
+    assert "GOOGLE_ADMIN_EMAIL is no account in Google" in outcome.lines("WARN")[2]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes protect nothing on Windows")
@@ -241,17 +262,20 @@ def test_the_last_good_run_is_looked_for_behind_one_that_failed(bed: Bed) -> Non
     assert "the last good run was 3.0 days ago -> is the scheduled task still there" in bed.run("--check").output
 
     assert bed.run(env={"POWERSCHOOL_DB_PASSWORD": "no"}).exit_code == 2
-    assert "the last good run was 3.0 days ago, and the last one did not finish" in bed.run("--check").output
+    assert "the last good run was 3.0 days ago, and the last one did not come to its end" in bed.run("--check").output
     kept.unlink()
-    assert "WARNING  the last run did not finish" in bed.run("--check").output
+    assert "WARNING  the last run did not come to its end" in bed.run("--check").output
 
 
 def test_a_proxy_without_the_package_that_it_needs_is_a_fault(bed: Bed) -> None:
     # As if PySocks were not installed: to Python a module that is None in sys.modules is not there.
     (bed.folder / "sitecustomize.py").write_text("import sys\nsys.modules['socks'] = None\n")
     outcome = bed.run("--check", env={"PYTHONPATH": str(bed.folder), "PYTHONDONTWRITEBYTECODE": "1"})
-    assert "HTTPS_PROXY is set but the package PySocks is missing -> pip install PySocks" in outcome.output
-    assert "Google cannot be reached" in "".join(facts(outcome.output, "FAULT"))
+    assert (
+        f"HTTPS_PROXY is set but the package PySocks is missing -> {sys.executable} -m pip install PySocks"
+        in outcome.output
+    )
+    assert "Google cannot be reached: HTTPS_PROXY needs a package" in "".join(facts(outcome.output, "FAULT"))
     assert outcome.exit_code == 2
 
 
@@ -318,7 +342,7 @@ def test_setup_leaves_a_protected_org_unit_and_a_type_for_numbers_to_a_person(be
     outcome = bed.run("--setup", "--yes")
     assert (outcome.exit_code, outcome.writes) == (1, [])
     assert [line.partition(": ")[2] for line in outcome.lines("ERROR")] == [
-        "the org unit /Studnets (PROTECTED_OUS) does not exist: create it, or correct PROTECTED_OUS",
+        "the org unit /Studnets (PROTECTED_OUS) does not exist: correct PROTECTED_OUS",
         "Synchronization_Data.Staff_Type is INT64, which cannot hold a building: make a text field (STRING)",
     ]
-    assert "Next: sync.py --check" in outcome.output.splitlines()[-1]
+    assert "Next: python sync.py --check" in outcome.output.splitlines()[-1]

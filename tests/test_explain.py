@@ -14,7 +14,7 @@ def test_a_person_with_a_change_due_is_told_whole(bed: Bed) -> None:
     outcome = bed.run("--explain", "maya.patel@d118.org")
 
     assert (outcome.exit_code, outcome.writes) == (0, [])
-    assert "PowerSchool: home school 5 (Wauconda High School), active at: 5 type 1" in outcome.output
+    assert "PowerSchool: home school 5 (Wauconda High School), active at school 5 (staff type 1)" in outcome.output
     assert "Google: maya.patel@d118.org, Maya Patel, DCID 7, open, in /Substitute Teachers" in outcome.output
     assert "Rule: move: the org unit is that of the home school, or SUBSTITUTE_OU for a substitute" in outcome.output
     assert "Would move" in outcome.output
@@ -67,8 +67,8 @@ def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:
         assert "nobody in PowerSchool has this address, DCID or teacher number" in outcome.lines("ERROR")[-1]
         return outcome.output
 
-    maya, chidi = "Near: PowerSchool has Maya Patel", "Google: m.okafor@d118.org, Chidi Okafor, no DCID"
-    assert "Google: maya.patel@d118.org" in near("maya.patell@d118.org")
+    maya, chidi = "Near: PowerSchool has Maya Patel", "Near: Google has m.okafor@d118.org, Chidi Okafor, no DCID"
+    assert "Near: Google has maya.patel@d118.org" in near("maya.patell@d118.org")
     assert maya in near("maya.patel@old-domain.org")
     assert maya in near("Patel Maya")
     assert maya in near("dcid:t70")

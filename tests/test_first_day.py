@@ -30,21 +30,23 @@ def test_each_step_of_the_first_day_tells_the_next_to_the_first_quiet_night(bed:
 
     checked = bed.run("--check")
     assert (checked.exit_code, checked.writes) == (2, [])
-    assert "Next: sync.py --setup  creates what is missing" in checked.output.splitlines()[-1]
+    assert "Next: python sync.py --setup  creates what is missing" in checked.output.splitlines()[-1]
 
     made = bed.run("--setup", "--yes")
     assert made.exit_code == 0, made.output
-    assert "Next: sync.py --check" in made.output.splitlines()[-1]
+    assert "Next: python sync.py --check" in made.output.splitlines()[-1]
 
     checked = bed.run("--check")
     assert (checked.exit_code, checked.writes) == (1, [])
     assert "most staff accounts carry no DCID" in checked.output
-    assert "Next: sync.py --dry-run" in checked.output.splitlines()[-1]
+    assert "Next: python sync.py --dry-run" in checked.output.splitlines()[-1]
 
     dry = bed.run("--dry-run", "--csv", str(bed.folder / "linking.csv"))
     assert (dry.exit_code, dry.writes) == (3, [])
     assert "Linking: 5 to link (by address and names 5), 1 in doubt (not linked 1), 1 active staff" in dry.output
-    assert "Next: read every line above; try a few people with  sync.py --only WHO" in dry.output.splitlines()[-1]
+    assert (
+        "Next: read every line above; try a few people with  python sync.py --only WHO" in dry.output.splitlines()[-1]
+    )
     with (bed.folder / "linking.csv").open(encoding="utf-8-sig", newline="") as file:
         assert {row["name"]: row["what"] for row in csv.DictReader(file)}["Mona Fox"] == "in doubt"
 

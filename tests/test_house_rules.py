@@ -209,7 +209,7 @@ def test_what_decides_compares_with_named_constants() -> None:
                 sides = [inner.left, *inner.comparators]
                 bare = [s.value for s in sides if isinstance(s, ast.Constant) and type(s.value) is int and s.value > 1]
                 lengths = any(isinstance(s, ast.Call) and ast.unparse(s.func) in {"len", "sum"} for s in sides)
-                assert not bare or lengths or function.name == "check_identity", ast.unparse(inner)
+                assert not bare or lengths or function.name == "identity_doubt", ast.unparse(inner)
 
 
 def test_nothing_beyond_the_required_packages_is_imported() -> None:

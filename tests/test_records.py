@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -446,6 +447,67 @@ def test_a_killed_run_leaves_no_lock_that_needs_a_person(bed: Bed) -> None:
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
     assert [write.method for write in outcome.writes] == ["users.insert"]
+
+
+def test_a_reason_that_no_log_holds_goes_to_the_mail_of_cron_too(bed: Bed) -> None:
+    bed.write()
+    (bed.folder / "StaffLog.txt").mkdir()
+    process = subprocess.run(
+        [sys.executable, str(bed.script), "--config", str(bed.config)],
+        env=bed.process_environment(), cwd=bed.elsewhere, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 2
+    assert process.stderr.startswith("Staff Sync: ")
+    assert "StaffLog.txt cannot be written by the account" in process.stderr
+    assert "Traceback" not in process.stderr
+    (bed.folder / "StaffLog.txt").rmdir()
+    bed.settings["STAFF_OU"] = 3
+    bed.write()
+    process = subprocess.run(
+        [sys.executable, str(bed.script), "--config", str(bed.config)],
+        env=bed.process_environment(), cwd=bed.elsewhere, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 2
+    assert not process.stderr, "this one is in StaffLog.txt"
+
+
+@pytest.mark.skipif(ON_WINDOWS, reason="as in a shell pipe")
+def test_a_screen_that_nobody_reads_any_more_does_not_stop_the_run(bed: Bed) -> None:
+    add_newcomer(bed)
+    bed.write()
+    process = subprocess.Popen(
+        [sys.executable, str(bed.script), "--config", str(bed.config), "--verbose"],
+        env=bed.process_environment(), cwd=bed.elsewhere, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    complaints = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert not complaints
+    assert bed.google.user("liam.ortiz@d118.org")
+    assert "Done: create 1." in (bed.folder / "StaffLog.txt").read_text("utf-8")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_the_account_of_the_folder(bed: Bed) -> None:
+    add_newcomer(bed)
+    os.chown(bed.folder, 65534, 65534)
+    assert "this is root, and the folder of config.py belongs to another account" in bed.run("--check").output
+    assert bed.run("--dry-run").exit_code == 0
+    assert bed.run().exit_code == 0
+    left = [bed.folder / "token.json", bed.folder / "StaffLog.txt", bed.runs, *bed.runs.iterdir()]
+    assert {path.name: path.stat().st_uid for path in left} == {path.name: 65534 for path in left}
+    assert len(left) == 6
+
+
+def test_new_passwords_that_nobody_knows_are_told(bed: Bed) -> None:
+    add_newcomer(bed)
+    known = bed.run("--dry-run", env={"NEW_USER_PASSWORD": NEW_PASSWORD})
+    assert "password that nobody knows" not in known.output
+    assert "New accounts with a password that nobody knows: 1. Reset it" in bed.run().output
+    assert "password that nobody knows" not in bed.run().output
 
 
 # Secrets and bugs.

@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import certifi
 import pytest
-from bed import SIGNED_IN_SCOPES, Bed, matching_account
+from bed import PROJECT, SIGNED_IN_SCOPES, Bed, matching_account
 from bed import read_lines as read_to_end
 from google.auth.exceptions import RefreshError
 from google_server import SCOPE_PREFIX, SCOPES
@@ -28,6 +28,7 @@ NEEDED = sorted(
     for name in ("user", "group.readonly", "group.member", "orgunit.readonly", "userschema.readonly")
 )
 ADMIN = "it.admin@d118.org"
+EXAMPLE = (PROJECT / "credentials.json.example").read_text("utf-8")
 NO_BROWSER = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
 
 
@@ -106,13 +107,14 @@ def test_an_access_token_that_runs_out_during_the_run_is_renewed(bed: Bed) -> No
         ("token.json", None, ("is missing", "sync.py --authorize")),
         ("token.json", "", ("is damaged", "sync.py --authorize")),
         ("token.json", '"ya29"', ("is damaged", "sync.py --authorize")),
-        ("token.json", "{}", ("lacks the scope", "sync.py --authorize")),
+        ("token.json", "{}", ("is not a whole sign-in", "sync.py --authorize")),
+        ("credentials.json", EXAMPLE, ("is still the example", "README.md, step 3")),
         ("token.json", json.dumps({"scopes": SCOPES + NEEDED}), ("is not a whole sign-in", "sync.py --authorize")),
         ("token.json", json.dumps({"scopes": 7}), ("sync.py --authorize",)),
     ],
     ids=[
         "no client", "half a client", "no object", "web client", "service account", "no token", "empty token",
-        "no object as token", "no scopes", "no refresh token", "scopes of another kind",
+        "no object as token", "no scopes", "the example", "no refresh token", "scopes of another kind",
     ],
 )  # fmt: skip
 def test_a_file_that_is_missing_or_faulty_is_told(
@@ -341,7 +343,7 @@ def test_the_browser_sign_in_writes_a_token_with_which_the_next_run_works(bed: B
         assert mode(path) == "0o600"
     assert sorted(token(bed)["scopes"]) == NEEDED
     assert f"{path} is written" in output
-    assert "Next: sync.py --check" in output.splitlines()[-1]
+    assert "Next: python sync.py --check" in output.splitlines()[-1]
     assert not re.search(r"\b4/[0-9a-f]{32}", output)
     assert not bed.secrets_left(output)
     assert not (bed.folder / "StaffLog.txt").exists()

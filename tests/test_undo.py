@@ -198,7 +198,7 @@ def test_an_unknown_run_is_one_sentence(bed: Bed) -> None:
     for which in ("20200101T000000Z", "last", "Copy of 20261121T040000Z"):
         outcome = bed.run("--undo", which)
         assert outcome.exit_code == 2
-        assert "no such journal (the newest: none)" in outcome.lines("ERROR")[-1]
+        assert "no such journal (the newest: none: no run" in outcome.lines("ERROR")[-1]
 
 
 def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> None:
