@@ -2967,7 +2967,8 @@ SETUP_SCOPES = tuple(f"https://www.googleapis.com/auth/admin.directory.{name}" f
 VALUE_TYPES = dict.fromkeys(("dcid", "homeschool_id", "staff_type", "staff_group"), "INT64")
 TEXT_VALUES, TEXT_TYPES = frozenset({"school_access_list", "building"}), frozenset({"STRING", "EMAIL", "PHONE"})
 VARIABLES = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_READ_USER", "POWERSCHOOL_DB_PASSWORD", "NEW_USER_PASSWORD",
-             "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR")  # fmt: skip
+             "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS",
+             "REQUESTS_CA_BUNDLE")  # fmt: skip
 # Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
 CLOCK_WARN, CLOCK_FAULT = 60, 300
 
