@@ -1278,8 +1278,12 @@ def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, 
     )
     ask = partial(read_request, run, doing="listing accounts")
     users = [user for page in pages(run.api.users(), request, ask) for user in page.get("users", ())]
+    try:
+        accounts = [account_from(user, settings) for user in users]
+    except GoogleError as error:
+        raise RunError(f"Google, listing accounts: {error} (run again later)") from None
     return Directory(
-        accounts={user["id"]: account_from(user, settings) for user in users},
+        accounts={account.id: account for account in accounts},
         org_units=org_units,
         field_types={name: schemas[name]["fieldType"] for name in schema_fields(settings)},
         dcid_is_indexed=schemas[dcid_field(settings)].get("indexed", True),
@@ -1337,7 +1341,12 @@ def projection(settings: Settings) -> dict[str, str]:
 
 
 def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
-    """A users resource as an Account; Google hands whole numbers of custom fields back as text."""
+    """A users resource as an Account; Google hands whole numbers of custom fields back as text.
+
+    GoogleError for an answer that is none, as a filter may give in Google's place.
+    """
+    if not (user.get("id") and user.get("primaryEmail")):
+        raise GoogleError(0, "", "Google's answer holds an account without id or address")
     held = {
         name: field_text(user.get("customSchemas", {}).get(name.split(".")[0], {}).get(name.split(".")[1]))
         for name in schema_fields(settings)
@@ -2653,7 +2662,8 @@ def apply_plans(run: Run, plans: Sequence[Plan], apply: Callable[[Plan], None]) 
     for position, plan in enumerate(due):
         if time.monotonic() > run.deadline:
             left = people(len(due) - position)
-            raise RunError(f"RUN_MINUTES is over, with {left} left for the next run: raise it if that comes often")
+            rest = "left: run the same undo again, and" if plan.evidence == "the journal" else "left for the next run:"
+            raise RunError(f"RUN_MINUTES is over, with {left} {rest} raise it if that comes often")
         if run.no_licences and plan.had is None:
             note_failure(run, plan, "not created: the licences are used up")
             continue
@@ -2741,7 +2751,9 @@ def read_journal(path: Path) -> list[Entry]:
         for line in path.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):  # a line cut off by a crash: its write was never made
                 row = json.loads(line)
-                change = Change(row["kind"], row["before"], row["after"])
+                change = Change(row["kind"], dict(row["before"]), dict(row["after"]))
+                if change.kind == "update" and not ("fields" in change.before and "fields" in change.after):
+                    raise KeyError("fields")
                 entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
                 latest[(entry.number, change.kind)] = entry
     except OSError as error:
@@ -2796,7 +2808,7 @@ def undo_plan(entries: Sequence[Entry], now: Account | None, district: District)
         for change in reversed_changes(entry.change, district.settings):
             still = still_as_left(now, change)
             due += [still] if still else []
-            gone += [] if still else [entry.change.kind]
+            gone += [] if still == change else [f"{entry.change.kind}{' (in part)' if still else ''}"]
     renamed = any(change.kind == "rename" for change in due)
     due = [change for change in due if renamed or change.kind != "remove alias"]
     reason = f"changed since by somebody else, so not put back: {', '.join(dict.fromkeys(gone))}"
@@ -2812,7 +2824,8 @@ def looked_up_undo_plan(run: Run, entries: Sequence[Entry], district: District) 
     try:
         return undo_plan(entries, account_of(run, entries), district)
     except GoogleError as error:
-        person = Staff(entries[-1].dcid or NO_SCHOOL, "", "", entries[-1].email)
+        newest = entries[-1]
+        person = Staff(NO_SCHOOL if newest.dcid is None else newest.dcid, "", "", newest.email)
         return refuse(person, "not looked up", f"not put back, run the same undo again: {error}")
 
 
@@ -3016,7 +3029,8 @@ def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
     """The text without the hidden words, addresses of mail and the folders of files."""
     text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
     for word in sorted(hidden, key=len, reverse=True):
-        text = re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
+        spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
+        text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
     text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
     return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt|ora|so|dll))", "", text)
 

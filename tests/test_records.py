@@ -563,7 +563,9 @@ def test_a_random_password_is_told_to_nobody_but_google(bed: Bed) -> None:
 
 def test_a_bug_is_told_as_one_with_its_traceback_in_the_log(bed: Bed) -> None:
     add_newcomer(bed)
-    bed.google.fail("users.list", 200, body=b'{"users": [{}]}', times=None)
+    # Google would never give a name as a number: what nobody thought of stands for a bug here.
+    body = b'{"users": [{"id": "1", "primaryEmail": "x@d118.org", "name": 7}]}'
+    bed.google.fail("users.list", 200, body=body, times=None)
     outcome = bed.run(allow_traceback=True)
     assert outcome.exit_code == 2
     assert "A bug in Staff Sync" in outcome.lines("ERROR")[0]

@@ -252,3 +252,49 @@ def test_a_leaver_who_lies_in_the_suspended_ou_is_closed_even_if_no_group_can_be
     assert outcome.exit_code == 1
     assert bed.google.user("ada.okoye@d118.org")["suspended"]
     assert any("take it out by hand" in text for text in outcome.lines("ERROR"))
+
+
+def test_an_employee_id_that_somebody_put_in_front_since_is_left_with_the_one_behind_it(bed: Bed) -> None:
+    leaver(bed)
+    identity = bed.google.user("maya.patel@d118.org")["id"]
+    bed.google.users[identity]["externalIds"] = []
+    bed.run()
+    (added,) = bed.google.user("maya.patel@d118.org")["externalIds"]
+    assert (added["type"], added["value"]) == ("organization", "70")
+    both = [{"type": "organization", "value": "HR-9"}, added]
+    bed.google.users[identity]["externalIds"] = both
+
+    outcome = bed.run("--undo", "last", "--yes")
+
+    assert (outcome.exit_code, outcome.writes) == (0, []), outcome.output
+    assert bed.google.user("maya.patel@d118.org")["externalIds"] == both
+    assert any("changed since by somebody else, so not put back: update" in text for text in outcome.lines("INFO"))
+
+
+def test_a_field_that_config_py_no_longer_names_is_neither_put_back_nor_shown(bed: Bed) -> None:
+    leaver(bed)
+    phone = "847-555-0107"
+    schemas = bed.setting("CUSTOM_SCHEMAS")
+    for email, schema, held in (
+        ("maya.patel@d118.org", "CrisisGO", {"CellPhone": phone}),
+        ("noor.haddad@d118.org", "Synchronization_Data", {"Staff_Group": 4}),
+    ):
+        account = bed.google.users[bed.google.user(email)["id"]]
+        account["customSchemas"] = {**account["customSchemas"], schema: {**account["customSchemas"][schema], **held}}
+    assert {line["kind"] for line in bed.run().journal} == {"update"}
+    emptied = bed.google.user("maya.patel@d118.org")["customSchemas"]
+    assert not emptied["CrisisGO"].get("CellPhone")
+    # First the line is gone, then all else that says what a phone is and that it is private.
+    bed.settings["CUSTOM_SCHEMAS"] = {**schemas, "CrisisGO": {"Building": "building"}}
+
+    dry = bed.run("--undo", run_name(bed), "--dry-run")
+    rest = {"Synchronization_Data": schemas["Synchronization_Data"]}
+    bed.settings |= {"CUSTOM_SCHEMAS": rest, "EXTENSION_COLUMNS": {}, "PRIVATE_VALUES": []}
+    outcome = bed.run("--undo", run_name(bed), "--yes")
+
+    for one in (dry, outcome):
+        assert one.exit_code == 0, one.output
+        assert phone not in one.output + one.log
+        assert any("Maya Patel" in text and "not put back: update" in text for text in one.lines("INFO")), one.output
+    assert [write.body for write in outcome.writes] == [{"customSchemas": {"Synchronization_Data": {"Staff_Group": 4}}}]
+    assert bed.google.user("maya.patel@d118.org")["customSchemas"] == emptied
