@@ -1223,7 +1223,7 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
         return call(run, request)
     except GoogleError as error:
         remedy = (
-            "the signed-in account must be an admin who may read this" if error.status == 403 else "run again later"
+            "the signed-in account must be an admin who may do this" if error.status == 403 else "run again later"
         )
         raise RunError(f"Google, {doing}: {error} ({remedy})") from None
 
@@ -3022,6 +3022,7 @@ def hidden_words(settings: Settings, folder: Path) -> dict[str, str]:
     words = {dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)"}
     words |= dict.fromkeys(hosts, "(host)") | dict.fromkeys(settings.GOOGLE_DOMAINS, "(domain)")
     words |= {user_name(): "(login)", str(folder): "(folder)", str(Path.home()): "(home)"}
+    words |= {str(Path(sys.executable).parent): "(python)"}
     return {word: shown for word, shown in words.items() if word}
 
 
@@ -3106,7 +3107,7 @@ def machine_findings() -> list[Finding]:
 def folder_findings(folder: Path) -> list[Finding]:
     """Whether a run can leave its log and journal, tried for real, and whether others can read the secrets."""
     findings = []
-    if sys.platform != "win32" and os.geteuid() == 0 != folder.stat().st_uid:
+    if sys.platform != "win32" and os.geteuid() == 0 and folder.stat().st_uid != 0:
         words = "this is root, and the folder of config.py belongs to another account"
         findings.append(Finding(WARN, words, "run the script as that account, as the scheduled task does"))
     for place in (folder, folder / "runs"):
