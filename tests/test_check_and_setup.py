@@ -271,10 +271,8 @@ def test_a_proxy_without_the_package_that_it_needs_is_a_fault(bed: Bed) -> None:
     # As if PySocks were not installed: to Python a module that is None in sys.modules is not there.
     (bed.folder / "sitecustomize.py").write_text("import sys\nsys.modules['socks'] = None\n")
     outcome = bed.run("--check", env={"PYTHONPATH": str(bed.folder), "PYTHONDONTWRITEBYTECODE": "1"})
-    assert (
-        f"HTTPS_PROXY is set but the package PySocks is missing -> (python){os.sep}{Path(sys.executable).name} -m pip install"
-        in outcome.output
-    )
+    python = f"(python){os.sep}{Path(sys.executable).name}"
+    assert f"HTTPS_PROXY is set but the package PySocks is missing -> {python} -m pip install PySocks" in outcome.output
     assert "Google cannot be reached: HTTPS_PROXY needs a package" in "".join(facts(outcome.output, "FAULT"))
     assert outcome.exit_code == 2
 
