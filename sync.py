@@ -1222,9 +1222,7 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
     try:
         return call(run, request)
     except GoogleError as error:
-        remedy = (
-            "the signed-in account must be an admin who may do this" if error.status == 403 else "run again later"
-        )
+        remedy = "the signed-in account must be an admin who may do this" if error.status == 403 else "run again later"
         raise RunError(f"Google, {doing}: {error} ({remedy})") from None
 
 
@@ -2676,9 +2674,10 @@ def apply_plans(run: Run, plans: Sequence[Plan], apply: Callable[[Plan], None]) 
             answer = (error.status, error.reason)
             alike = [answer, *(alike if answer in alike else ())]
         if len(alike) >= FAILURES_IN_A_ROW:
+            words = " ".join(map(str, alike.pop()))
             raise RunError(
-                f"Google refused {len(alike)} people in a row with the same answer ({alike[0][0]} {alike[0][1]}): see "
-                "its words in the ERROR lines, and whether the signed-in admin has the right for this"
+                f"Google refused {FAILURES_IN_A_ROW} people in a row with the same answer ({words}): see its words "
+                "in the ERROR lines, and whether the signed-in admin has the right for this"
             )
 
 
@@ -2751,9 +2750,7 @@ def read_journal(path: Path) -> list[Entry]:
         for line in path.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):  # a line cut off by a crash: its write was never made
                 row = json.loads(line)
-                change = Change(row["kind"], dict(row["before"]), dict(row["after"]))
-                if change.kind == "update" and not ("fields" in change.before and "fields" in change.after):
-                    raise KeyError("fields")
+                change = change_of(row)
                 entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
                 latest[(entry.number, change.kind)] = entry
     except OSError as error:
@@ -2761,6 +2758,14 @@ def read_journal(path: Path) -> list[Entry]:
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: it is not a journal of Staff Sync") from None
     return [entry for entry in latest.values() if entry.state != "failed"]
+
+
+def change_of(row: Mapping[str, Any]) -> Change:
+    """The change in a journal line; KeyError, TypeError or ValueError if there is none."""
+    before, after = dict(row["before"]), dict(row["after"])
+    if row["kind"] == "update" and not ("fields" in before and "fields" in after):
+        raise KeyError("fields")
+    return Change(row["kind"], before, after)
 
 
 def reversed_changes(change: Change, settings: Settings) -> list[Change]:
@@ -2784,6 +2789,8 @@ def still_as_left(account: Account, change: Change) -> Change | None:
     """The part of an undoing change that Google still has as the run left it, or None if all has moved on."""
     if change.kind in {"join group", "leave group", "remove alias"}:
         return change
+    if change.kind == "reactivate" and account.suspension_reason not in {"", "ADMIN"}:
+        return None
     if change.kind != "update":
         return change if holds(account, Change("", {}, change.before)) else None
     names = [n for n, text in change.before["fields"].items() if account.fields.get(n) == text]
@@ -2809,6 +2816,11 @@ def undo_plan(entries: Sequence[Entry], now: Account | None, district: District)
             still = still_as_left(now, change)
             due += [still] if still else []
             gone += [] if still == change else [f"{entry.change.kind}{' (in part)' if still else ''}"]
+    if "move to suspended" in gone and now.suspended:
+        # Somebody has put the leaver elsewhere since, as for good: the account stays closed and out of its groups.
+        kept = {"reactivate": "suspend", "join group": "leave group"}
+        gone += [kept[change.kind] for change in due if change.kind in kept]
+        due = [change for change in due if change.kind not in kept]
     renamed = any(change.kind == "rename" for change in due)
     due = [change for change in due if renamed or change.kind != "remove alias"]
     reason = f"changed since by somebody else, so not put back: {', '.join(dict.fromkeys(gone))}"
@@ -2838,7 +2850,8 @@ def undo_account(run: Run, plan: Plan, district: District) -> None:
         if now is None:
             continue
         if hands_off := undo_hands_off(plan.person, now, district):
-            raise GoogleError(0, "", hands_off.reason)
+            note_failure(run, plan, f"not put back any further: {hands_off.reason}")
+            return
         if for_groups:
             for change in changes:
                 undo_listed(run, plan, now, change)

@@ -49,6 +49,14 @@ def test_an_active_person_has_a_row_unless_simply_in_step(plan: Plan, expected: 
     assert [(row["what"], row["reason"], row["google_address"]) for row in found] == ([expected] if expected else [])
 
 
+def test_an_open_account_of_somebody_who_left_has_a_row_of_its_own_and_no_other() -> None:
+    open_account = account(dcid=None)
+    notes = tuple(Note("INFO", "inactive person's address", words, "") for words in ("not active", "close it"))
+    (row,) = rows(Plan(leaver(), None, notes=notes), people=(leaver(),), accounts=(open_account,))
+    assert (row["what"], row["reason"]) == ("left, open", "not active; close it")
+    assert (row["dcid"], row["google_address"]) == ("7", MAYA_AT)
+
+
 @pytest.mark.parametrize(
     ("person", "plans", "had", "is_alone"),
     [

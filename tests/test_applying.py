@@ -450,10 +450,15 @@ def test_an_undo_goes_backwards_and_names_what_has_moved_on() -> None:
     assert [change.kind for change in plan.changes] == ["move", "reactivate"]
     assert (plan.notes, plan.person.dcid, plan.person.first_name) == ((), 7, "Maya")
     moved = undone(account(suspended=True), entry(SUSPEND), entry(MOVE))
-    assert [change.kind for change in moved.changes] == ["reactivate"]
+    assert not moved.changes, "whom somebody has put elsewhere since stays closed"
     assert [note.reason for note in moved.notes] == [
-        "changed since by somebody else, so not put back: move to suspended"
+        "changed since by somebody else, so not put back: move to suspended, suspend"
     ]
+    back = undone(account(), entry(SUSPEND), entry(Change("leave group", GROUP, {})), entry(MOVE))
+    assert [change.kind for change in back.changes] == ["join group"], "the groups come back to who is back"
+    abuse = undone(account(suspended=True, suspension_reason="ABUSE", org_unit=CLOSED), entry(SUSPEND), entry(MOVE))
+    assert [change.kind for change in abuse.changes] == ["move"]
+    assert [note.reason for note in abuse.notes] == ["changed since by somebody else, so not put back: suspend"]
 
 
 def test_an_undo_of_an_account_without_a_dcid_or_that_is_gone_or_hands_off() -> None:
@@ -585,6 +590,15 @@ def test_an_account_created_in_a_crash_is_known_by_its_dcid(
     entries = [entry(SUSPEND, **first), entry(MOVE, account="9", dcid=9)]
     found = sync.account_of(run_in(tmp_path, google), entries)
     assert (found, google.paths("users.get")) == (now if is_found else None, [f"users/{first['account'] or MAYA_AT}"])
+
+
+@pytest.mark.parametrize("dcid", [0, 7, None])
+def test_an_account_that_cannot_be_looked_up_is_named_as_the_run_last_knew_it(tmp_path: Path, dcid: int | None) -> None:
+    entries = [entry(SUSPEND, email="a@d118.org"), entry(SUSPEND, email="b@d118.org"), entry(MOVE, dcid=dcid)]
+    found = sync.looked_up_undo_plan(run_in(tmp_path, FakeGoogle(users_get=REFUSED)), entries, district())
+    assert (found.person.email, found.person.dcid) == (MAYA_AT, sync.NO_SCHOOL if dcid is None else dcid)
+    assert [note.rule for note in found.notes] == ["not looked up"]
+    assert not found.changes
 
 
 # Stories.

@@ -1202,6 +1202,25 @@ def test_who_does_not_count_as_not_linked(person: Staff, held: Account) -> None:
     assert sync.unlinked_hold(district([*people, person], [*accounts, held]), {}) == (frozenset(), "")
 
 
+def test_what_is_held_is_over_a_limit_or_waits_for_the_linking() -> None:
+    people, accounts = people_and_accounts(1, 2)
+    world = district(people, accounts)
+    suspended = Plan(staff(), account(), account(), (Change("suspend", {}, {}),))
+    held = sync.held_kinds(world, [suspended, suspended], {"suspend": 1, "move": 1}, {})
+    assert (dict(held.over), held.unlinked) == ({"suspend": 2}, frozenset({"create", "suspend"}))
+    assert held.sentence == sync.unlinked_hold(world, {})[1] != ""
+    assert held.kinds == {"create", "suspend"}
+    assert sync.held_kinds(district(), [], {"move": 0}, {}) == sync.Held({}, frozenset(), "")
+
+
+def test_a_missing_org_unit_is_told_with_the_setting_that_names_it() -> None:
+    settings = settings_with(SUBSTITUTE_OU="/Subs")
+    for path, setting in (("/Subs", "correct SUBSTITUTE_OU"), ("/D118 Staff/X", "name another one in BUILDING_OUS")):
+        note = sync.missing_note(staff(), path, settings)
+        assert (note.level, note.rule, note.shared) == ("ERROR", "missing org unit", True)
+        assert note.reason == f"the org unit {path} does not exist in Google: create it with --setup, or {setting}"
+
+
 STRANGE = Plan(staff(), account(), notes=(Note("ERROR", "somebody else's account", ""),))
 ORDINARY = Plan(staff(), account(), notes=(Note("ERROR", "value", ""),))
 ABSENT = Plan(staff())

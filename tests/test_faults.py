@@ -432,7 +432,7 @@ def test_ten_identical_failures_in_a_row_end_the_run(bed: Bed) -> None:
     outcome = bed.run("--verbose")
     assert outcome.exit_code == 2
     assert calls(outcome, "users.update") == 10
-    assert "10 people in a row" in outcome.output.splitlines()[-1]
+    assert "Google refused 10 people in a row with the same answer (400 invalid)" in outcome.output.splitlines()[-1]
     assert [bool(told(outcome, email)) for email in people] == [True] * 10 + [False] * 2
 
 

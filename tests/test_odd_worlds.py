@@ -205,7 +205,7 @@ def test_a_damaged_journal_is_told_to_who_asks_for_it_and_stops_no_reactivation(
     line = {"change": 1, "state": "done", "dcid": 7, "account": "1", "email": MAYA, "kind": "update"}
     for name, sides in (
         ("20260301T000000Z", {"before": None, "after": {}}),
-        ("20260302T000000Z", {"before": {}, "after": {}}),
+        ("20260302T000000Z", {"before": {"fields": {}}, "after": {}}),
     ):
         (bed.runs / f"{name}.jsonl").write_text(json.dumps({**line, **sides}) + "\n")
     for name, words in (
