@@ -601,6 +601,24 @@ def test_an_account_that_cannot_be_looked_up_is_named_as_the_run_last_knew_it(tm
     assert not found.changes
 
 
+def test_a_creation_is_one_insert_that_asks_for_a_new_password_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    google = FakeGoogle(users_insert={"id": "77"})
+    run = run_in(tmp_path, google)
+    caplog.set_level("INFO", "staffsync")
+    planned = sync.plan_person(staff(), district([staff()]))
+    sync.apply_plan(run, planned, district([staff()]))
+    (body,) = google.bodies("users.insert")
+    assert body["changePasswordAtNextLogin"] is True
+    assert body["primaryEmail"] == MAYA_AT
+    assert 8 <= len(body["password"]) <= 100
+    assert [record.message for record in caplog.records] == [
+        f"create     {staff()}: Maya Patel, {MAYA_AT} in {HIGH_OU}"
+    ]
+    assert [(line["state"], line["account"]) for line in journal_of(run)] == [("intended", ""), ("done", "77")]
+
+
 # Stories.
 
 

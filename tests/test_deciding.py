@@ -1202,6 +1202,10 @@ def test_who_does_not_count_as_not_linked(person: Staff, held: Account) -> None:
     assert sync.unlinked_hold(district([*people, person], [*accounts, held]), {}) == (frozenset(), "")
 
 
+def test_taking_a_link_back_counts_as_a_link() -> None:
+    assert sync.limited_kinds(Plan(staff(), account(), account(), (Change("unlink", {}, {}),))) == {"unlink", "link"}
+
+
 def test_what_is_held_is_over_a_limit_or_waits_for_the_linking() -> None:
     people, accounts = people_and_accounts(1, 2)
     world = district(people, accounts)
