@@ -3776,8 +3776,8 @@ def plan_all(run: Run, district: District, wanted: frozenset[int]) -> tuple[Dist
 
 def decide(
     run: Run, district: District, only: Sequence[str], allowed: Mapping[str, int]
-) -> tuple[District, list[Plan], list[str]]:
-    """The plans that may be carried out, and a sentence for everything that is held back."""
+) -> tuple[District, list[Plan], list[Plan], list[str]]:
+    """Every plan, the same as far as they may be carried out, and a sentence for everything that is held back."""
     wanted = chosen(only, district) if only else frozenset(district.staff)
     district, plans = plan_all(run, district, wanted)
     plans = [plan for plan in plans if plan.person.dcid in wanted]
@@ -3788,8 +3788,10 @@ def decide(
     if held.sentence and any(plan.kinds & held.unlinked for plan in plans):
         links = sum("link" in plan.kinds for plan in kept)
         way = f"This run links {links}: run it again afterwards." if links else "Link those in doubt by hand."
+        if "link" in held.over:
+            way = "First let the links through, as the line on them says."
         sentences.insert(0, f"{held.sentence} {way}")
-    return district, kept, sentences
+    return district, plans, kept, sentences
 
 
 def read_district(run: Run, named: bool) -> District:
@@ -3816,10 +3818,10 @@ def read_district(run: Run, named: bool) -> District:
 
 def sync(run: Run, only: Sequence[str], allowed: Mapping[str, int], csv_file: Path | None, dry_run: bool) -> int:
     """One run: read, decide, and unless it is a dry run apply; returns the exit code."""
-    district, plans, held = decide(run, read_district(run, bool(only)), only, allowed)
+    district, everything, plans, held = decide(run, read_district(run, bool(only)), only, allowed)
     if dry_run and not only:
-        rows = adoption_rows(plans, district)
-        log.info("%s", adoption_words(rows, plans))
+        rows = adoption_rows(everything, district)
+        log.info("%s", adoption_words(rows, everything))
         if csv_file:
             write_csv(csv_file, rows)
     notes = [note for plan in plans for note in plan.notes] + ([] if only else orphan_notes(district))

@@ -24,6 +24,8 @@ def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_t
     matching_account(bed, 4, fields={}, given="Some", family="Body", employee_id=None)
     bed.google.add_user("alone@d118.org", "A", "Lone", ou="/D118 Staff")
     file = bed.folder / "adoption.csv"
+    # In a directory of thousands the limit holds the links: they are counted and listed all the same.
+    bed.settings["LIMITS"] = {"link": 1}
 
     outcome = bed.run("--dry-run", "--csv", str(file))
 
@@ -34,6 +36,8 @@ def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_t
     assert "1 staff accounts with nobody in PowerSchool" in words
     assert outcome.exit_code == 3, "most carry no DCID: the creation is held"
     assert not outcome.writes
+    assert any("First let the links through" in text for text in outcome.lines("ERROR"))
+    assert any("link: 2 people, the limit is 1" in text for text in outcome.lines("ERROR"))
     assert file.read_bytes().startswith(b"\xef\xbb\xbf"), "Excel reads UTF-8 only with its mark"
     with file.open(encoding="utf-8-sig", newline="") as text:
         rows = {row["name"] or row["google_address"]: row for row in csv.DictReader(text)}
@@ -42,7 +46,7 @@ def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_t
     assert rows["Mona =Dietrich"]["what"] == "in doubt"
     assert rows["alone@d118.org"]["what"] == "nobody in PowerSchool"
 
-    bed.run()
+    assert "This run links 2: run it again afterwards." in bed.run("--allow", "link=2").output
     linked = [dcid for dcid in range(1, 5) if bed.google.user(f"person{dcid}@d118.org").get("customSchemas")]
     assert linked == [1, 2]
 
