@@ -1062,7 +1062,7 @@ def write_private(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:
-            with open_private(draft, "x") as file:
+            with open_private(draft, "w") as file:
                 file.write(text)
             patiently(partial(draft.replace, path))
         finally:
@@ -3128,7 +3128,7 @@ def folder_findings(folder: Path) -> list[Finding]:
             fact = f"the folder {'of config.py' if place == folder else 'runs'} can be written"
             try:
                 trial = place / f".staffsync-{os.getpid()}"
-                open_private(trial, "x").close()
+                open_private(trial, "w").close()
                 trial.unlink()
                 findings.append(Finding(GOOD, fact))
             except OSError as error:
