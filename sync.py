@@ -855,6 +855,11 @@ def google_credentials(run: Run, interactive: bool) -> Any:
         if not (run.folder / "token.json").exists() and interactive:
             authorize(run.folder)
         credentials = saved_credentials(run.folder)
+    return refreshed(run, credentials, SCOPES)
+
+
+def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
+    """These credentials with an access token fresh from Google; RunError with the remedy where there is none."""
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
 
     def refresh() -> None:
@@ -864,7 +869,7 @@ def google_credentials(run: Run, interactive: bool) -> Any:
     try:
         retrying(run.settings, refresh)
     except google.auth.exceptions.RefreshError as error:
-        raise refused_token(error) from None
+        raise refused_token(error, scopes) from None
     except (*TRANSPORT_ERRORS, TypeError, ValueError) as error:  # a filter's page for a token, a proxy without a port
         raise unreachable(error) from None
     return credentials
@@ -960,7 +965,7 @@ def saved_credentials(folder: Path) -> Credentials:
         raise RunError(f"{path} is not a whole sign-in: run  python sync.py --authorize") from None
 
 
-def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
+def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[str] = SCOPES) -> RunError:
     """Why Google gives no access token, and the remedy (facts of OAuth 2.0 expiration)."""
     words = " ".join(str(part) for part in error.args)
     remedy = (
@@ -975,7 +980,7 @@ def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
             "or use a service account"
         )
     elif "unauthorized_client" in words or "client not authorized" in words:
-        remedy = "the service account has no domain-wide delegation for exactly these scopes: " + " ".join(SCOPES)
+        remedy = "the service account has no domain-wide delegation for exactly these scopes: " + " ".join(scopes)
     elif "scope" in words:
         remedy = "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box"
     elif "invalid_client" in words or "deleted_client" in words:
@@ -997,10 +1002,10 @@ def refused_token(error: google.auth.exceptions.RefreshError) -> RunError:
 
 def authorize(folder: Path) -> None:
     """The browser sign-in that every later run uses: writes token.json."""
-    write_private(folder / "token.json", browser_sign_in(folder, SCOPES).to_json())
+    write_private(folder / "token.json", browser_sign_in(folder, SCOPES, "--authorize").to_json())
 
 
-def browser_sign_in(folder: Path, scopes: Sequence[str]) -> Credentials:
+def browser_sign_in(folder: Path, scopes: Sequence[str], option: str) -> Credentials:
     """Fresh credentials with these scopes from a sign-in in a browser; RunError if none comes in five minutes."""
     from google_auth_oauthlib.flow import InstalledAppFlow  # noqa: PLC0415 - a nightly run never needs it
 
@@ -1026,12 +1031,12 @@ def browser_sign_in(folder: Path, scopes: Sequence[str]) -> Credentials:
             raise unreachable(error) from None
         raise RunError(
             "Google sign-in: nobody signed in within five minutes, or it broke off "
-            f"({type(error).__name__}): run  python sync.py --authorize  again"
+            f"({type(error).__name__}): run  python sync.py {option}  again"
         ) from None
     lacking = [scope for scope in scopes if scope not in (credentials.granted_scopes or ())]
     if lacking:
         raise RunError(
-            f"The sign-in lacks the scope {lacking[0]}: run  python sync.py --authorize  again and tick every box"
+            f"The sign-in lacks the scope {lacking[0]}: run  python sync.py {option}  again and tick every box"
         )
     return credentials
 
@@ -1054,6 +1059,9 @@ def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | 
 
     file = open(path, mode, encoding=encoding, newline=newline, opener=opener)  # noqa: SIM115 - the caller closes it
     keep_owner(path)
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            os.fchmod(file.fileno(), 0o600)
     return file
 
 
@@ -1061,6 +1069,9 @@ def write_private(path: Path, text: str) -> None:
     """Write a file only its owner can read (0600), whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        for old in path.parent.glob(f".{path.name}.*"):
+            if time.time() - old.stat().st_mtime > 3600:  # of a process that was killed while it wrote
+                old.unlink()
         try:
             with open_private(draft, "w") as file:
                 file.write(text)
@@ -2730,7 +2741,7 @@ def journal_path(folder: Path, which: str) -> Path:
     """The journal of this run, or for `last` the newest that changed something."""
     paths = journals(folder)
     if which == "last":
-        newest = (path for path in reversed(paths) if any(entry.state == "done" for entry in read_journal(path)))
+        newest = (path for path in reversed(paths) if read_journal(path))
         found = [path for path in [next(newest, None)] if path]
     else:
         found = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
@@ -2802,6 +2813,11 @@ def still_as_left(account: Account, change: Change) -> Change | None:
     return Change("update", *sides) if names or len(sides[0]) > 1 else None
 
 
+def is_put_back(account: Account, change: Change) -> bool:
+    """True if the account is as this undoing change would leave it: an undo that was cut off has made it."""
+    return all(name in account.fields for name in change.after.get("fields", ())) and holds(account, change)
+
+
 def undo_plan(entries: Sequence[Entry], now: Account | None, district: District) -> Plan:
     """What puts one account back; what has moved on since is left and named."""
     newest = entries[-1]
@@ -2815,14 +2831,14 @@ def undo_plan(entries: Sequence[Entry], now: Account | None, district: District)
         for change in reversed_changes(entry.change, district.settings):
             still = still_as_left(now, change)
             due += [still] if still else []
-            gone += [] if still == change else [f"{entry.change.kind}{' (in part)' if still else ''}"]
+            if still != change and not is_put_back(now, change):
+                gone.append(f"{entry.change.kind}{' (in part)' if still else ''}")
     if "move to suspended" in gone and now.suspended:
         # Somebody has put the leaver elsewhere since, as for good: the account stays closed and out of its groups.
         kept = {"reactivate": "suspend", "join group": "leave group"}
         gone += [kept[change.kind] for change in due if change.kind in kept]
         due = [change for change in due if change.kind not in kept]
-    renamed = any(change.kind == "rename" for change in due)
-    due = [change for change in due if renamed or change.kind != "remove alias"]
+    due = [change for change in due if "rename" not in gone or change.kind != "remove alias"]
     reason = f"changed since by somebody else, so not put back: {', '.join(dict.fromkeys(gone))}"
     notes = (Note("INFO", "moved on", reason, str(person)),) if gone else ()
     hands_off = undo_hands_off(person, now, district)
@@ -2876,7 +2892,8 @@ def undo_listed(run: Run, plan: Plan, now: Account, change: Change) -> None:
     try:
         undo_one(run, plan, now, change)
     except GoogleError as error:
-        note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}")
+        advice = "run the same undo again" if error.can_heal else "do it by hand"
+        note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}: {advice}")
 
 
 def undo_one(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -2891,7 +2908,12 @@ def undo_one(run: Run, plan: Plan, now: Account, change: Change) -> None:
     sides = {**change.before, **change.after}
     if change.kind == "leave group":
         leave_group(run, plan.person, now, {"id": sides["group_id"], "email": sides["group"]})
-    elif membership(run, sides["group_id"], now.id) is None:
+        return
+    present = membership(run, sides["group_id"], now.id)
+    if present is not None:
+        role = present.get("role", "MEMBER").lower()
+        log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, sides["group"], role)
+    else:
         body = {"email": now.email, "role": sides["role"]}
         request = run.api.members().insert(groupKey=non_empty(sides["group_id"]), body=body, fields="id")
         make(run, now, [change], request, lambda: membership(run, sides["group_id"], now.id) is not None)
@@ -2997,6 +3019,7 @@ VARIABLES = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_READ_USER", "POWERSCHOOL_DB_PAS
              "REQUESTS_CA_BUNDLE")  # fmt: skip
 # Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
 CLOCK_WARN, CLOCK_FAULT = 60, 300
+PART_OF_A_RUN = ", for some only"  # in the first line of a log: such a run says nothing of the scheduled task
 
 
 @dataclass(frozen=True)
@@ -3021,7 +3044,7 @@ def parted(sign: str, sentence: str) -> Finding:
     return Finding(sign, fact, remedy)
 
 
-def hidden_words(settings: Settings, folder: Path) -> dict[str, str]:
+def hidden_words(domains: object, folder: Path) -> dict[str, str]:
     """What must not stand in a public thread -> what is shown in its place: hosts, logins, addresses, domains."""
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
     hosts = re.findall(r"HOST\s*=\s*([^)\s]+)", dsn, re.IGNORECASE)
@@ -3033,7 +3056,8 @@ def hidden_words(settings: Settings, folder: Path) -> dict[str, str]:
             os.environ.get(name, "").rpartition("@")[2].rpartition("//")[2].partition("/")[0].partition(":")[0]
         )
     words = {dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)"}
-    words |= dict.fromkeys(hosts, "(host)") | dict.fromkeys(settings.GOOGLE_DOMAINS, "(domain)")
+    words |= dict.fromkeys(hosts, "(host)")
+    words |= {str(domain).strip(): "(domain)" for domain in (domains if isinstance(domains, list) else [domains or ""])}
     words |= {user_name(): "(login)", str(folder): "(folder)", str(Path.home()): "(home)"}
     words |= {str(Path(sys.executable).parent): "(python)"}
     return {word: shown for word, shown in words.items() if word}
@@ -3066,7 +3090,8 @@ def check(run: Run, config: Path) -> int:
     run.settings = bare_settings() if faults else settings_of(values)
     run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
     findings = [*machine_findings(), *folder_findings(run.folder), last_run_finding(run.folder)]
-    findings += [Finding(FAULT, "a setting in config.py", fault) for fault in faults]
+    # What a faulty entry holds may be a name: that a run tells, this does not.
+    findings += [Finding(FAULT, "a setting in config.py", fault.partition(": look at ")[0]) for fault in faults]
     findings += [] if faults else [Finding(GOOD, "every setting in config.py is well-formed")]
     is_told_where = not any("POWERSCHOOL" in fault for fault in check_environment())
     powerschool = look_at_powerschool(run.settings, findings) if is_told_where else None
@@ -3076,7 +3101,7 @@ def check(run: Run, config: Path) -> int:
     if faults:
         later = "tables, org units, schemas and tonight's run were not looked at"
         findings.append(Finding(WARN, later, "run --check again once config.py is right"))
-    hidden = hidden_words(run.settings, run.folder)
+    hidden = hidden_words(values.get("GOOGLE_DOMAINS"), run.folder)
     for finding in findings:
         log.info("%s", paste_safe(str(finding), hidden))
     signs = Counter(finding.sign for finding in findings)
@@ -3157,19 +3182,21 @@ def last_run_finding(folder: Path) -> Finding:
         return Finding(WARN, "no run yet", "look at a dry run first, then schedule it")
     good = next((path for path in (newest, *kept) if is_log_of_good_run(path)), None)
     if good is None:
-        return Finding(WARN, "the last run did not come to its end", "see the end of StaffLog.txt")
+        return Finding(WARN, "no run of everybody that came to its end is on record", "see the end of StaffLog.txt")
     days = (time.time() - good.stat().st_mtime) / 86400
     words = f"the last good run was {days:.1f} days ago"
     if good != newest:
-        return Finding(WARN, f"{words}, and the last one did not come to its end", "see the end of StaffLog.txt")
+        remedy = "see StaffLog.txt: the newest run did not come to its end, or was one of --only or --undo"
+        return Finding(WARN, words, remedy)
     remedy = "" if days < 2 else "is the scheduled task still there and enabled?"
     return warning_if(remedy, words)
 
 
 def is_log_of_good_run(path: Path) -> bool:
-    """True if the run that left this log came to its end; its summary line says so."""
+    """True if this log is of a run of everybody that came to its end; its first line and its summary say so."""
     with contextlib.suppress(OSError):
-        return " INFO  Done: " in path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return " INFO  Done: " in text and PART_OF_A_RUN not in text.partition("\n")[0]
     return False
 
 
@@ -3280,19 +3307,22 @@ def schema_findings(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]
         remedies = []
         if value == "dcid" and not is_indexed:
             remedies.append("index it, so that a new account is looked up by its DCID too")
-        if value in settings.PRIVATE_VALUES and reader != "ADMINS_AND_SELF":
+        if value in {*settings.PRIVATE_VALUES, *settings.EXTENSION_COLUMNS} and reader != "ADMINS_AND_SELF":
             remedies.append("everybody in the domain, students too, can read it: let only admins and the user see it")
         findings.append(Finding(WARN if remedies else GOOD, words, "; ".join(remedies)))
     return findings
 
 
 def doubtful_types(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Fields for text of whose type text seldom is; every value that does not fit is reported by the run."""
-    return [
-        f"{name} is {schemas[name]['fieldType']}, which cannot hold a {value}: make a text field (STRING)"
-        for name, value in schema_fields(settings).items()
-        if name in schemas and value in TEXT_VALUES and schemas[name]["fieldType"] not in TEXT_TYPES
-    ]
+    """Fields whose type does not suit their value; the run reports every value that does not fit."""
+    doubts = []
+    for name, value in schema_fields(settings).items():
+        kind = schemas.get(name, {}).get("fieldType", "STRING")
+        if value in TEXT_VALUES and kind not in TEXT_TYPES:
+            doubts.append(f"{name} is {kind}, which cannot hold a {value}: make a text field (STRING)")
+        elif value in VALUE_TYPES and value != "dcid" and kind not in {"INT64", "DOUBLE", "STRING"}:
+            doubts.append(f"{name} is {kind}, which cannot hold a {value}: make a field for whole numbers (INT64)")
+    return doubts
 
 
 def org_unit_findings(
@@ -3483,10 +3513,9 @@ def setup_api(run: Run) -> Any:
     path = run.folder / "credentials.json"
     client = read_client(path)
     service = client.get("type") == "service_account"
-    credentials = (
-        delegated_credentials(path, client, SETUP_SCOPES) if service else browser_sign_in(run.folder, SETUP_SCOPES)
-    )
-    return directory_api(run, credentials)
+    if service:
+        return directory_api(run, refreshed(run, delegated_credentials(path, client, SETUP_SCOPES), SETUP_SCOPES))
+    return directory_api(run, browser_sign_in(run.folder, SETUP_SCOPES, "--setup"))
 
 
 def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> None:
@@ -3844,6 +3873,7 @@ RULES = {
     "update": "the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool",
     "suspend": "who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
     "move to suspended": "a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
+    "in step": "an active person's account changes only where it differs from PowerSchool and no line above forbids it",
 }
 
 
@@ -3853,7 +3883,8 @@ def explain(run: Run, who: str) -> int:
     if not word.removeprefix("teacher:").removeprefix("dcid:"):
         raise RunError("--explain: say whom: an address, dcid:131, teacher:131 or a name")
     district = read_district(run, named=False)
-    fits = matching(word, district)
+    named = {p.dcid for p in district.staff.values() if is_like({word}, p.first_name, p.last_name)}
+    fits = matching(word, district) or (named if len(named) == 1 else set())
     if not fits:
         tell_nearby(word, district)
         raise RunError(f"--explain {who}: nobody in PowerSchool has this address, DCID or teacher number")
@@ -3869,6 +3900,8 @@ def explain(run: Run, who: str) -> int:
         tell_plan([plan], run.settings)
         if not plan.changes:
             is_held = any(note.level == "ERROR" for note in plan.notes)
+            rule = "suspend" if not plan.person.is_active else "in step"
+            log.info("Rule: %s: %s", rule, RULES[rule])
             log.info("Nothing would change%s", " until that is put right" if is_held else "")
         for kind in sorted(limited_kinds(plan) & set(held.over)):
             limit = run.settings.LIMITS[kind]
@@ -4025,7 +4058,8 @@ def allowance(text: str) -> tuple[str, int]:
 
 def command(arguments: argparse.Namespace, run: Run) -> int:
     """Do what the command line says; returns the exit code."""
-    log.info("Staff Sync %s, run %s%s", VERSION, run.name, ", dry run" if arguments.dry_run else "")
+    mode = ", dry run" if arguments.dry_run else PART_OF_A_RUN if arguments.only or arguments.undo else ""
+    log.info("Staff Sync %s, run %s%s", VERSION, run.name, mode)
     run.settings = load_settings(arguments.config.resolve())
     run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
     if arguments.setup:

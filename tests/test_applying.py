@@ -449,7 +449,10 @@ def test_an_undo_goes_backwards_and_names_what_has_moved_on() -> None:
     plan = undone(account(suspended=True, org_unit=CLOSED), entry(SUSPEND), entry(MOVE))
     assert [change.kind for change in plan.changes] == ["move", "reactivate"]
     assert (plan.notes, plan.person.dcid, plan.person.first_name) == ((), 7, "Maya")
-    moved = undone(account(suspended=True), entry(SUSPEND), entry(MOVE))
+    half = undone(account(suspended=True), entry(SUSPEND), entry(MOVE))
+    assert [change.kind for change in half.changes] == ["reactivate"], "an undo that was cut off goes on"
+    assert not half.notes
+    moved = undone(account(suspended=True, org_unit="/Elsewhere"), entry(SUSPEND), entry(MOVE))
     assert not moved.changes, "whom somebody has put elsewhere since stays closed"
     assert [note.reason for note in moved.notes] == [
         "changed since by somebody else, so not put back: move to suspended, suspend"
@@ -516,7 +519,13 @@ def test_last_is_the_newest_run_that_changed_something(tmp_path: Path) -> None:
     write_journal(tmp_path, "20261121T040000Z", {"state": "done"})
     second = write_journal(tmp_path, "20261122T040000Z", {"state": "failed"}, {"change": 2, "state": "done"})
     third = write_journal(tmp_path, "20261123T040000Z", {"state": "failed"}, {"change": 2, "state": "unknown"})
+    write_journal(tmp_path, "20261124T040000Z", {"state": "failed"})
+    assert sync.journal_path(tmp_path, "last") == third, "what a lost answer or a kill left open may have been done"
+    third.unlink()
     assert sync.journal_path(tmp_path, "last") == second
+    write_journal(tmp_path, "20261123T040000Z", {"state": "intended"})
+    (tmp_path / "runs" / "20261124T040000Z.jsonl").unlink()
+    assert sync.journal_path(tmp_path, "last") == third
     for name in ("20261123T040000Z", "20261123T040000Z.jsonl", "runs/20261123T040000Z.jsonl"):
         assert sync.journal_path(tmp_path, name) == third
     for number in range(10, 14):

@@ -130,16 +130,19 @@ def test_a_refused_database_login_does_not_keep_it_from_google_and_is_tried_once
 
 
 def test_faulty_settings_do_not_end_it_and_both_sign_ins_are_tried(bed: Bed) -> None:
-    bed.config_text = "STAF_OU = '/x'\nLIMITS = 3\n"
+    bed.config_text = "STAF_OU = '/x'\nLIMITS = 3\nHANDS_OFF = {'maya patel': ('on leave', '2099-01-01')}\n"
     outcome = bed.run("--check")
     faults = facts(outcome.output, "FAULT")
     assert outcome.exit_code == 2
     assert [line.partition(" -> ")[2] for line in faults] == [
+        sync.SETTING_RULES["HANDS_OFF"][1].join(("HANDS_OFF must be ", "")).replace("pat.lee@d118.org", "(address)"),
         "LIMITS must be kind -> most people, the kinds being " + ", ".join(sync.DEFAULT_LIMITS),
         "STAF_OU is not a setting: is STAFF_OU meant?",
     ]
     assert "PowerSchool can be reached" in outcome.output
     assert "Google: signed in with an OAuth desktop client" in outcome.output
+    assert_paste_safe(bed, outcome.output)
+    assert "maya" not in outcome.output
     assert "run --check again once config.py is right" in facts(outcome.output, "WARNING")[-1]
 
     outcome = bed.run("--check", env={"POWERSCHOOL_PROD_DB": None})
@@ -262,9 +265,12 @@ def test_the_last_good_run_is_looked_for_behind_one_that_failed(bed: Bed) -> Non
     assert "the last good run was 3.0 days ago -> is the scheduled task still there" in bed.run("--check").output
 
     assert bed.run(env={"POWERSCHOOL_DB_PASSWORD": "no"}).exit_code == 2
-    assert "the last good run was 3.0 days ago, and the last one did not come to its end" in bed.run("--check").output
+    assert (
+        "the last good run was 3.0 days ago -> see StaffLog.txt: the newest run did not come"
+        in bed.run("--check").output
+    )
     kept.unlink()
-    assert "WARNING  the last run did not come to its end" in bed.run("--check").output
+    assert "WARNING  no run of everybody that came to its end is on record" in bed.run("--check").output
 
 
 def test_a_proxy_without_the_package_that_it_needs_is_a_fault(bed: Bed) -> None:
@@ -331,6 +337,47 @@ def test_setup_reports_a_wrong_type(bed: Bed, tmp_path: Path) -> None:
     outcome = bed.run("--setup", "--yes")
     assert (outcome.exit_code, outcome.writes) == (1, [])
     assert "Text.DCID is STRING, but a DCID needs a whole number" in outcome.output
+
+
+def test_a_type_that_cannot_hold_its_number_and_a_readable_extension_value_are_told(bed: Bed) -> None:
+    two_people(bed)
+    bed.google.add_schema(
+        "Odd", {"Kind": "BOOL", "Cell": {"fieldType": "STRING", "readAccessType": "ALL_DOMAIN_USERS"}}
+    )
+    bed.settings["CUSTOM_SCHEMAS"] = {
+        "Synchronization_Data": {"DCID": "dcid"},
+        "Odd": {"Kind": "staff_type", "Cell": "cell_phone"},
+    }
+    bed.settings["PRIVATE_VALUES"] = []
+    warnings = "".join(facts(bed.run("--check").output, "WARNING"))
+    assert "Odd.Kind is BOOL, which cannot hold a staff_type -> make a field for whole numbers (INT64)" in warnings
+    assert (
+        "Odd.Cell: STRING, indexed, ALL_DOMAIN_USERS -> everybody in the domain, students too, can read it" in warnings
+    )
+    assert bed.run("--setup", "--yes").exit_code == 1
+
+
+def test_a_setup_without_its_two_scopes_names_these(bed: Bed) -> None:
+    two_people(bed)
+    bed.settings["CUSTOM_SCHEMAS"] = {"Synchronization_Data": {"DCID": "dcid", "Shoe": "staff_group"}}
+    bed.google.write_service_account(bed.folder, scopes=sync.SCOPES)
+    bed.google.add_user("admin@d118.org", "Ad", "Min", admin=True)
+    bed.environment["GOOGLE_ADMIN_EMAIL"] = "admin@d118.org"
+    outcome = bed.run("--setup", "--yes")
+    assert (outcome.exit_code, outcome.writes) == (2, [])
+    assert f"delegation for exactly these scopes: {' '.join(SETUP_SCOPES)} [" in outcome.lines("ERROR")[-1]
+
+
+def test_a_run_of_some_only_or_an_undo_says_nothing_of_the_scheduled_task(bed: Bed) -> None:
+    two_people(bed)
+    bed.powerschool.leave(7)
+    assert bed.run("--only", "dcid:7").exit_code == 0
+    assert "no run of everybody that came to its end is on record" in bed.run("--check").output
+    assert bed.run("--undo", "last", "--yes").exit_code == 0
+    assert "no run of everybody that came to its end is on record" in bed.run("--check").output
+    bed.powerschool.affiliations(7)[0]["status"] = 1
+    assert bed.run().exit_code == 0
+    assert "the last good run was 0.0 days ago" in bed.run("--check").output
 
 
 def test_setup_leaves_a_protected_org_unit_and_a_type_for_numbers_to_a_person(bed: Bed) -> None:

@@ -52,7 +52,7 @@ def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same
 
 
 def test_every_kind_of_change_has_its_rule() -> None:
-    kinds = set(sync.DEFAULT_LIMITS) - {"clear"} | {"update"}
+    kinds = set(sync.DEFAULT_LIMITS) - {"clear"} | {"update", "in step"}
     assert set(sync.RULES) == kinds
 
 
@@ -70,11 +70,25 @@ def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:
     maya, chidi = "Near: PowerSchool has Maya Patel", "Near: Google has m.okafor@d118.org, Chidi Okafor, no DCID"
     assert "Near: Google has maya.patel@d118.org" in near("maya.patell@d118.org")
     assert maya in near("maya.patel@old-domain.org")
-    assert maya in near("Patel Maya")
     assert maya in near("dcid:t70")
     assert chidi in near("teacher:T99")
     assert chidi in near("Okafor")
     assert chidi in near("chidi@d118.org")
+    bed.powerschool.add_person(8, "Maya", "Patel", "maya.p@d118.org", schools={5: 1})
+    assert maya in near("Patel Maya"), "two of one name are named, not explained"
     output = near("nobody.like.that@d118.org")
     assert maya not in output
     assert chidi not in output
+
+
+def test_a_name_that_fits_one_person_is_enough_and_the_rule_is_told_though_nothing_changes(bed: Bed) -> None:
+    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1})
+    bed.powerschool.add_person(8, "Noor", "Haddad", "noor.haddad@d118.org", inactive_schools={5: 1})
+    matching_account(bed, 7)
+    matching_account(bed, 8, ou="/Suspended Accounts")
+    step = bed.run("--explain", "maya patel")
+    assert step.exit_code == 0, step.output
+    assert "Rule: in step: an active person's account changes only where it differs" in step.output
+    closed = bed.run("--explain", "Haddad, Noor")
+    assert "Rule: suspend: who has no SCHOOLSTAFF row with status 1 has left" in closed.output
+    assert "Nothing would change" in closed.output

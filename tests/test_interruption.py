@@ -77,6 +77,8 @@ class Uninterrupted:
     before: dict[str, Any]
     after: dict[str, Any]
     second: Outcome
+    undo: Outcome
+    undone: dict[str, Any]
 
 
 @functools.lru_cache(maxsize=1)
@@ -87,7 +89,9 @@ def uninterrupted() -> Uninterrupted:
         before = state_of(bed.google.snapshot())
         outcome = bed.run()
         after = state_of(bed.google.snapshot())
-        return Uninterrupted(outcome, before, after, bed.run())
+        second = bed.run()
+        undo = bed.run("--undo", "last", "--yes")
+        return Uninterrupted(outcome, before, after, second, undo, state_of(bed.google.snapshot()))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -101,6 +105,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if moment == "before" or request.method != "token"
         ]
         metafunc.parametrize(("number", "moment"), cases)
+    if "undo_number" in metafunc.fixturenames:
+        writes = [request for request in uninterrupted().undo.requests if request.method in WRITES]
+        cases = [
+            pytest.param(request.number, moment, id=f"{request.number:02d}-{moment}-{request.method}")
+            for request in writes
+            for moment in ("before", "after")
+        ]
+        metafunc.parametrize(("undo_number", "moment"), cases)
 
 
 class Killer:
@@ -130,12 +142,12 @@ class Killer:
         return True
 
 
-def killed_run(bed: Bed, number: int, moment: str) -> tuple[Request, list[dict[str, Any]]]:
+def killed_run(bed: Bed, number: int, moment: str, *arguments: str) -> tuple[Request, list[dict[str, Any]]]:
     """Starts a run that is killed; the request at which it died, and its journal."""
     bed.write()
     bed.google.reset_records()
     killer = Killer(bed, number, moment)
-    with closing_process(bed.launch(), 60) as process:
+    with closing_process(bed.launch(*arguments), 60) as process:
         killer.process = process
         killer.launched.set()
         output = read_lines(process, None)
@@ -224,3 +236,15 @@ def test_a_run_killed_at_any_request_leaves_nothing_that_the_next_run_does_not_f
         # Elsewhere the equal state says it: after it, as proved above, nothing is left to write.
         further = bed.run()
         assert [one.method for one in further.requests if one.method in WRITES] == []
+
+
+def test_an_undo_killed_at_any_write_is_completed_by_the_same_undo(bed: Bed, undo_number: int, moment: str) -> None:
+    build(bed)
+    bed.run()
+    (run,) = (path.stem for path in bed.runs.glob("*.jsonl"))
+    killed_run(bed, undo_number, moment, "--undo", run, "--yes")
+
+    outcome = bed.run("--undo", run, "--yes")
+
+    assert outcome.exit_code == uninterrupted().undo.exit_code, outcome.output
+    assert state_of(bed.google.snapshot()) == uninterrupted().undone

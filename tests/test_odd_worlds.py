@@ -180,6 +180,22 @@ def test_a_wrong_file_for_a_filters_certificate_is_one_sentence(bed: Bed) -> Non
     assert not outcome.requests
 
 
+def test_an_org_unit_with_every_odd_letter_goes_the_whole_way(bed: Bed) -> None:
+    school, path = "Arts & Crafts #1? +50% O'Neil", "/D118 Staff/Arts & Crafts #1? +50% O'Neil Staff"
+    bed.powerschool.add_school(777, school)
+    bed.powerschool.add_person(9, "Eli", "Moss", "eli.moss@d118.org", schools={777: 1}, teacher_number="N9")
+    add(bed, 7)
+    assert any(path in text for text in bed.run("--dry-run").lines("ERROR"))
+    bed.google.add_org_unit(path)
+    bed.powerschool.person(7)["homeschoolid"] = 777
+    assert bed.run().exit_code == 0
+    assert bed.google.user("eli.moss@d118.org")["orgUnitPath"] == path
+    assert bed.google.user(MAYA)["orgUnitPath"] == path
+    assert not bed.run().writes
+    assert bed.run("--undo", "last", "--yes", "--only", "dcid:7").exit_code == 0
+    assert bed.google.user(MAYA)["orgUnitPath"] != path
+
+
 # Damaged files.
 
 
@@ -230,7 +246,7 @@ def test_a_log_in_another_encoding_or_none_at_all_does_not_keep_the_check_from_i
     log.write_bytes("2026-11-23 06:00:00 INFO  Done: nothing.\n".encode("utf-16"))
     code, output = screen(bed, "--check")
     assert code == 1, output
-    assert "WARNING  the last run did not come to its end" in output
+    assert "WARNING  no run of everybody that came to its end is on record" in output
     assert "a run tonight would do: nothing" in output
 
     log.unlink()
@@ -501,7 +517,7 @@ def test_what_is_safe_to_paste_holds_no_folder_address_domain_or_host(
     monkeypatch.setenv("GOOGLE_ADMIN_EMAIL", "it.admin@d118.org")
     monkeypatch.setenv("HTTPS_PROXY", "http://jane:pw@gate.d118.org:3128/")
     monkeypatch.delenv("https_proxy", raising=False)
-    hidden = sync.hidden_words(settings_with(GOOGLE_DOMAINS=["d118.org"]), Path(folder))
+    hidden = sync.hidden_words(["d118.org"], Path(folder))
     slash = "\\" if "\\" in folder else "/"
     token = sync.paste_safe(f"{Path(folder)}{slash}token.json is damaged (not valid JSON): sign in", hidden)
     assert re.fullmatch(r"(\(folder\)[\\/])?token\.json is damaged \(not valid JSON\): sign in", token)

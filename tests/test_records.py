@@ -502,6 +502,19 @@ def test_what_root_writes_belongs_to_the_account_of_the_folder(bed: Bed) -> None
     assert len(left) == 6
 
 
+@pytest.mark.skipif(ON_WINDOWS, reason="file modes protect nothing on Windows")
+def test_a_draft_of_a_killed_run_goes_and_a_spreadsheet_is_its_owners_alone(bed: Bed) -> None:
+    add_newcomer(bed)
+    old, young, table = (bed.folder / name for name in (".token.json.1", ".token.json.2", "x.csv"))
+    for path in (old, young, table):
+        path.write_text("left behind")
+        path.chmod(0o644)
+    os.utime(old, (1, 1))
+    assert bed.run("--dry-run", "--csv", str(table)).exit_code == 0
+    assert (old.exists(), young.exists()) == (False, True), "the young one may be another process's"
+    assert stat.S_IMODE(table.stat().st_mode) == 0o600
+
+
 def test_new_passwords_that_nobody_knows_are_told(bed: Bed) -> None:
     add_newcomer(bed)
     known = bed.run("--dry-run", env={"NEW_USER_PASSWORD": NEW_PASSWORD})

@@ -143,6 +143,18 @@ def test_a_membership_comes_back_with_its_role(bed: Bed) -> None:
     assert kinds == ["move", "join group", "reactivate"]
 
 
+def test_a_membership_that_somebody_has_given_back_in_another_role_is_left_and_told(bed: Bed) -> None:
+    leaver(bed)
+    bed.powerschool.leave(7)
+    bed.run()
+    identity = bed.google.user("maya.patel@d118.org")["id"]
+    bed.google.call("members.insert", {"groupKey": "math@d118.org"}, {"id": identity, "role": "MEMBER"})
+    outcome = bed.run("--undo", "last", "--yes")
+    assert outcome.exit_code == 0, outcome.output
+    assert bed.google.members("math@d118.org")["maya.patel@d118.org"] == "MEMBER"
+    assert "math@d118.org already, as member: left so" in outcome.output
+
+
 def test_only_limits_and_asking(bed: Bed) -> None:
     leaver(bed)
     bed.settings["LIMITS"] = {"reactivate": 1}
