@@ -601,6 +601,30 @@ def test_an_account_created_in_a_crash_is_known_by_its_dcid(
     assert (found, google.paths("users.get")) == (now if is_found else None, [f"users/{first['account'] or MAYA_AT}"])
 
 
+@pytest.mark.parametrize(
+    ("change", "is_back"),
+    [
+        (Change("reactivate", {"suspended": True}, {"suspended": False}), True),
+        (Change("suspend", {"suspended": False}, {"suspended": True}), False),
+        (update({"fields": {"Sync.Group": "4"}}, {"fields": {"Sync.Group": "9"}}), True),
+        (update({"fields": {"Sync.Group": "9"}}, {"fields": {"Sync.Group": "4"}}), False),
+        (update({"fields": {"Gone.Field": "x"}}, {"fields": {"Gone.Field": ""}}), False),
+    ],
+)
+def test_what_an_undo_that_was_cut_off_has_made_is_put_back(change: Change, is_back: bool) -> None:
+    assert sync.is_put_back(account(), change) is is_back
+
+
+@pytest.mark.parametrize(("error", "advice"), [(ILL, "run the same undo again"), (REFUSED, "do it by hand")])
+def test_a_group_that_cannot_be_joined_is_told_with_what_to_do(tmp_path: Path, error: Exception, advice: str) -> None:
+    run = run_in(tmp_path, FakeGoogle(members_get=error))
+    plan = Plan(staff(), account(), account(), (), (), "the journal")
+    sync.undo_listed(run, plan, account(), Change("join group", {}, GROUP))
+    (note,) = run.failures
+    assert note.reason.startswith("join group math@d118.org (owner): Google answered ")
+    assert note.reason.endswith(f": {advice}")
+
+
 @pytest.mark.parametrize("dcid", [0, 7, None])
 def test_an_account_that_cannot_be_looked_up_is_named_as_the_run_last_knew_it(tmp_path: Path, dcid: int | None) -> None:
     entries = [entry(SUSPEND, email="a@d118.org"), entry(SUSPEND, email="b@d118.org"), entry(MOVE, dcid=dcid)]
