@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from bed import Bed, Outcome, matching_account, matching_fields
+from bed import Bed, Outcome, matching_account, matching_fields, shipped_settings
 from google_server import WRITES, Request
+
+import sync
 
 SUSPENDED_OU = "/Suspended Accounts"
 HTML = b"<html><head><title>502</title></head><body><h1>Bad Gateway</h1></body></html>"
@@ -164,7 +166,7 @@ def test_every_fault_that_can_heal_is_tried_again_and_leaves_no_trace(bed: Bed, 
     assert is_closed(bed, left)
 
 
-@pytest.mark.parametrize("method", ["users.list", "users.get", "users.insert", "users.update", "members.delete"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_request_that_is_never_answered_is_given_up_and_tried_again(bed: Bed, method: str) -> None:
     bed.settings |= {"TIMEOUT_SECONDS": 1, "RETRY_SECONDS": 30}
     created, updated, left = district_of_three(bed)
@@ -421,6 +423,31 @@ def test_a_rename_answered_with_a_conflict_after_its_effect_is_called_done(bed: 
         ("rename", "intended"), ("rename", "done"),
     ]  # fmt: skip
     assert bed.google.user(email)["aliases"] == ["old.name@d118.org"]
+
+
+def waits_of(times: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between the tries of a request that fails this often; nobody waits for real."""
+    waits: list[float] = []
+    answers: list[Any] = [ConnectionResetError()] * times + ["done"]
+
+    def request() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("time.sleep", waits.append)
+    settings = sync.settings_of({name: value for name, value in shipped_settings().items() if name.isupper()})
+    assert sync.retrying(settings, request) == "done"
+    return waits
+
+
+def test_waits_are_random_grow_and_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = [waits_of(8, monkeypatch) for _ in range(40)]
+    assert len({waits[0] for waits in several}) > 1, "jitter: many districts must not come back at the same moment"
+    means = [sum(waits[i] for waits in several) / len(several) for i in range(8)]
+    assert means[0] < means[2] < means[4] < means[6]
+    assert all(0 <= wait <= 60 for waits in several for wait in waits)
 
 
 # What ends a run that is writing.

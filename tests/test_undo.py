@@ -155,6 +155,46 @@ def test_a_membership_that_somebody_has_given_back_in_another_role_is_left_and_t
     assert "math@d118.org already, as member: left so" in outcome.output
 
 
+UNDO_FAULTS: dict[str, tuple[dict[str, Any], bool]] = {
+    # What goes wrong with the one request, and whether it is made all the same.
+    "503 once": ({"status": 503}, True),
+    "429 once": ({"status": 429, "reason": "rateLimitExceeded"}, True),
+    "broken before": ({"close": True}, True),
+    "broken after": ({"close": True, "when": "after", "times": 2}, True),
+    "403": ({"status": 403, "reason": "forbidden", "times": None}, False),
+    "404": ({"status": 404, "reason": "notFound", "times": None}, False),
+    "400": ({"status": 400, "reason": "invalid", "times": None}, False),
+    "503 always": ({"status": 503, "times": None}, False),
+}
+
+
+@pytest.mark.parametrize("method", ["members.insert", "users.aliases.delete"])
+def test_a_fault_at_what_only_an_undo_asks_for_stops_nobody_else(bed: Bed, method: str) -> None:
+    bed.settings |= {"RETRY_WAIT_SECONDS": 0.001, "RETRY_SECONDS": 0.5}
+    leaver(bed)
+    bed.powerschool.leave(7)
+    bed.powerschool.person(8)["email_addr"] = "noor.hart@d118.org"
+    bed.run()
+    run, snapshot = run_name(bed), bed.google.snapshot()
+    for name, (fault, is_made) in UNDO_FAULTS.items():
+        bed.google.restore(snapshot)
+        bed.google.behave()
+        bed.google.fail(method, **fault)
+        outcome = bed.run("--undo", run, "--yes")
+        assert outcome.exit_code == (0 if is_made else 1), f"{name}: {outcome.output}"
+        if name in {"503 always", "403"}:
+            advice = "do it by hand" if name == "403" else "run the same undo again"
+            assert any(text.endswith(advice) for text in outcome.lines("ERROR")), outcome.output
+        is_back = "maya.patel@d118.org" in bed.google.members("math@d118.org")
+        is_removed = "noor.hart@d118.org" not in bed.google.addresses
+        assert (is_back, is_removed) == (
+            is_made or method != "members.insert",
+            is_made or method == "members.insert",
+        ), name
+        assert not bed.google.user("maya.patel@d118.org")["suspended"], name
+        assert bed.google.user("noor.haddad@d118.org")["primaryEmail"] == "noor.haddad@d118.org", name
+
+
 def test_only_limits_and_asking(bed: Bed) -> None:
     leaver(bed)
     bed.settings["LIMITS"] = {"reactivate": 1}
