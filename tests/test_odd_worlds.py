@@ -196,6 +196,39 @@ def test_an_org_unit_with_every_odd_letter_goes_the_whole_way(bed: Bed) -> None:
     assert bed.google.user(MAYA)["orgUnitPath"] != path
 
 
+def test_a_group_that_holds_the_leaver_through_another_one_does_not_keep_the_account_open(bed: Bed) -> None:
+    add(bed, 7)
+    add(bed, 8)
+    inner = bed.google.add_group("math@d118.org", members={MAYA: "MEMBER", NOOR: "OWNER"})
+    outer = bed.google.add_group("all@d118.org", member_groups=["math@d118.org"])
+    bed.powerschool.leave(7)
+    groups = [{"id": inner, "email": "math@d118.org"}, {"id": outer, "email": "all@d118.org"}]
+    bed.google.fail("groups.list", 200, body=json.dumps({"groups": groups}).encode())
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
+    assert not is_open(bed, MAYA)
+    assert MAYA not in bed.google.members("math@d118.org")
+    assert bed.google.user(MAYA)["orgUnitPath"] == "/Suspended Accounts"
+
+
+def test_a_second_page_of_groups_that_fails_leaves_the_leaver_to_the_next_run(bed: Bed) -> None:
+    add(bed, 7)
+    add(bed, 8)
+    bed.settings["RETRY_SECONDS"] = 0.05
+    for number in range(201):
+        bed.google.add_group(f"club{number}@d118.org", members={MAYA: "MEMBER", NOOR: "OWNER"})
+    bed.powerschool.leave(7)
+    bed.google.fail("groups.list", 503, times=None, match=lambda request: bool(request.params.get("pageToken")))
+    outcome = bed.run()
+    assert outcome.exit_code == 1, outcome.output
+    assert bed.google.user(MAYA)["orgUnitPath"] != "/Suspended Accounts"
+    assert not [write for write in outcome.writes if write.method == "members.delete"]
+    bed.google.behave()
+    assert bed.run().exit_code == 0
+    assert bed.google.user(MAYA)["orgUnitPath"] == "/Suspended Accounts"
+    assert not any(MAYA in bed.google.members(f"club{number}@d118.org") for number in range(201))
+
+
 # Damaged files.
 
 
