@@ -711,9 +711,13 @@ def fetch(connection: oracledb.Connection, sql: str, doing: str, **binds: object
     return rows
 
 
+def schema_prefix(settings: Settings) -> str:
+    return f"{settings.POWERSCHOOL_SCHEMA}." if settings.POWERSCHOOL_SCHEMA else ""
+
+
 def read_powerschool(settings: Settings) -> PowerSchool:
     """Schools and everybody in USERS with their active buildings, as of one moment; RunError if anything fails."""
-    prefix = f"{settings.POWERSCHOOL_SCHEMA}." if settings.POWERSCHOOL_SCHEMA else ""
+    prefix = schema_prefix(settings)
     connection = connect_powerschool(settings)
     try:
         fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
@@ -1270,9 +1274,8 @@ def read_directory(run: Run) -> Directory:
     faults = [*missing_org_units(settings, org_units), *schema_faults(settings, schemas)]
     if faults:
         raise RunError("Google lacks what config.py names: " + "; ".join(faults))
-    for path in (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS):
-        if not any(is_frozen(unit, [path]) for unit in org_units):
-            log.warning("config.py names the org unit %s, which Google does not have: correct it", path)
+    for path in idle_org_units(settings, org_units):
+        log.warning("config.py names the org unit %s, which Google does not have: correct it", path)
     return list_accounts(run, org_units, schemas)
 
 
@@ -1323,6 +1326,12 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[
         for path in entries
         if path.lower() not in org_units
     ]
+
+
+def idle_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[str]:
+    """The frozen and temporary org units that Google does not have, as they stand in config.py."""
+    named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
+    return [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
 
 
 def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -2933,9 +2942,7 @@ def undo(run: Run, which: str, only: Sequence[str], allowed: Mapping[str, int], 
     log.info("Undo of run %s, %.1f hours ago, which did: %s", path.stem, hours, counts_in_words(counts))
     run.api = connect_google(run, interactive=has_terminal())
     directory = read_directory(run)
-    admin = own_admin()
-    nobody = PowerSchool({}, ())
-    district = district_of(run.settings, nobody, directory, run.started.astimezone().date(), admin_email=admin)
+    district = district_tonight(run, PowerSchool({}, ()), directory)
     plans = [looked_up_undo_plan(run, group, district) for group in by_account(entries)]
     for word in only:
         if not any(is_named(plan, [word]) for plan in plans):
@@ -3226,7 +3233,7 @@ def table_findings(
     connection: oracledb.Connection, settings: Settings, tables: Mapping[str, tuple[str, ...]]
 ) -> list[Finding]:
     """Each of these tables; where one fails for a column, every column that is not there."""
-    prefix = f"{settings.POWERSCHOOL_SCHEMA}." if settings.POWERSCHOOL_SCHEMA else ""
+    prefix = schema_prefix(settings)
     findings = []
     for table, columns in tables.items():
         place = f"{prefix}{table.upper()}"
@@ -3331,10 +3338,9 @@ def org_unit_findings(
     """The org units that config.py names, and every one the active staff belong in, with how many."""
     findings = [parted(FAULT, fault) for fault in missing_org_units(settings, org_units)]
     findings += [] if findings else [Finding(GOOD, "STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
-    for path in (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS):
-        if not any(is_frozen(unit, [path]) for unit in org_units):
-            words = f"config.py names the org unit {path}, which Google does not have"
-            findings.append(Finding(WARN, words, "correct FROZEN_OUS or TEMPORARY_REACTIVATION_OUS"))
+    for path in idle_org_units(settings, org_units):
+        words = f"config.py names the org unit {path}, which Google does not have"
+        findings.append(Finding(WARN, words, "correct FROZEN_OUS or TEMPORARY_REACTIVATION_OUS"))
     places = places_of_staff(settings, powerschool) if powerschool else {}
     for path, count in sorted(places.items()):
         if path.lower() in org_units:
@@ -3394,8 +3400,7 @@ def domain_findings(settings: Settings, directory: Directory) -> list[Finding]:
 def plan_findings(run: Run, powerschool: PowerSchool, directory: Directory) -> list[Finding]:
     """What tonight's run would do, and what would hold it back; counts only."""
     findings: list[Finding] = []
-    today = run.started.astimezone().date()
-    district = district_of(run.settings, powerschool, directory, today, admin_email=own_admin())
+    district = district_tonight(run, powerschool, directory)
     findings += [Finding(WARN, "a setting fits nobody", sentence) for sentence in idle_settings(district)]
     everybody = frozenset(district.staff)
     planned = attempt(findings, "tonight's run would stop", partial(plan_all, run, district, everybody))
@@ -3420,11 +3425,12 @@ def plan_findings(run: Run, powerschool: PowerSchool, directory: Directory) -> l
 
 def idle_settings(district: District) -> list[str]:
     """A sentence for each setting that means to protect or place somebody and fits nobody: most likely misspelt."""
-    settings, addresses = district.settings, {person.email for person in district.staff.values()}
+    settings = district.settings
+    people_known = {person.email for person in district.staff.values()} | set(map(str, district.staff))
     idle = [
         f"HANDS_OFF names {key}, which is no address or DCID on either side: correct or remove it"
         for key in settings.HANDS_OFF
-        if hands_off_word(key) not in {*addresses, *district.by_address, *map(str, district.staff)}
+        if hands_off_word(key) not in people_known and hands_off_word(key) not in district.by_address
     ]
     idle += [
         f"BUILDING_OUS names the school number {number}, which SCHOOLS does not hold: correct or remove it"
@@ -3823,6 +3829,12 @@ def decide(
     return district, plans, kept, sentences
 
 
+def district_tonight(run: Run, powerschool: PowerSchool, directory: Directory, named: bool = False) -> District:
+    """What this run decides by: both sides, the local date of its start and the admin account it never writes."""
+    today = run.started.astimezone().date()
+    return district_of(run.settings, powerschool, directory, today, admin_email=own_admin(), named=named)
+
+
 def read_district(run: Run, named: bool) -> District:
     """Both sides, read whole and found plausible; RunError otherwise."""
     powerschool = read_powerschool(run.settings)
@@ -3832,9 +3844,7 @@ def read_district(run: Run, named: bool) -> District:
     run.api = connect_google(run, interactive=has_terminal())
     directory = read_directory(run)
     check_sanity(powerschool, directory)
-    admin = own_admin()
-    today = run.started.astimezone().date()
-    district = district_of(run.settings, powerschool, directory, today, admin_email=admin, named=named)
+    district = district_tonight(run, powerschool, directory, named)
     found = sum(dcid in district.by_dcid for dcid in district.staff)
     log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(directory.accounts), found)
     for sentence in idle_settings(district):
