@@ -516,13 +516,18 @@ class Account:
         return "archived" if self.archived else "suspended" if self.is_suspended else "open"
 
     @property
+    def last_seen(self) -> str:
+        return self.last_sign_in[:10] or "never"
+
+    def texts_of(self, name: str) -> list[str]:
+        """Every entry that is ours of an attribute that is a list in Google."""
+        of_type = [e for e in self.entries.get(name, ()) if e.get("type") == ATTRIBUTES[name].entry]
+        return [str(entry.get("value", "")).strip() for entry in of_type]
+
+    @property
     def employee_ids(self) -> frozenset[str]:
         """Every employee ID, in the form in which they are compared."""
-        kind = ATTRIBUTES[EMPLOYEE_ID].entry
-        found = [
-            str(entry.get("value", "")) for entry in self.entries.get(EMPLOYEE_ID, ()) if entry.get("type") == kind
-        ]
-        return frozenset(fold_number(number) for number in found if number.strip())
+        return frozenset(map(fold_number, self.texts_of(EMPLOYEE_ID))) - {""}
 
 
 @dataclass(frozen=True)
@@ -869,8 +874,12 @@ def plan_person(person: Staff, district: District) -> Plan:
     accounts = district.google.by_dcid.get(person.dcid, [])
     rule = skip_rule(person, district.settings)
     rivals = [rival for rival in district.claimants(person.email) if rival.dcid != person.dcid]
-    if rule:
-        plan = plan_skipped(person, rule, accounts)
+    still_open = [account.email for account in accounts if account.is_open]
+    if rule and still_open and not person.is_active:
+        seen = f"skipped by rule ({rule.label}) and no longer active, but {', '.join(still_open)} is open"
+        plan = left_alone(person, Rule.SKIPPED_OPEN, seen, "close it by hand")
+    elif rule:
+        plan = left_alone(person, rule, "skipped by rule")
     elif len(accounts) > 1:
         held = " and ".join(account.email for account in accounts)
         remedy = f"empty {district.settings.dcid_field} of the wrong one"
@@ -899,14 +908,6 @@ def skip_rule(person: Staff, settings: Settings) -> Rule | None:
     if settings.SKIP_NUMERIC_EMAILS and person.email.rpartition("@")[0].isdigit():
         return Rule.NUMERIC_ADDRESS
     return None
-
-
-def plan_skipped(person: Staff, rule: Rule, accounts: Sequence[Account]) -> Plan:
-    open_accounts = [account.email for account in accounts if account.is_open]
-    if open_accounts and not person.is_active:
-        seen = f"skipped by rule ({rule.label}) and no longer active, but {', '.join(open_accounts)} is open"
-        return left_alone(person, Rule.SKIPPED_OPEN, seen, "close it by hand")
-    return left_alone(person, rule, "skipped by rule")
 
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
@@ -997,19 +998,21 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 
 def possible_twin(person: Staff, district: District) -> Account | None:
-    """An account without a DCID that may be this person's, unless it is certainly somebody else's."""
+    """An account without a DCID that may be this person's, unless it is certainly somebody else's.
+
+    It is where PowerSchool gives its address to exactly one active person, whom it fits beyond doubt.
+    """
     settings, google = district.settings, district.google
     places = (settings.STAFF_OU, settings.SUBSTITUTE_OU, settings.SUSPENDED_OU)
-    numbered = google.unlinked_by_employee_id.get(fold_number(person.teacher_number), [])
-    named = google.unlinked_by_name.get(names_of(person), []) if all(names_of(person)) else []
-    twins = [*numbered, *(account for account in named if is_at_or_below(account.org_unit, places))]
-    return next((account for account in twins if not is_being_linked(account, district)), None)
-
-
-def is_being_linked(account: Account, district: District) -> bool:
-    """True if PowerSchool gives the account's address to exactly one active person, whom it fits beyond doubt."""
-    owners = district.claimants(account.email)
-    return len(owners) == 1 and not link_doubt(owners[0], account, district)
+    twins = list(google.unlinked_by_employee_id.get(fold_number(person.teacher_number), []))
+    if all(names_of(person)):
+        named = google.unlinked_by_name.get(names_of(person), [])
+        twins += [account for account in named if is_at_or_below(account.org_unit, places)]
+    for account in twins:
+        owners = district.claimants(account.email)
+        if len(owners) != 1 or link_doubt(owners[0], account, district):
+            return account
+    return None
 
 
 def with_hands_off(plan: Plan, district: District) -> Plan:
@@ -1048,14 +1051,8 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
 def nobodys_accounts(district: District) -> list[Remark]:
     """Accounts whose DCID is not in PowerSchool: told, never written."""
     nobodys = [a for a in district.google.accounts.values() if a.dcid is not None and not district.owner(a)]
-    return [
-        Remark(
-            Rule.NOT_IN_POWERSCHOOL,
-            account.email,
-            f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_sign_in[:10] or 'never'}",
-        )
-        for account in sorted(nobodys, key=lambda account: account.email)
-    ]
+    seen = "DCID {0.dcid}, in {0.org_unit}, last sign-in {0.last_seen}"
+    return sorted((Remark(Rule.NOT_IN_POWERSCHOOL, a.email, seen.format(a)) for a in nobodys), key=str)
 
 
 # Deciding what the account should be: what the rules demand is `wanted`, and an exception takes something out of it.
@@ -1111,10 +1108,11 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
             *wanted_name(person, had, district.settings, bool(address), bool(told)),
             *wanted_org_unit(person, had, district),
             *wanted_fields(person, district),
-            *wanted_employee_id(person, had, district.settings),
         )
     )
     wanted |= {**address, SUSPENDED: NO, district.settings.dcid_attribute: str(person.dcid)}
+    if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.texts_of(EMPLOYEE_ID)}:
+        wanted[EMPLOYEE_ID] = person.teacher_number
     return Plan(person, had, differences(had, wanted, district.attributes), (*told, *remarks))
 
 
@@ -1358,10 +1356,10 @@ def staff_type(person: Staff) -> int:
 
 
 def access_list(person: Staff) -> str:
-    return ";".join(map(str, sorted({school for school, _ in person.schools if school != NO_SCHOOL})))
+    return ";".join(map(str, sorted({school for school, _ in person.schools} - {NO_SCHOOL})))
 
 
-def building(person: Staff, district: District) -> str:
+def building_shown(person: Staff, district: District) -> str:
     alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
     return alias or school_name(person.homeschool, district)
 
@@ -1381,7 +1379,7 @@ PERSON_VALUES = {
     "staff_type":         PersonValue("INT64", lambda person, _: str(staff_type(person))),
     "staff_group":        PersonValue("INT64", lambda person, _: person.group),
     "teacher_number":     PersonValue("", lambda person, _: person.teacher_number),
-    "building":           PersonValue("STRING", building),
+    "building":           PersonValue("STRING", lambda person, district: building_shown(person, district)),
 }  # fmt: skip
 
 
@@ -1408,15 +1406,6 @@ def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
 
 def shorten(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def wanted_employee_id(person: Staff, had: Account, settings: Settings) -> Iterator[Wish]:
-    """The teacher number, unless one of the account's employee IDs is just that."""
-    entries = had.entries.get(EMPLOYEE_ID, ())
-    kind = ATTRIBUTES[EMPLOYEE_ID].entry
-    held = {str(entry.get("value", "")).strip() for entry in entries if entry.get("type") == kind}
-    if settings.SET_EMPLOYEE_ID and person.teacher_number and person.teacher_number not in held:
-        yield EMPLOYEE_ID, person.teacher_number
 
 
 # Limits and sanity checks: what is too much is held, before the first write; no I/O, no clock.
@@ -1534,12 +1523,8 @@ def without_held(plan: Plan, held: frozenset[str]) -> Plan:
     gone = mine | {kind for held_kind in mine for kind in KINDS[held_kind].holds}
     kept = [change for change in plan.changes if change.kind not in gone]
     if "clear" in mine:
-        kept = [without_clears(change) for change in kept]
+        kept = [part_of(c, filter(c.after.get, c.after)) if c.kind == "update" else c for c in kept]
     return replace(plan, changes=tuple(change for change in kept if change.after or change.before))
-
-
-def without_clears(change: Change) -> Change:
-    return part_of(change, filter(change.after.get, change.after)) if change.kind == "update" else change
 
 
 def part_of(change: Change, names: Iterable[str]) -> Change:
@@ -1623,11 +1608,19 @@ def read_powerschool(run: Run) -> PowerSchool:
         TABLE_SQL.format(columns=", ".join(COLUMNS[table]), prefix=prefix, table=table)
         for table in ("schools", "schoolstaff")
     )
+    extension, joins = "", ""
+    for number, (table, held) in enumerate(extension_tables(settings).items(), 1):
+        alias, values = f"extension_{number}", enumerate(column for _, column in held)
+        extension += f", {alias}.row_count" + "".join(f", {alias}.value_{n}" for n in range(len(held)))
+        aggregates = ", ".join(f"MAX({column}) AS value_{n}" for n, column in values)
+        joins += EXTENSION_JOIN.format(values=aggregates, prefix=prefix, table=table, alias=alias)
+    columns = ", ".join(f"u.{column}" for column in COLUMNS["users"])
+    staff_sql = STAFF_SQL.format(columns=columns, extension=extension, prefix=prefix, joins=joins)
     connection = connect_powerschool(settings)
     try:
         fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
         schools = fetch(connection, schools_sql, f"reading {prefix}SCHOOLS")
-        staff = fetch(connection, staff_sql(settings), f"reading {prefix}USERS and EXTENSION_COLUMNS")
+        staff = fetch(connection, staff_sql, f"reading {prefix}USERS and EXTENSION_COLUMNS")
         current = {"status_current": STATUS_CURRENT}
         active = fetch(
             connection, f"{active_sql} WHERE status = :status_current", f"reading {prefix}SCHOOLSTAFF", current
@@ -1658,18 +1651,6 @@ def extension_tables(settings: Settings) -> dict[str, list[tuple[str, str]]]:
     """Extension table -> its (name of the value, column) pairs, in the order of EXTENSION_COLUMNS."""
     places = {name: column.lower().partition(".") for name, column in settings.EXTENSION_COLUMNS.items()}
     return grouped((table, (name, column)) for name, (table, _, column) in places.items())
-
-
-def staff_sql(settings: Settings) -> str:
-    """The statement that reads USERS; an extension table adds its row count and one column per value."""
-    extension, joins, prefix = "", "", schema_prefix(settings)
-    for number, (table, values) in enumerate(extension_tables(settings).items(), 1):
-        alias = f"extension_{number}"
-        extension += f", {alias}.row_count" + "".join(f", {alias}.value_{n}" for n in range(len(values)))
-        aggregates = ", ".join(f"MAX({column}) AS value_{n}" for n, (_, column) in enumerate(values))
-        joins += EXTENSION_JOIN.format(values=aggregates, prefix=prefix, table=table, alias=alias)
-    columns = ", ".join(f"u.{column}" for column in COLUMNS["users"])
-    return STAFF_SQL.format(columns=columns, extension=extension, prefix=prefix, joins=joins)
 
 
 def staff_from(row: tuple[Any, ...], settings: Settings, buildings: Mapping[int, set[tuple[int, int]]]) -> Staff:
@@ -1922,7 +1903,17 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
     """A users resource as an Account; GoogleError for an answer that is none, as of a filter."""
     if not (user.get("id") and user.get("primaryEmail")):
         raise GoogleError(0, "", "Google's answer holds an account without id or address")
-    values = {name: text_in(user, name, attribute) for name, attribute in settings.attributes.items()}
+    values = {}
+    for name, attribute in settings.attributes.items():
+        *path, last = name.split(".")
+        place: Mapping[str, Any] = user
+        for part in path:
+            place = place.get(part) or {}
+        value = place.get(last)
+        if attribute.entry:
+            value = next((e.get("value") for e in value or () if e.get("type") == attribute.entry), None)
+        # Google hands whole numbers of custom fields back as text.
+        values[name] = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     dcid, signed_in = values[settings.dcid_attribute], user.get("lastLoginTime", "")
     return Account(
         id=user["id"],
@@ -1937,19 +1928,6 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
         is_delegated_admin=bool(user.get("isDelegatedAdmin")),
         last_sign_in="" if signed_in.startswith("1970-01-01") else signed_in,  # Google's word for never
     )
-
-
-def text_in(user: Mapping[str, Any], name: str, attribute: Attribute) -> str:
-    """What a users resource holds at this path; Google hands whole numbers of custom fields back as text."""
-    *path, last = name.split(".")
-    place: Mapping[str, Any] = user
-    for part in path:
-        place = place.get(part) or {}
-    value = place.get(last)
-    if attribute.entry:
-        found = (str(entry.get("value", "")) for entry in value or () if entry.get("type") == attribute.entry)
-        return next(found, "")
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def get_account(run: Run, key: str) -> Account | None:
@@ -3208,8 +3186,7 @@ def tell_dry_run(
     """The plan in place of its writes; returns the exit code that the run would have if every write succeeded."""
     if not options.only:
         rows = linking_rows(everybody, district)
-        for line in linking_words(rows, everybody):
-            log.info("%s", line)
+        tell_linking(rows, everybody)
         if options.csv:
             write_csv(options.csv, rows)
     tell_plan(plans, run.settings)
@@ -3350,25 +3327,22 @@ def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, st
 def linking_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
     values = ("", "", "", "", "")
     if account:
-        values = (account.email, account.name, account.org_unit, account.state, account.last_sign_in[:10] or "never")
+        values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
     name = f"{person.first_name} {person.last_name}".strip() if person else ""
     of_person = (str(person.dcid), name, person.email) if person else ("", "", "")
     return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
 
 
-def linking_words(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> list[str]:
+def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> None:
     """How far the staff of both sides have found each other."""
-    evidence = Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds)
     counts = Counter(row["what"] for row in rows)
-    active = [plan for plan in plans if plan.person.is_active]
-    doubts = Counter(r.rule.label for plan in active for r in plan.remarks if r.rule in LINK_DOUBTS)
-    return [
-        f"Linking: {counts['link']} to link ({counts_in_words(evidence)}), "
-        f"{counts['in doubt']} in doubt ({counts_in_words(doubts)}), "
-        f"{counts['no account']} active staff without an account, "
-        f"{counts['nobody in PowerSchool']} staff accounts with nobody in PowerSchool, "
-        f"{counts['left, open']} open accounts with the address of somebody who left"
-    ]
+    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
+    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
+    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
+    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
+    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
+    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
+    log.info("Linking: %d open accounts with the address of somebody who left", counts["left, open"])
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
@@ -3377,15 +3351,14 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
         with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
             writer.writeheader()
-            writer.writerows({name: formula_safe(one_line(text)) for name, text in row.items()} for row in rows)
+            for row in rows:
+                cells = {name: one_line(text) for name, text in row.items()}
+                risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
+                writer.writerow(cells | risky)
     except OSError as error:
         remedy = "close it if it is open in Excel, or name another file after --csv"
         raise no_access(path, "written", error, remedy) from None
     log.info("%s holds %d rows", path, len(rows))
-
-
-def formula_safe(text: str) -> str:
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def one_line(text: str) -> str:
@@ -3910,14 +3883,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
-    run = new_run(options.config.parent)
+    run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
+    while exists(run.folder / "runs" / f"{run.name}.jsonl"):
+        time.sleep(0.2)
+        run.started = datetime.now(timezone.utc).replace(microsecond=0)
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         try:
-            if not os.path.isfile(options.config):  # noqa: PTH113 - without an error where this account may not look
-                raise RunError(f"--config {options.config}", "there is no such file", "name the config.py to use")
-            if not (options.dry_run or options.explain is not None or options.check or options.authorize):
-                stack.enter_context(only_run(run))
             return command(run, options, stack)
         except RunError as error:
             last_words(run, str(error))
@@ -3931,31 +3903,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
-    """Do what the command line says; returns the exit code."""
+    """Do what the command line says, with the lock and the log if it may change something; returns the exit code."""
+    if not os.path.isfile(options.config):  # noqa: PTH113 - without an error where this account may not look
+        raise RunError(f"--config {options.config}", "there is no such file", "name the config.py to use")
     if options.authorize:
         return authorize(run)
     if options.check:
         return check(run, options)
-    if not (options.dry_run or options.setup or options.explain is not None):
-        open_log(run.folder / "StaffLog.txt")
-        stack.callback(keep_records, run)
-    mode = ", undo" if options.undo else ", for some only" if options.only else ""
-    log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, mode, ", dry run" if options.dry_run else "")
+    if not options.dry_run and options.explain is None:
+        stack.enter_context(only_run(run))
+        if not options.setup:
+            open_log(run.folder / "StaffLog.txt")
+            stack.callback(keep_records, run)
+    part = ", undo" if options.undo else ", for some only" if options.only else ""
+    log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
     run.settings = load_settings(options.config)
     run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
-    if options.setup:
-        return set_up(run, options)
     if options.explain is not None:
         return explain(run, options)
-    return undo(run, options) if options.undo is not None else sync(run, options)
-
-
-def new_run(folder: Path) -> Run:
-    started = datetime.now(timezone.utc).replace(microsecond=0)
-    while exists(folder / "runs" / f"{started:%Y%m%dT%H%M%SZ}.jsonl"):
-        time.sleep(0.2)
-        started = datetime.now(timezone.utc).replace(microsecond=0)
-    return Run(folder, started)
+    return (set_up if options.setup else undo if options.undo is not None else sync)(run, options)
 
 
 def has_terminal() -> bool:
@@ -4006,24 +3972,20 @@ def options_of(argv: Sequence[str] | None) -> Options:
     add("--verbose", action="store_true", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
     options = Options(**vars(parser.parse_args(argv)))
-    if contradiction := contradiction_in(options):
-        parser.error(contradiction)
-    return replace(options, config=options.config.resolve())
-
-
-def contradiction_in(options: Options) -> str:
-    """Why these options do not go together, or "": none is ever ignored in silence."""
     names = ("check", "setup", "explain", "undo", "authorize")
     modes = [name for name in names if getattr(options, name) not in {None, False}]
-    if len(modes) > 1:
-        return f"--{modes[0]} and --{modes[1]} do not go together"
-    if (options.only or options.allow) and modes and modes != ["undo"]:
-        return f"--only and --allow do not go with --{modes[0]}"
-    if options.yes and not {"undo", "setup"} & set(modes):
-        return "--yes goes with --undo and --setup"
-    if options.csv and (not options.dry_run or options.only or modes):
-        return "--csv goes with --dry-run and without --only"
-    return ""
+    # None is ever ignored in silence.
+    contradictions = {
+        f"--{' and --'.join(modes[:2])} do not go together": len(modes) > 1,
+        f"--only and --allow do not go with --{''.join(modes[:1])}": (options.only or options.allow)
+        and modes not in ([], ["undo"]),
+        "--yes goes with --undo and --setup": options.yes and not {"undo", "setup"} & set(modes),
+        "--csv goes with --dry-run and without --only": options.csv and (not options.dry_run or options.only or modes),
+    }
+    for words, is_so in contradictions.items():
+        if is_so:
+            parser.error(words)
+    return replace(options, config=options.config.resolve())
 
 
 def allowance(text: str) -> tuple[str, int]:
