@@ -100,6 +100,7 @@ SETUP_SCOPES = (f"{SCOPE_PREFIX}orgunit", f"{SCOPE_PREFIX}userschema")
 # 3 lunch staff, 4 substitute. USERS has no ID column: the person's key is DCID.
 STATUS_CURRENT = 1
 TYPE_UNASSIGNED, TYPE_STAFF, TYPE_SUBSTITUTE = 0, 2, 4
+DISTRICT_OFFICE = 0  # at many sites without a row in SCHOOLS (DistrictSchoolView adds it), though people belong to it
 NO_SCHOOL = -1  # where SCHOOLID or HOMESCHOOLID is NULL: no building one can name
 
 LONGEST_NAME, LONGEST_VALUE = 60, 500
@@ -148,7 +149,8 @@ class Kind:
     """A kind of change: the rule behind it in words, its shipped limit, and its place in the order of writes.
 
     Kinds with the same step go in one request. Where it is held, everything of the person waits (`holds_person`), or
-    only itself and the kinds it `holds`. Where its refusal makes the rest of the person wrong or useless, it `stops`.
+    only itself and what it `holds`: kinds, and values of a person. Where its refusal makes the rest of the person wrong
+    or useless, it `stops`.
     """
 
     rule: str
@@ -178,7 +180,7 @@ KINDS = {
     ),
     "move": Kind(
         "the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
-        limit=100, step=3, undo_step=3,
+        limit=100, step=3, undo_step=3, holds=("homeschool_id", "building"),
     ),
     "update": Kind("the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool", step=3, undo_step=3),
     "rename": Kind(
@@ -226,14 +228,18 @@ class Rule(Enum):
     TWO_ACCOUNTS = "two accounts with one DCID", ERROR, "neither is written: empty the field of the wrong one"
     TWO_PEOPLE = "one address, two people", ERROR, "neither is written: correct one of them in PowerSchool"
     SOMEBODY_ELSES = "somebody else's account", ERROR, "the DCID sits on an account that agrees in nothing else"
-    LEAVERS_ADDRESS = "inactive person's address", INFO, "gone, but an open account without DCID holds the address"
+    LEFT_OPEN = (
+        "left, but open",
+        ERROR,
+        "gone, but an open account without their DCID is theirs by address, number or names",
+    )
     NO_ADDRESS = "no address", INFO, "active, without address and account: nothing to create", True
     FOREIGN_ADDRESS = "foreign address", INFO, "the address is outside GOOGLE_DOMAINS, so it is never given"
     FAULTY_ADDRESS = "faulty address", ERROR, "Google accepts no such address: correct it in PowerSchool"
     ADDRESS_TAKEN = "address taken", ERROR, "another account or a group holds the address"
     NOT_LOOKED_UP = "not looked up", ERROR, "Google could not be asked, so nothing is done; the next run tries again"
     POSSIBLE_ACCOUNT = "possible account", ERROR, "an account without DCID may be theirs, so none is created"
-    PROBABLE_REHIRE = "probable rehire", ERROR, "the address is on an account with the DCID of an older record"
+    PROBABLE_REHIRE = "probable rehire", ERROR, "an account with the DCID of an older record may be theirs"
     NOT_LINKED = "not linked", ERROR, "an account holds the address, but is not certainly theirs"
     LINKED_LATER = "not linked, closed", INFO, "an account without DCID holds the address and is closed: left as it is"
     # What is never written.
@@ -244,8 +250,9 @@ class Rule(Enum):
     PROTECTED = "protected", INFO, "the account lies in PROTECTED_OUS"
     OWN_ADMIN = "own admin", INFO, "the account is GOOGLE_ADMIN_EMAIL"
     # What it should be.
-    ARCHIVED = "archived", INFO, "the account of an active person is archived: left as it is"
-    SUSPENDED_ELSEWHERE = "suspended elsewhere", INFO, "suspended by Google, or not in exactly SUSPENDED_OU: left so"
+    ARCHIVED = "archived", ERROR, "the account of an active person is archived: left so until HANDS_OFF or you decide"
+    LOCKED_OUT = "locked out", ERROR, "active, but suspended by Google or not in exactly SUSPENDED_OU: left so, decide"
+    NAME_DIFFERS = "name differs", WARN, "the family name differs, and follows only with UPDATE_NAMES or a new address"
     HOME_SCHOOL = "home school", ERROR, "missing or unknown: nothing is written until PowerSchool is corrected"
     FAULTY_NAME = "faulty name", ERROR, "Google takes no such name: correct it in PowerSchool"
     MISSING_ORG_UNIT = "missing org unit", ERROR, "the building's org unit does not exist, so nobody goes there", True
@@ -255,11 +262,16 @@ class Rule(Enum):
     TEMPORARY = "temporary reactivation", INFO, "the leaver's account lies in TEMPORARY_REACTIVATION_OUS"
     ADDRESS_IN_USE = "address in use", INFO, "PowerSchool gives the leaver's address to an active person"
     CALENDAR = "held by the calendar", INFO, "today lies in HOLD_SUSPENSIONS"
-    NOT_IN_POWERSCHOOL = "not in PowerSchool", INFO, "the account's DCID is nobody's in USERS: never written"
+    NOT_IN_POWERSCHOOL = "not in PowerSchool", INFO, "the closed account's DCID is nobody's in USERS: never written"
+    OPEN_FOR_NOBODY = "open for nobody", ERROR, "the open account's DCID is nobody's in USERS: never written, decide"
     # What was not done.
     FAILED = "failed", ERROR, "Google refused a change: the line has its words"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
-    LIMIT = "held", ERROR, "more people than LIMITS allows, or accounts to be linked first: none of them was changed"
+    LIMIT = (
+        "held",
+        ERROR,
+        "more people than LIMITS or LIMIT_SHARE allows, or accounts to be linked first: nobody changed",
+    )
     # What ends a run, and what --check says of single facts.
     REFUSED = "refused", ERROR, "the run cannot start or go on: exit 2"
     IMPLAUSIBLE = "implausible", ERROR, "what was read cannot be right: exit 3"
@@ -321,6 +333,11 @@ class GoogleError(Exception):
         return self.status == 0 or heals(self.status, self.reason, self.message)
 
     @property
+    def is_lost(self) -> bool:
+        """True where there was no answer, or none that says what was done."""
+        return self.status in {0, 409} or self.status >= 500
+
+    @property
     def is_uncertain(self) -> bool:
         """True where Google may have carried the request out: no answer, or what a request sent twice is told."""
         return self.can_heal or self.status in {404, 409, 412}
@@ -355,6 +372,7 @@ FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_
 PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
 LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
 Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
+Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
 Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
 
 
@@ -388,6 +406,7 @@ class Settings:
     PRIVATE_VALUES: list[Text]
     # Added after the first release, so with a default: an update never stops a running district.
     HOLD_SUSPENSIONS: list[tuple[MonthDay, MonthDay]] = field(default_factory=list)
+    LIMIT_SHARE: Share = 0.2
     KEEP_DAYS: Amount = 400
     TIMEOUT_SECONDS: Amount = 60
     RETRY_WAIT_SECONDS: Amount = 1
@@ -429,6 +448,7 @@ class Staff:
     first_name: str
     last_name: str
     email: str
+    other_first_name: str = ""  # the legal one where first_name is PREFERREDNAME, else PREFERREDNAME
     teacher_number: str = ""
     homeschool: int = NO_SCHOOL
     group: str = ""
@@ -439,6 +459,12 @@ class Staff:
     @property
     def is_active(self) -> bool:
         return bool(self.schools)
+
+    @property
+    def folded_names(self) -> list[tuple[str, str]]:
+        """The full names, with the legal and the preferred first name, in the form in which they are compared."""
+        firsts = dict.fromkeys((fold(self.first_name), fold(self.other_first_name)))
+        return [(first, fold(self.last_name)) for first in firsts if first and fold(self.last_name)]
 
     def __str__(self) -> str:
         name = " ".join((self.first_name, self.last_name)).strip() or "(no name)"
@@ -465,7 +491,19 @@ class PowerSchool:
 
     @cached_property
     def active_by_address(self) -> Mapping[str, list[Staff]]:
-        return grouped((person.email, person) for person in self.staff if person.is_active and person.email)
+        return grouped((person.email, person) for person in self.active if person.email)
+
+    @cached_property
+    def active_by_number(self) -> Mapping[str, list[Staff]]:
+        return grouped((fold_number(p.teacher_number), p) for p in self.active if p.teacher_number)
+
+    @cached_property
+    def active_by_name(self) -> Mapping[tuple[str, str], list[Staff]]:
+        return grouped((name, person) for person in self.active for name in person.folded_names)
+
+    @property
+    def active(self) -> Iterator[Staff]:
+        return (person for person in self.staff if person.is_active)
 
 
 @dataclass(frozen=True)
@@ -476,6 +514,7 @@ class Account:
     values: Mapping[str, str]  # attribute -> text, "" for none
     dcid: int | None = None
     aliases: tuple[str, ...] = ()
+    domain_aliases: tuple[str, ...] = ()  # its addresses at aliases of a domain, which can never be primary
     entries: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)  # of attributes that are lists
     suspension_reason: str = ""
     archived: bool = False
@@ -489,7 +528,7 @@ class Account:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return (self.email, *self.aliases)
+        return (self.email, *self.aliases, *self.domain_aliases)
 
     @property
     def name(self) -> str:
@@ -551,21 +590,9 @@ class Google:
         aliases = (
             (alias, account)
             for account in reversed(tuple(self.accounts.values()))
-            for alias in reversed(account.aliases)
+            for alias in reversed(account.addresses[1:])
         )
         return {**dict(aliases), **{account.email: account for account in self.accounts.values()}}
-
-    @cached_property
-    def unlinked_by_employee_id(self) -> Mapping[str, list[Account]]:
-        return grouped((number, account) for account in self.unlinked for number in account.employee_ids)
-
-    @cached_property
-    def unlinked_by_name(self) -> Mapping[tuple[str, str], list[Account]]:
-        return grouped((account.folded_name, account) for account in self.unlinked)
-
-    @property
-    def unlinked(self) -> Iterator[Account]:
-        return (account for account in self.accounts.values() if account.dcid is None)
 
 
 @dataclass(frozen=True)
@@ -591,10 +618,33 @@ class District:
         """Whose DCID the account carries, active or not."""
         return None if account.dcid is None else self.powerschool.by_dcid.get(account.dcid)
 
+    @cached_property
+    def unclaimed(self) -> list[Account]:
+        """The accounts that carry no active person's DCID."""
+        owners = ((account, self.owner(account)) for account in self.google.accounts.values())
+        return [account for account, owner in owners if owner is None or not owner.is_active]
+
+    @cached_property
+    def unclaimed_by_number(self) -> Mapping[str, list[Account]]:
+        return grouped((number, account) for account in self.unclaimed for number in account.employee_ids)
+
+    @cached_property
+    def unclaimed_by_name(self) -> Mapping[tuple[str, str], list[Account]]:
+        return grouped((account.folded_name, account) for account in self.unclaimed)
+
     def claimants(self, address: str) -> list[Staff]:
         """The active people to whom PowerSchool gives this address; who is skipped does not count."""
         people = self.powerschool.active_by_address.get(address, ())
         return [person for person in people if not skip_rule(person, self.settings)]
+
+    def school_name(self, number: int) -> str:
+        """The name of a home school, or "" if nothing knows it: SCHOOLS, BUILDING_OUS, and 0 as the district office."""
+        if number in self.powerschool.schools:
+            name = self.powerschool.schools[number].name
+            return proper_case(name) if name.isupper() else name
+        if number == DISTRICT_OFFICE:
+            return "District Office"
+        return self.settings.BUILDING_OUS.get(number, "").rpartition("/")[2]
 
     @property
     def suspended_ou(self) -> str:
@@ -711,11 +761,11 @@ def sync(run: Run, options: Options) -> int:
     chosen = choose(options.only, district)
 
     everybody = [plan_person(person, district) for person in district.powerschool.staff]
-    stop_at(rebuilt_powerschool(everybody))
+    stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody, chosen)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
     held = too_much(plans, district, dict(options.allow))
-    plans = [without_held(plan, held.kinds) for plan in plans]
+    plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
     run.remarks += [] if options.only else nobodys_accounts(district)
     due = [plan for plan in plans if plan.changes]
@@ -844,17 +894,33 @@ def same_names(person: Staff, account: Account) -> bool:
     return all(names_of(person)) and names_of(person) == account.folded_name
 
 
+def same_words(person: Staff, account: Account) -> str:
+    """What of a person and an account is the same besides the address, in words, or ""."""
+    number, names = same_employee_id(person, account), account.folded_name in person.folded_names
+    return " and ".join(words for words, is_so in (("employee ID", number), ("names", names)) if is_so)
+
+
 def same_employee_id(person: Staff, account: Account) -> bool:
     return fold_number(person.teacher_number) in account.employee_ids
 
 
-def agreement(person: Staff, account: Account) -> str:
-    """What besides the DCID says that the account is this person's: design rule "Whose account", or ""."""
+def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
+    """What besides the DCID says that the account is this person's: design rule "Whose account", or "".
+
+    A name alone says so only where PowerSchool gives nothing of the account to another active person.
+    """
     if person.email and person.email in account.addresses:
         return "address"
     if same_employee_id(person, account):
         return "employee ID"
+    rivals = [
+        *powerschool.active_by_address.get(account.email, ()),
+        *(rival for number in account.employee_ids for rival in powerschool.active_by_number.get(number, ())),
+        *powerschool.active_by_name.get(account.folded_name, ()),
+    ]
     given, family = names_of(person)
+    if any(rival.dcid != person.dcid for rival in rivals):
+        return "both names" if same_names(person, account) else ""
     if family and family == account.folded_name[1]:
         return "family name"
     return "given name" if given and given == account.folded_name[0] else ""
@@ -911,43 +977,68 @@ def skip_rule(person: Staff, settings: Settings) -> Rule | None:
 
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
-    """An inactive person without an account: an open one that holds the address is told, never written."""
+    """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
     holder = district.google.by_address.get(person.email)
-    if holder is None or not holder.is_open or district.claimants(person.email):
+    found = {holder.id: holder} if holder and not district.claimants(person.email) else {}
+    numbered = district.unclaimed_by_number.get(fold_number(person.teacher_number), [])
+    named = [account for name in person.folded_names for account in district.unclaimed_by_name.get(name, [])]
+    found |= {account.id: account for account in (*numbered, *named)}
+    unclaimed = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
+    open_accounts = [a for a in found.values() if a.is_open and a.id in unclaimed and is_staff_place(a, district)]
+    if not open_accounts:
         return Plan(person)
-    owner = district.owner(holder)
-    if owner is not None and owner.is_active:
-        return Plan(person)
-    seen = f"not active, and {holder.email} is open without this DCID"
-    return left_alone(person, Rule.LEAVERS_ADDRESS, seen, "close it by hand if it is this person's")
+    account = open_accounts[0]
+    same = "address" if account is holder else same_words(person, account)
+    seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
+    by_hand = link_by_hand(person, account, district.settings)
+    remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}"
+    return left_alone(person, Rule.LEFT_OPEN, seen, remedy)
+
+
+def is_staff_place(account: Account, district: District) -> bool:
+    """True in the org units of staff, and directly in /, where accounts made by hand lie."""
+    settings = district.settings
+    places = (settings.STAFF_OU, settings.SUBSTITUTE_OU, settings.SUSPENDED_OU, *settings.BUILDING_OUS.values())
+    return account.org_unit == "/" or is_at_or_below(account.org_unit, places)
+
+
+def name_in_hands_off(account: Account) -> str:
+    return f'name it in HANDS_OFF: "{account.email}": ("why", "until which day")'
 
 
 def plan_unfound(person: Staff, district: District) -> Plan:
     """An active person whose DCID is on no account: link the account that holds the address, or create one."""
     holder = district.google.by_address.get(person.email)
+    numbered = district.unclaimed_by_number.get(fold_number(person.teacher_number), [])
+    if not person.email and numbered:
+        return possible_account(person, numbered[0], district)
     if not person.email:
         return left_alone(person, Rule.NO_ADDRESS, "no address in PowerSchool and no account", "nothing to create")
     if not is_ours(person.email, district.settings):
-        return left_alone(
-            person, Rule.FOREIGN_ADDRESS, "the address is outside GOOGLE_DOMAINS", "no account is created"
-        )
+        outside = "the address is outside GOOGLE_DOMAINS"
+        return left_alone(person, Rule.FOREIGN_ADDRESS, outside, "no account is created")
     if not is_valid_address(person.email):
         return left_alone(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, "correct it in PowerSchool")
     if holder is None:
         return plan_creation(person, district)
-    if holder.email != person.email:
-        seen = f"the address is an alias of {holder.email}"
-        return left_alone(person, Rule.ADDRESS_TAKEN, seen, "remove it there, or correct PowerSchool")
     owner = district.owner(holder)
     if owner is not None and owner.is_active:
-        seen = f"the account with this address belongs to {owner}"
-        return left_alone(person, Rule.ADDRESS_TAKEN, seen, "correct PowerSchool")
+        seen = f"the address belongs to the account of {owner}"
+        return left_alone(person, Rule.ADDRESS_TAKEN, seen, "correct PowerSchool, or the DCID of that account")
+    if holder.email != person.email and same_words(person, holder):
+        return possible_account(person, holder, district)
+    if holder.email != person.email:
+        seen = f"the address is an alias of {holder.email}, {holder.name}"
+        free = "remove the alias there, or give" if person.email in holder.aliases else "give"
+        by_hand = link_by_hand(person, holder, district.settings)
+        remedy = f"if it is the same person, {by_hand}; if not, {free} the person another address in PowerSchool"
+        return left_alone(person, Rule.ADDRESS_TAKEN, seen, remedy)
     return plan_account(person, holder, district)
 
 
 def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
-    if had.dcid == person.dcid and not agreement(person, had):
+    if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
         return left_alone(
             person, Rule.SOMEBODY_ELSES, seen, "correct the DCID there, or the person in PowerSchool", had
@@ -977,10 +1068,12 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
     if account.dcid is not None and not (owner and not owner.is_active and both):
         known = f"which is {owner}" if owner else "which is not in PowerSchool"
         seen = f"{account.email} carries DCID {account.dcid}, {known}"
-        return about(person, Rule.PROBABLE_REHIRE, seen, f"if it is the same person, {by_hand}")
+        other = "give the person another address in PowerSchool"
+        return about(person, Rule.PROBABLE_REHIRE, seen, f"if it is the same person, {by_hand}; if not, {other}")
     if not (same_names(person, account) or same_employee_id(person, account)):
         seen = f"{account.email} has the address but another name ({account.name}) and no such employee ID"
-        return about(person, Rule.NOT_LINKED, seen, f"if it is theirs, {by_hand}")
+        other = "give the person another address in PowerSchool"
+        return about(person, Rule.NOT_LINKED, seen, f"if it is theirs, {by_hand}; if not, {other}")
     if account.is_delegated_admin or account.is_admin:
         return about(person, Rule.NOT_LINKED, f"{account.email} has an admin role and no DCID", by_hand)
     if not settings.LINK_BY_EMAIL:
@@ -998,21 +1091,34 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 
 def possible_twin(person: Staff, district: District) -> Account | None:
-    """An account without a DCID that may be this person's, unless it is certainly somebody else's.
+    """An account that carries no active person's DCID and may be this person's, unless it is certainly not.
 
-    It is where PowerSchool gives its address to exactly one active person, whom it fits beyond doubt.
+    It is not where PowerSchool gives its address to exactly one active person, whom it fits beyond doubt, and where
+    HANDS_OFF names it.
     """
-    settings, google = district.settings, district.google
-    places = (settings.STAFF_OU, settings.SUBSTITUTE_OU, settings.SUSPENDED_OU)
-    twins = list(google.unlinked_by_employee_id.get(fold_number(person.teacher_number), []))
-    if all(names_of(person)):
-        named = google.unlinked_by_name.get(names_of(person), [])
-        twins += [account for account in named if is_at_or_below(account.org_unit, places)]
+    twins = list(district.unclaimed_by_number.get(fold_number(person.teacher_number), []))
+    for name in person.folded_names:
+        named = district.unclaimed_by_name.get(name, [])
+        twins += [account for account in named if is_staff_place(account, district)]
     for account in twins:
         owners = district.claimants(account.email)
-        if len(owners) != 1 or link_doubt(owners[0], account, district):
+        is_anothers = len(owners) == 1 and not link_doubt(owners[0], account, district)
+        if not is_anothers and not any(
+            is_meant(k, account.dcid, account.addresses) for k in district.settings.HANDS_OFF
+        ):
             return account
     return None
+
+
+def possible_account(person: Staff, account: Account, district: District) -> Plan:
+    """Nothing is done while an account may be this person's already: told with every way out."""
+    owner, by_hand = district.owner(account), link_by_hand(person, account, district.settings)
+    carries = (
+        "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner or 'nobody in PowerSchool'}"
+    )
+    seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
+    rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
+    return left_alone(person, rule, seen, f"if it is the same person, {by_hand}; if not, {name_in_hands_off(account)}")
 
 
 def with_hands_off(plan: Plan, district: District) -> Plan:
@@ -1049,10 +1155,19 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
 
 
 def nobodys_accounts(district: District) -> list[Remark]:
-    """Accounts whose DCID is not in PowerSchool: told, never written."""
-    nobodys = [a for a in district.google.accounts.values() if a.dcid is not None and not district.owner(a)]
-    seen = "DCID {0.dcid}, in {0.org_unit}, last sign-in {0.last_seen}"
-    return sorted((Remark(Rule.NOT_IN_POWERSCHOOL, a.email, seen.format(a)) for a in nobodys), key=str)
+    """Accounts whose DCID is not in PowerSchool: told, never written; an open one asks for a person."""
+    remarks = []
+    for account in sorted(district.google.accounts.values(), key=lambda account: account.email):
+        if account.dcid is None or district.owner(account):
+            continue
+        remark = hands_off(Staff(account.dcid, "", "", account.email), account, district, has_left=False)
+        seen = f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_seen}"
+        if remark is None and account.is_open:
+            remedy = f"correct its DCID, or suspend it; if it is to stay open, {name_in_hands_off(account)}"
+            remarks.append(Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy))
+        else:
+            remarks.append(Remark(Rule.NOT_IN_POWERSCHOOL, account.email, seen, remark.reason if remark else ""))
+    return remarks
 
 
 # Deciding what the account should be: what the rules demand is `wanted`, and an exception takes something out of it.
@@ -1072,10 +1187,7 @@ def plan_creation(person: Staff, district: District) -> Plan:
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
     if twin := possible_twin(person, district):
-        seen = f"not created: {twin.email} has no DCID and the same name or employee ID"
-        by_hand = link_by_hand(person, twin, settings)
-        remedy = f"if it is theirs, {by_hand}; else give that account its own DCID, or another name"
-        return left_alone(person, Rule.POSSIBLE_ACCOUNT, seen, remedy)
+        return possible_account(person, twin, district)
     if fault := name_fault(person):
         return Plan(person, remarks=(fault,))
     target, missing = building_org_unit(person, district)
@@ -1097,9 +1209,11 @@ def plan_creation(person: Staff, district: District) -> Plan:
 def plan_active(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who works here: kept in step, or left alone with the reason."""
     if had.archived:
-        return left_alone(person, Rule.ARCHIVED, f"{had.email} is archived", "left as it is", had)
+        remedy = f"unarchive it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
+        return left_alone(person, Rule.ARCHIVED, f"active, but {had.email} is archived", remedy, had)
     if had.is_suspended and (seen := why_stays_suspended(had, district.settings)):
-        return Plan(person, had, remarks=(about(person, Rule.SUSPENDED_ELSEWHERE, seen),))
+        remedy = f"decide in the Admin console; if it is to stay locked, {name_in_hands_off(had)}"
+        return left_alone(person, Rule.LOCKED_OUT, f"active, but {seen}", remedy, had)
     if fault := homeschool_fault(person, district):
         return Plan(person, had, remarks=(fault,))
     address, told = wishes_and_remarks(wanted_address(person, had, district))
@@ -1192,12 +1306,11 @@ def form(text: str, field_type: str) -> str | None:
 def why_stays_suspended(had: Account, settings: Settings) -> str:
     """Why a suspended account of an active person is not reactivated, or ""."""
     if had.suspension_reason not in BY_ADMIN:
-        by_google = f"{had.email} was suspended by Google ({had.suspension_reason})"
-        return f"{by_google}: left as it is, decide in the Admin console"
+        return f"Google itself has locked {had.email} ({had.suspension_reason.lower()})"
     if had.is_admin or had.is_delegated_admin:
-        return f"{had.email} is suspended and has an admin role: left as it is"
+        return f"{had.email} is suspended and has an admin role"
     if not is_closed_by_us(had, settings):
-        return f"{had.email} is suspended in {had.org_unit}, not in {settings.SUSPENDED_OU}: left as it is"
+        return f"{had.email} is suspended in {had.org_unit}, not in {settings.SUSPENDED_OU}"
     return ""
 
 
@@ -1228,7 +1341,7 @@ def hold_window(settings: Settings, today: date) -> str:
 def homeschool_fault(person: Staff, district: District) -> Remark | None:
     if person.homeschool == NO_SCHOOL:
         return about(person, Rule.HOME_SCHOOL, "no home school in PowerSchool", "choose one there")
-    if person.homeschool not in district.powerschool.schools:
+    if not district.school_name(person.homeschool):
         seen = f"the home school {person.homeschool} is not in SCHOOLS"
         return about(person, Rule.HOME_SCHOOL, seen, "correct it in PowerSchool")
     return None
@@ -1236,7 +1349,7 @@ def homeschool_fault(person: Staff, district: District) -> Remark | None:
 
 def wanted_address(person: Staff, had: Account, district: District) -> Iterator[Wish | Remark]:
     """PowerSchool's address, if Google can have it and nobody else holds it; a blank one keeps the account's."""
-    if person.email in {"", had.email}:
+    if person.email in {"", had.email, *had.domain_aliases}:
         return
     keeps = f"{had.email} keeps its address"
     holder = district.google.by_address.get(person.email)
@@ -1255,7 +1368,15 @@ def wanted_name(
     person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool
 ) -> Iterator[Wish | Remark]:
     """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
-    if waits or names_of(person) == had.folded_name or not (settings.UPDATE_NAMES or is_renamed):
+    if waits or names_of(person) == had.folded_name:
+        return
+    if not (settings.UPDATE_NAMES or is_renamed):
+        if names_of(person)[1] not in {"", had.folded_name[1]}:
+            seen = f"the family name in Google is {had.values[FAMILY_NAME]}"
+            remedy = (
+                "if PowerSchool is right, change it in the Admin console or set UPDATE_NAMES; if not, correct it there"
+            )
+            yield about(person, Rule.NAME_DIFFERS, seen, remedy)
         return
     if fault := name_fault(person):
         yield fault
@@ -1321,7 +1442,7 @@ def is_frozen(path: str, frozen: Iterable[str]) -> bool:
 def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     """The org unit the person belongs in, as Google spells it, and "" - or "" and the path that does not exist."""
     settings = district.settings
-    school = school_name(person.homeschool, district)
+    school = district.school_name(person.homeschool)
     if staff_type(person) == TYPE_SUBSTITUTE or school.casefold() == settings.SUBSTITUTE_BUILDING.casefold():
         path = settings.SUBSTITUTE_OU
     else:
@@ -1341,11 +1462,6 @@ def other_org_unit(path: str, settings: Settings) -> str:
     return "correct SUBSTITUTE_OU" if path == settings.SUBSTITUTE_OU else "name another one in BUILDING_OUS"
 
 
-def school_name(number: int, district: District) -> str:
-    name = district.powerschool.schools[number].name
-    return proper_case(name) if name.isupper() else name
-
-
 def staff_type(person: Staff) -> int:
     """The staff type at the home school: the lowest of 1 to 3, else 4, else 0; 2 without an active row there."""
     types = [kind for school, kind in person.schools if school == person.homeschool]
@@ -1361,7 +1477,7 @@ def access_list(person: Staff) -> str:
 
 def building_shown(person: Staff, district: District) -> str:
     alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
-    return alias or school_name(person.homeschool, district)
+    return alias or district.school_name(person.homeschool)
 
 
 @dataclass(frozen=True)
@@ -1379,7 +1495,7 @@ PERSON_VALUES = {
     "staff_type":         PersonValue("INT64", lambda person, _: str(staff_type(person))),
     "staff_group":        PersonValue("INT64", lambda person, _: person.group),
     "teacher_number":     PersonValue("", lambda person, _: person.teacher_number),
-    "building":           PersonValue("STRING", lambda person, district: building_shown(person, district)),
+    "building":           PersonValue("STRING", building_shown),
 }  # fmt: skip
 
 
@@ -1426,6 +1542,14 @@ def implausible(powerschool: PowerSchool, google: Google) -> list[Remark]:
     return [Remark(Rule.IMPLAUSIBLE, "", found, remedy)] if found else []
 
 
+def foreign_staff(district: District) -> list[Remark]:
+    """More than half of the active staff with an address outside GOOGLE_DOMAINS: most likely it is misspelt."""
+    staff = [person for person in district.powerschool.active if person.email]
+    outside = sum(not is_ours(person.email, district.settings) for person in staff)
+    seen = f"{outside} of {len(staff)} active staff have an address outside GOOGLE_DOMAINS"
+    return [Remark(Rule.IMPLAUSIBLE, "", seen, "correct it in config.py")] if 2 * outside > len(staff) else []
+
+
 def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
     """Many accounts that look like somebody else's by their DCID: more than 5 people and 5 % of those found."""
     strange = [plan for plan in plans if any(remark.rule is Rule.SOMEBODY_ELSES for remark in plan.remarks)]
@@ -1440,31 +1564,53 @@ def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
 
 @dataclass(frozen=True)
 class Held:
-    """What is too much: kind -> people over a limit, the kinds that wait until most accounts are linked, in words."""
+    """What is too much: kind -> people over a limit, the kinds that wait for another reason, and the reasons."""
 
     over: Mapping[str, int]
-    unlinked: frozenset[str]
+    waiting: frozenset[str]
     why_unlinked: str
     remarks: tuple[Remark, ...]
 
     @property
     def kinds(self) -> frozenset[str]:
-        return frozenset(self.over) | self.unlinked
+        return frozenset(self.over) | self.waiting
 
 
 def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> Held:
     """What of these plans is held back, with a remark for each reason."""
     limits = {**district.settings.LIMITS, **allowed}
     over = over_limits(plans, limits)
-    unlinked, why = unlinked_hold(district, allowed)
+    waiting, why = (frozenset(), "") if district.only else unlinked_hold(district, allowed)
     remarks = [limit_remark(kind, limits[kind], plans) for kind in over]
-    if any(plan.kinds & unlinked for plan in plans):
-        links = sum("link" in without_held(plan, frozenset(over) | unlinked).kinds for plan in plans)
+    if "suspend" not in allowed and not district.only and "suspend" not in over:
+        shares = shares_held(plans, district)
+        waiting |= {"suspend"} if shares else set()
+        remarks += shares
+    if why and any(plan.kinds & waiting for plan in plans):
+        links = sum("link" in without_held(plan, frozenset(over) | waiting, district).kinds for plan in plans)
         way = f"This run links {links}: run it again afterwards." if links else "Link those in doubt by hand."
         if "link" in over:
             way = "First let the links through, as the line on them says."
         remarks.insert(0, Remark(Rule.LIMIT, "", f"{why} {way}"))
-    return Held(over, unlinked, why, tuple(remarks))
+    return Held(over, waiting, why, tuple(remarks))
+
+
+def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
+    """Suspensions wait where they are too large a share of the open accounts, or too many of these are nobody's."""
+    opened = [a for a in district.google.accounts.values() if a.is_open and a.dcid is not None]
+    nobodys = sum(district.owner(account) is None for account in opened)
+    count = sum("suspend" in limited_kinds(plan) for plan in plans)
+    known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
+    right = f"If that is right: {allow_option('suspend', max(count, 1))}"
+    remarks = []
+    if count > 3 and count > share * known:
+        names = "; ".join(str(plan.person) for plan in plans if "suspend" in limited_kinds(plan))
+        seen = f"{people(count)} of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
+        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen}, so none was done. {right}. Held: {names}"))
+    if nobodys > 5 and nobodys > 0.05 * len(opened):
+        seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
+        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended. {right}"))
+    return remarks
 
 
 def limit_remark(kind: str, limit: int, plans: Sequence[Plan]) -> Remark:
@@ -1515,15 +1661,19 @@ def over_limits(plans: Sequence[Plan], limits: Mapping[str, int]) -> dict[str, i
     return {kind: counts[kind] for kind in limits if counts[kind] > limits[kind]}
 
 
-def without_held(plan: Plan, held: frozenset[str]) -> Plan:
+def without_held(plan: Plan, held: frozenset[str], district: District) -> Plan:
     """The plan without what is held: everything of the person, or only the held change and what goes with it."""
     mine = limited_kinds(plan) & held
     if any(KINDS[kind].holds_person for kind in mine):
         return replace(plan, changes=())
-    gone = mine | {kind for held_kind in mine for kind in KINDS[held_kind].holds}
-    kept = [change for change in plan.changes if change.kind not in gone]
-    if "clear" in mine:
-        kept = [part_of(c, filter(c.after.get, c.after)) if c.kind == "update" else c for c in kept]
+    gone = mine | {waiting for kind in mine for waiting in KINDS[kind].holds}
+    kept = []
+    for change in plan.changes:
+        names = [n for n in change.after if n not in district.attributes or district.attributes[n].value not in gone]
+        if "clear" in mine:
+            names = [n for n in names if change.after[n]]
+        if change.kind not in gone:
+            kept.append(part_of(change, names) if change.kind == "update" else change)
     return replace(plan, changes=tuple(change for change in kept if change.after or change.before))
 
 
@@ -1664,13 +1814,16 @@ def staff_from(row: tuple[Any, ...], settings: Settings, buildings: Mapping[int,
             values[name] = text_of(next(rest))
             if row_count > 1:
                 ambiguous.add(name)
+    preferred = clean(user["preferredname"])
+    first_name = (preferred if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"])
     dcid, homeschool = whole(user["dcid"], "USERS.DCID"), user["homeschoolid"]
     return Staff(
         dcid=dcid,
-        first_name=(clean(user["preferredname"]) if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"]),
+        first_name=first_name,
+        other_first_name=clean(user["first_name"] if first_name == preferred else preferred),
         last_name=clean(user["last_name"]),
-        email=text_of(user["email_addr"]).lower(),
-        teacher_number=text_of(user["teachernumber"]),
+        email=clean(user["email_addr"]).lower(),
+        teacher_number=clean(user["teachernumber"]),
         homeschool=NO_SCHOOL if homeschool is None else whole(homeschool, "USERS.HOMESCHOOLID"),
         group=text_of(user["groupvalue"]),
         schools=tuple(sorted(buildings.get(dcid, ()))),
@@ -1920,7 +2073,8 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
         values=values
         | {EMAIL: values[EMAIL].lower(), ORG_UNIT: values[ORG_UNIT] or "/", SUSPENDED: values[SUSPENDED] or NO},
         dcid=int(dcid) if dcid else None,
-        aliases=tuple(a.lower() for a in (*user.get("aliases", ()), *user.get("nonEditableAliases", ()))),
+        aliases=tuple(alias.lower() for alias in user.get("aliases", ())),
+        domain_aliases=tuple(alias.lower() for alias in user.get("nonEditableAliases", ())),
         entries={n: tuple(user.get(n) or ()) for n, attribute in settings.attributes.items() if attribute.entry},
         suspension_reason=user.get("suspensionReason", ""),
         archived=bool(user.get("archived")),
@@ -1936,7 +2090,8 @@ def get_account(run: Run, key: str) -> Account | None:
     try:
         return account_from(call(run, request), run.settings)
     except GoogleError as error:
-        if error.status == 404:
+        # Google answers 400 and these words for the address of a group.
+        if error.status == 404 or (error.status == 400 and "Type not supported" in error.message):
             return None
         raise
 
@@ -2075,6 +2230,8 @@ def heals(status: int, reason: str, message: str) -> bool:
         or (status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"})
         or (status == 409 and reason == "conflict")
         or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
+        or (status == 403 and (not reason or "rate higher than configured" in message.lower()))
+        or (status == 400 and "system error has occurred" in message.lower())
     )
 
 
@@ -2134,6 +2291,7 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
         tried = " and ".join(change.kind for change in plan.changes)
         words = f"{tried} failed, at least in part: {refusal}: {advice}"
     note_failure(run, plan, words)
+    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
     lose_patience(run, refusal)
 
 
@@ -2156,7 +2314,6 @@ def is_closing(plan: Plan) -> bool:
 
 def lose_patience(run: Run, error: GoogleError) -> None:
     """Remember a refusal: no licence ends creations, and ten people refused in a row with one answer end the run."""
-    run.no_licences = run.no_licences or error.reason == "limitExceeded"
     answer = (error.status, error.reason)
     run.alike = [*(run.alike if answer in run.alike else ()), answer]
     if len(run.alike) >= FAILURES_IN_A_ROW:
@@ -2299,7 +2456,8 @@ def make(
         if error.is_uncertain:
             try:
                 found = made()
-                state = "done" if found else "failed"
+                # A listing or a look-up lags: what it does not show after no answer may have been done all the same.
+                state = "done" if found else "unknown" if error.is_lost else "failed"
                 line["account"] = found.id if isinstance(found, Account) else line["account"]
             except GoogleError:
                 state = "unknown"
@@ -2476,7 +2634,7 @@ def undo(run: Run, options: Options) -> int:
     del limits["clear"]  # what an undo empties was empty before the run
     over = over_limits(plans, limits)
     held = [limit_remark(kind, limits[kind], plans) for kind in over]
-    plans = [without_held(plan, frozenset(over)) for plan in plans]
+    plans = [without_held(plan, frozenset(over), district) for plan in plans]
     due = [plan for plan in plans if plan.changes]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held]
     tell_plan(due, run.settings)
@@ -2766,7 +2924,7 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
         settings = replace(settings, EXTENSION_COLUMNS={})
     readable = partial(read_powerschool, replace(run, settings=settings))
     powerschool: PowerSchool | None = attempt(remarks, "reading PowerSchool", readable)
-    remarks += count_facts(powerschool) if powerschool else []
+    remarks += count_facts(settings, powerschool) if powerschool else []
     return powerschool
 
 
@@ -2791,17 +2949,18 @@ def table_facts(
             yield from lacking
 
 
-def count_facts(powerschool: PowerSchool) -> list[Remark]:
+def count_facts(settings: Settings, powerschool: PowerSchool) -> list[Remark]:
     """Counts that show whether what was read makes sense."""
     staff, schools = powerschool.staff, powerschool.schools
     active = [person for person in staff if person.is_active]
     with_address = sum(bool(person.email) for person in active)
     homes = Counter(person.homeschool for person in active)
-    lost = sum(count for number, count in homes.items() if number not in schools)
+    district = District(settings, powerschool, Google({}, {}, {}), date.min)
+    lost = sum(count for number, count in homes.items() if not district.school_name(number))
     words = f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"
     few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
     remedy = "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""
-    home_words = f"home schools of the active staff: {len(homes)}; staff with one that SCHOOLS does not hold: {lost}"
+    home_words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
     return [
         fact(words) if active and schools else fault(words, "a run would stop here: check what this login may read"),
         fact(f"active staff with an address: {with_address}", few),
@@ -2940,7 +3099,7 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
         return
     district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid))
     held = too_much(plans, district, {})
-    counts = Counter(change.kind for plan in plans for change in without_held(plan, held.kinds).changes)
+    counts = Counter(change.kind for plan in plans for change in without_held(plan, held.kinds, district).changes)
     yield fact(f"a run tonight would do: {counts_in_words(counts)}")
     needy = sum(plan.needs_attention for plan in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
@@ -2962,10 +3121,21 @@ def idle_settings(district: District) -> list[Remark]:
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
+    schools = {*powerschool.schools, DISTRICT_OFFICE, *settings.BUILDING_OUS}
     idle += [
-        (f"BUILDING_OUS names the school number {number}, which SCHOOLS does not hold", "correct or remove it")
-        for number in settings.BUILDING_OUS
-        if number not in powerschool.schools
+        (f"BUILDING_ALIASES names the school number {number}, which nothing knows", "correct or remove it")
+        for number in settings.BUILDING_ALIASES
+        if number not in schools
+    ]
+    if settings.SUBSTITUTE_BUILDING and settings.SUBSTITUTE_BUILDING.casefold() not in {
+        school.name.casefold() for school in powerschool.schools.values()
+    }:
+        idle.append((f"SUBSTITUTE_BUILDING is {settings.SUBSTITUTE_BUILDING}, which is no school's name", "correct it"))
+    seen_domains = {address.rpartition("@")[2] for address in google.by_address}
+    idle += [
+        (f"GOOGLE_DOMAINS names {domain}, at which Google has no address", "correct or remove it")
+        for domain in settings.GOOGLE_DOMAINS
+        if domain.casefold() not in seen_domains
     ]
     if district.admin_email and district.admin_email not in google.by_address:
         seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
@@ -3097,7 +3267,7 @@ def explain(run: Run, options: Options) -> int:
         for kind in sorted(limited_kinds(plan) & set(held.over)):
             limit = run.settings.LIMITS[kind]
             log.info("Held back: %s: %s, the limit is %d (LIMITS)", kind, people(held.over[kind]), limit)
-        if plan.kinds & held.unlinked:
+        if plan.kinds & held.waiting:
             log.info("Held back: %s", held.why_unlinked)
         for remark in strange if plan.changes else ():
             log.info("Held back: %s", remark)
@@ -3106,8 +3276,8 @@ def explain(run: Run, options: Options) -> int:
 
 def tell_sides(person: Staff, district: District) -> None:
     """What PowerSchool and Google say of one person."""
-    schools, private = district.powerschool.schools, district.settings.PRIVATE_VALUES
-    name = schools[person.homeschool].name if person.homeschool in schools else "unknown"
+    private = district.settings.PRIVATE_VALUES
+    name = district.school_name(person.homeschool) or "unknown"
     rows = ", ".join(f"school {number} (staff type {kind})" for number, kind in person.schools) or "no school"
     said = {
         "teacher_number": person.teacher_number or "(none)",
@@ -3311,7 +3481,7 @@ def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, st
         what = "link" if "link" in plan.kinds else "in doubt" if rules & LINK_DOUBTS else what
         reasons = "; ".join(remark.reason for remark in plan.remarks)
         holder = google.by_address.get(plan.person.email)
-        if Rule.LEAVERS_ADDRESS in rules and holder:
+        if Rule.LEFT_OPEN in rules and holder:
             rows.append(linking_row("left, open", reasons, plan.person, holder))
             claimed.add(holder.id)
         elif plan.person.is_active and what:
