@@ -1379,7 +1379,7 @@ PERSON_VALUES = {
     "staff_type":         PersonValue("INT64", lambda person, _: str(staff_type(person))),
     "staff_group":        PersonValue("INT64", lambda person, _: person.group),
     "teacher_number":     PersonValue("", lambda person, _: person.teacher_number),
-    "building":           PersonValue("STRING", lambda person, district: building_shown(person, district)),
+    "building":           PersonValue("STRING", building_shown),
 }  # fmt: skip
 
 
