@@ -925,7 +925,7 @@ def test_a_broken_connection_is_sent_again_unseen(google: GoogleServer, api: Any
     told = [(request.status, request.applied) for request in google.requests]
     assert told == ([(0, False), (200, True)] if when == "before" else [(0, True), (409, False)])
     google.fail("users.get", close=True, times=2)
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionError):
         api.users().get(userKey="new@d118.org").execute()
 
 
