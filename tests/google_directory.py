@@ -523,7 +523,7 @@ class Directory:
             return str(self.users[member_id]["primaryEmail"])
         return str(self.groups[member_id]["email"]) if member_id in self.groups else member_id
 
-    def _org_unit(self, key: str, error: RefusalError) -> Json:
+    def _org_unit(self, key: str, error: RefusalError | None = None) -> Json:
         """The org unit with this path (any case) or id."""
         if key.startswith("id:"):
             for unit in self.org_units.values():
@@ -531,7 +531,7 @@ class Directory:
                     return unit
         elif key.lower() in self.org_units:
             return self.org_units[key.lower()]
-        raise error
+        raise error or RefusalError(404, "notFound", "Org unit not found")
 
     def _put_org_unit(self, path: str, parent: str) -> Json:
         unit: Json = {"orgUnitPath": path, "orgUnitId": self._next("id:"), "name": path.rpartition("/")[2]}
@@ -702,12 +702,15 @@ class Directory:
         return self._user_resource(user, None)
 
     def _users_update(self, params: Params, body: Json) -> Json:
+        changed = self._changed(self._changeable_user(params), body)
+        self._put_user(changed)
+        return self._user_resource(changed, None)
+
+    def _changeable_user(self, params: Params) -> Json:
         user = self._user(params["userKey"])
         if (user["isAdmin"] or user["isDelegatedAdmin"]) and not self.caller_is_super_admin:
             raise forbidden()
-        changed = self._changed(user, body)
-        self._put_user(changed)
-        return self._user_resource(changed, None)
+        return user
 
     def _changed(self, user: Json, body: Json) -> Json:
         """The user after a change; what the body leaves out stays, what is read-only is ignored."""
@@ -782,9 +785,7 @@ class Directory:
         return with_etag(answer)
 
     def _aliases_delete(self, params: Params, _body: Json) -> None:
-        user, alias = self._user(params["userKey"]), params["alias"].lower()
-        if (user["isAdmin"] or user["isDelegatedAdmin"]) and not self.caller_is_super_admin:
-            raise forbidden()
+        user, alias = self._changeable_user(params), params["alias"].lower()
         if alias in self._at_domain_aliases(user):
             raise invalid("Invalid Input: alias")
         if alias not in user["aliases"]:
@@ -842,10 +843,12 @@ class Directory:
         }  # fmt: skip
         return with_etag(resource | ({} if kind == "EXTERNAL" else {"id": member_id}))
 
-    def _editable_group(self, params: Params) -> Json:
+    def _editable_group(self, params: Params, *, changes: bool = False) -> Json:
         group = self._group(params["groupKey"])
         if group["foreign"] or not group["editable"]:
             raise forbidden()
+        if changes and group["dynamic"]:
+            raise RefusalError(412, "conditionNotMet", "Members of a dynamic group cannot be changed.")
         return group
 
     def _direct_member(self, group: Json, key: str) -> str:
@@ -875,8 +878,7 @@ class Directory:
         return with_etag({**resource, "delivery_settings": group["delivery"].get(member, "ALL_MAIL")})
 
     def _members_insert(self, params: Params, body: Json) -> Json:
-        group = self._editable_group(params)
-        check_not_dynamic(group)
+        group = self._editable_group(params, changes=True)
         role, delivery = body.get("role", "MEMBER"), body.get("delivery_settings", "ALL_MAIL")
         if role not in ROLES or delivery not in DELIVERIES:
             raise invalid("Invalid Input: resource")
@@ -889,8 +891,7 @@ class Directory:
         return self._full_member(group, member)
 
     def _members_delete(self, params: Params, _body: Json) -> None:
-        group = self._editable_group(params)
-        check_not_dynamic(group)
+        group = self._editable_group(params, changes=True)
         member = self._direct_member(group, params["memberKey"])
         del group["members"][member]
         group["delivery"].pop(member, None)
@@ -900,7 +901,7 @@ class Directory:
     def _orgunits_list(self, params: Params, _body: Json) -> Json:
         told = params.get("orgUnitPath", "")
         key = told if told.startswith(("/", "id:")) else f"/{told}"
-        top = self._org_unit(key, RefusalError(404, "notFound", "Org unit not found"))
+        top = self._org_unit(key)
         path, kind = top["orgUnitPath"], params.get("type", "children")
         if kind == "children":
             units = [unit for unit in self.org_units.values() if unit.get("parentOrgUnitPath") == path]
@@ -920,7 +921,7 @@ class Directory:
     def _orgunits_get(self, params: Params, _body: Json) -> Json:
         key = params["orgUnitPath"]
         path = key if key.startswith("id:") else f"/{key}"
-        return self._org_unit_resource(self._org_unit(path, RefusalError(404, "notFound", "Org unit not found")))
+        return self._org_unit_resource(self._org_unit(path))
 
     def _orgunits_insert(self, _params: Params, body: Json) -> Json:
         name = body.get("name") or ""
@@ -1059,8 +1060,3 @@ def set_suspended(user: Json, suspended: bool) -> None:
     if not suspended and user.pop("suspensionReason", "") not in {"", "ADMIN"}:
         raise RefusalError(412, "adminCannotUnsuspend", "Cannot restore a user suspended for abuse.")
     user["suspended"] = suspended
-
-
-def check_not_dynamic(group: Json) -> None:
-    if group["dynamic"]:
-        raise RefusalError(412, "conditionNotMet", "Members of a dynamic group cannot be changed.")

@@ -73,7 +73,7 @@ class Request:
     applied: bool = False
 
 
-@dataclass(eq=False)
+@dataclass
 class Fault:
     method: str
     answer: Answer
@@ -83,7 +83,7 @@ class Fault:
 
 
 class Answer(NamedTuple):
-    """An HTTP answer; its fate is to be sent, or to be lost with the connection, never to come, or to drip."""
+    """An HTTP answer; its fate is to be sent, to drip, to be lost with the connection, or never to come."""
 
     status: int
     body: bytes
@@ -536,8 +536,7 @@ class GoogleServer(Directory):
     def __init__(self, domains: Sequence[str] = ("d118.org",)) -> None:
         self.dripping, self._end_of_drips = threading.Event(), threading.Event()
         super().__init__(domains)
-        self.requests: list[Request] = []
-        self.violations: list[str] = []
+        self.reset_records()
         self._tokens = TokenOffice()
         self._stopping = threading.Event()
         self._connections: dict[threading.Thread, socket.socket] = {}
@@ -652,7 +651,8 @@ class GoogleServer(Directory):
         return [request for request in self.attempted_writes if 200 <= request.status < 300]
 
     def reset_records(self) -> None:
-        self.requests, self.violations = [], []
+        self.requests: list[Request] = []
+        self.violations: list[str] = []
         self.dripping.clear()
 
     def end_drips(self) -> None:
