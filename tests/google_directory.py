@@ -15,7 +15,9 @@ import json
 import re
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
@@ -25,8 +27,10 @@ CUSTOMER_ID = "C03stand1n"
 NEVER = "1970-01-01T00:00:00.000Z"
 CREATED = "2020-08-01T12:00:00.000Z"
 CREATED_BY_API = "2026-11-23T12:00:00.000Z"
+SUSPENDED = "2024-06-15T12:00:00.000Z"
+DELETED_ARE_KEPT = datetime.timedelta(days=20)
 
-KINDS = ("users", "groups", "org_units", "schemas")
+KINDS = ("users", "deleted_users", "groups", "org_units", "schemas", "domain_aliases")
 MOST_ALIASES = 30
 RESERVED_LOCAL_PARTS = {"abuse", "postmaster"}
 LOCAL_PART = re.compile(r"[a-z0-9_'-]+(\.[a-z0-9_'-]+)*")
@@ -47,6 +51,8 @@ NUMBER_TYPES = {"INT64", "DOUBLE"}
 MOST_CHARACTERS = 500
 SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]+")
 ROLES = {"OWNER", "MANAGER", "MEMBER"}
+DELIVERIES = {"ALL_MAIL", "DAILY", "DIGEST", "DISABLED", "NONE"}
+SET_BY_GOOGLE = {"etag", "kind", "fieldId"}
 
 CLAUSE = re.compile(r"\s*([\w-]+(?:\.[\w-]+)?)(<=|>=|[=:<>])('(?:[^'\\]|\\')*'|[^\s'\\]+)(?=\s|$)", re.ASCII)
 QUERY_FLAGS = {
@@ -68,6 +74,33 @@ class NotModelledError(Exception):
     """The request may be fine, but this model has no such behaviour: a test must not rely on it."""
 
 
+@dataclass
+class World:
+    """How Google behaves where its documents leave that open, and where it is less kind than on a good day.
+
+    own_alias_can_be_primary            False: a rename to an alias of the account itself is a 409
+    requests_until_alias_is_free        so many requests after users.aliases.delete nobody can have the address,
+                                        not even its old owner; None: until `free_addresses`
+    group_is_bad_user_key               a group's address as a userKey is a 400, not a 404
+    too_many_aliases_is_limit_exceeded  one alias too many is a 412 limitExceeded, not a 400
+    schema_updates_are_strict           schemas.update needs schemaName; etag, kind and fieldId are a violation
+    tells_suspension_time               suspended accounts carry suspensionTime
+    endless_listing                     "users", "groups" or "members": its page token repeats for ever
+    queries_a_minute                    more are a 403 userRateLimitExceeded; Google allows 2,400
+    creations_a_second                  more are a 503; Google allows 10
+    """
+
+    own_alias_can_be_primary: bool = True
+    requests_until_alias_is_free: int | None = 0
+    group_is_bad_user_key: bool = False
+    too_many_aliases_is_limit_exceeded: bool = False
+    schema_updates_are_strict: bool = False
+    tells_suspension_time: bool = False
+    endless_listing: str = ""
+    queries_a_minute: int | None = None
+    creations_a_second: int | None = None
+
+
 def invalid(message: str) -> RefusalError:
     return RefusalError(400, "invalid", message)
 
@@ -86,6 +119,15 @@ def duplicate(what: str = "Entity") -> RefusalError:
 
 def json_copy(value: Any) -> Any:
     return json.loads(json.dumps(value))
+
+
+def utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def rfc3339(moment: datetime.datetime) -> str:
+    """In UTC and always of the same length, so that two of them compare as text."""
+    return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def domain_of(address: str) -> str:
@@ -204,17 +246,22 @@ def parsed_query(text: str) -> list[tuple[str, str, str]]:
 class Directory:
     """One account: users, groups with their members, org units, custom schemas.
 
-    Tests set it up with the `add_...` methods and switch its moods by plain attributes (see `behave`).
+    Tests set it up with the `add_...` methods and switch its moods by plain attributes (see `behave`): `world`
+    (see `World`); `now`, its clock; `shown`, by the id of a user or group a function of the resource that a reply
+    would show, which gives what it shows instead, of any shape: `google.shown[id] = lambda own: {**own, "name": 5}`.
     """
 
     def __init__(self, domains: Sequence[str] = ("d118.org",)) -> None:
         self.domains = [domain.lower() for domain in domains]
         self.lock = threading.RLock()
         self.users: dict[str, Json] = {}
+        self.deleted_users: dict[str, Json] = {}
         self.groups: dict[str, Json] = {}
         self.org_units: dict[str, Json] = {}
         self.schemas: dict[str, Json] = {}
+        self.domain_aliases: dict[str, str] = {}
         self.addresses: dict[str, tuple[str, str]] = {}
+        self._suspended_at: dict[str, str] = {}
         self._made = 0
         self._put_org_unit("/", "")
         self.behave()
@@ -233,6 +280,12 @@ class Directory:
 
     def behave(self) -> None:
         """All switches back to how Google is on a good day."""
+        self.world = World()
+        self.now: Callable[[], datetime.datetime] = utc_now
+        self.shown: dict[str, Callable[[Json], Any]] = {}
+        self._held: dict[str, int | None] = {}
+        self._queries: deque[datetime.datetime] = deque()
+        self._creations: deque[datetime.datetime] = deque()
         self.caller_is_super_admin = True
         self.licences: int | None = None
         self.foreign_domain_status = 403
@@ -248,8 +301,17 @@ class Directory:
         if params.get("customerId", CUSTOMER_ID) not in {"my_customer", CUSTOMER_ID}:
             raise RefusalError(400, "badRequest", "Bad Request")
         with self.lock:
+            self._check_quota(method)
+            self._held = {address: left and left - 1 for address, left in self._held.items() if left != 0}
             resource = self._methods[method](params, body or {})
         return (204 if resource is None else 200), resource
+
+    def _check_quota(self, method: str) -> None:
+        now = self.now()
+        if is_too_fast(self._queries, self.world.queries_a_minute, now, seconds=60):
+            raise RefusalError(403, "userRateLimitExceeded", "User-rate limit exceeded.  Please retry later.")
+        if method == "users.insert" and is_too_fast(self._creations, self.world.creations_a_second, now, seconds=1):
+            raise RefusalError(503, "backendError", "Service unavailable. Please try again")
 
     # Setting up and looking, for tests.
 
@@ -266,11 +328,11 @@ class Directory:
         admin: bool = False,
         delegated: bool = False,
         aliases: Iterable[str] = (),
-        non_editable_aliases: Iterable[str] = (),
         fields: Mapping[str, Mapping[str, object]] | None = None,
         employee_id: str | None = None,
         external_ids: Sequence[Mapping[str, str]] = (),
         last_login: str | None = None,
+        suspension_time: str = SUSPENDED,
     ) -> str:
         """Adds an account by the rules of an insert (its org unit and schemas must exist); gives its id."""
         ids = [dict(entry) for entry in external_ids]
@@ -284,17 +346,41 @@ class Directory:
         user |= {"archived": archived, "isAdmin": admin, "isDelegatedAdmin": delegated}
         user |= {"creationTime": CREATED, "lastLoginTime": last_login or NEVER}
         user["aliases"] = [self._free_address(alias) for alias in aliases]
-        user["nonEditableAliases"] = [alias.lower() for alias in non_editable_aliases]
         if suspended:
             user["suspensionReason"] = reason
+            self._suspended_at[user["id"]] = suspension_time
         self._put_user(user)
         return str(user["id"])
+
+    def add_deleted_user(
+        self,
+        email: str,
+        given: str,
+        family: str,
+        *,
+        deleted: datetime.datetime,
+        fields: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> str:
+        """Adds an account that was deleted then, whoever has its address now; gives its id."""
+        user = self._new_user({"name": {"givenName": given, "familyName": family}, "customSchemas": fields or {}})
+        user |= {"primaryEmail": email.lower(), "creationTime": CREATED, "deletionTime": rfc3339(deleted)}
+        self.deleted_users[user["id"]] = user
+        return str(user["id"])
+
+    def add_domain_alias(self, alias: str, domain: str | None = None) -> None:
+        """From now on each address at the domain (the first, if none is named) is there at the alias too."""
+        self.domain_aliases[alias.lower()] = (domain or self.domains[0]).lower()
+
+    def free_addresses(self) -> None:
+        """Addresses that were removed as aliases can be had at last."""
+        self._held.clear()
 
     def add_group(
         self,
         email: str,
         *,
         members: Mapping[str, str] | None = None,
+        delivery: Mapping[str, str] | None = None,
         member_groups: Iterable[str] = (),
         aliases: Iterable[str] = (),
         foreign: bool = False,
@@ -303,6 +389,7 @@ class Directory:
     ) -> str:
         """Adds a group; `members` are users (address or id) with roles, `member_groups` are groups inside it.
 
+        `delivery` says for some members which mail they get, if not all of it.
         A foreign group belongs to another account: it shows up among a user's groups and refuses the rest.
         """
         address = email.lower() if foreign else self._free_address(email)
@@ -312,9 +399,9 @@ class Directory:
             "id": self._next("0"), "email": address, "name": address.partition("@")[0],
             "aliases": [self._free_address(alias) for alias in aliases],
             "foreign": foreign, "editable": editable, "dynamic": dynamic, "members": roles,
+            "delivery": {self._member_id(key): setting for key, setting in (delivery or {}).items()},
         }  # fmt: skip
-        self.groups[str(group["id"])] = group
-        self._index_group(group)
+        self._put_group(group)
         return str(group["id"])
 
     def add_org_unit(self, path: str) -> None:
@@ -343,6 +430,10 @@ class Directory:
         found = self._group(group)
         return {self._member_address(key): role for key, role in found["members"].items()}
 
+    def delivery(self, group: str) -> dict[str, str]:
+        """Address to delivery setting, of the direct members who do not get all mail."""
+        return {self._member_address(key): setting for key, setting in self._group(group)["delivery"].items()}
+
     def snapshot(self) -> Json:
         """A copy of everything the account holds, fit for `==` and for `restore`."""
         with self.lock:
@@ -350,16 +441,19 @@ class Directory:
         return state
 
     def restore(self, snapshot: Json) -> None:
-        """Puts the account back; a lag ends. Ids are never given out twice, not even after this."""
+        """Puts the account back; a lag ends. Ids are never given out twice, not even after this.
+
+        When an account was suspended is no part of a snapshot; it is kept for whoever is suspended still.
+        """
         state = json_copy(snapshot)
         with self.lock:
             for kind in KINDS:
                 setattr(self, kind, state[kind])
-            self.addresses, self.listed = {}, None
+            self.addresses, self.listed, self._held = {}, None, {}
             for user in self.users.values():
-                self._index(user)
+                self._put_user(user)
             for group in self.groups.values():
-                self._index_group(group)
+                self._put_group(group)
 
     def lag(self) -> None:
         """From now on users.list and groups.list show the account as it is at this moment."""
@@ -378,30 +472,37 @@ class Directory:
         listing: dict[str, Json] = self.listed[kind] if self.listed else getattr(self, kind)
         return listing
 
+    def _holder(self, key: str) -> tuple[str, str] | None:
+        """The kind and id of who has this address, at a domain or its alias."""
+        local, at, domain = key.lower().rpartition("@")
+        return self.addresses.get(local + at + self.domain_aliases.get(domain, domain))
+
     def _is_foreign(self, address: str) -> bool:
-        return "@" in address and domain_of(address).lower() not in self.domains
+        return "@" in address and domain_of(address).lower() not in {*self.domains, *self.domain_aliases}
 
     def _free_address(self, wanted: object, owner: str = "") -> str:
-        """The address in lower case, which is valid, in one of the domains, and nobody else's."""
+        """The address in lower case, which is valid, in one of the domains (no alias of one), and nobody else's."""
         address = checked_address(wanted)
-        if self._is_foreign(address):
+        if domain_of(address) not in self.domains:
             if self.foreign_domain_status == 404:
                 raise RefusalError(404, "notFound", "Domain not found")
             raise forbidden()
-        if self.addresses.get(address, ("user", owner)) != ("user", owner):
+        if address in self._held or self.addresses.get(address, ("user", owner)) != ("user", owner):
             raise duplicate()
         return address
 
     def _user(self, key: str) -> Json:
-        kind, found = self.addresses.get(key.lower(), ("user", key))
+        kind, found = self._holder(key) or ("user", key)
         if kind == "user" and found in self.users:
             return self.users[found]
+        if kind == "group" and self.world.group_is_bad_user_key:
+            raise RefusalError(400, "badRequest", "Type not supported: userKey")
         if self._is_foreign(key):
             raise forbidden()
         raise not_found("userKey")
 
     def _group(self, key: str) -> Json:
-        kind, found = self.addresses.get(key.lower(), ("group", key))
+        kind, found = self._holder(key) or ("group", key)
         if kind == "group" and found in self.groups:
             return self.groups[found]
         if self._is_foreign(key):
@@ -410,7 +511,7 @@ class Directory:
 
     def _member_id(self, key: str) -> str:
         """The id of a user or group; the address itself for somebody outside the account."""
-        found = self.addresses.get(key.lower(), ("", key))[1]
+        found = (self._holder(key) or ("", key))[1]
         if found in self.users or found in self.groups:
             return found
         if self._is_foreign(key):
@@ -422,7 +523,7 @@ class Directory:
             return str(self.users[member_id]["primaryEmail"])
         return str(self.groups[member_id]["email"]) if member_id in self.groups else member_id
 
-    def _org_unit(self, key: str, error: RefusalError) -> Json:
+    def _org_unit(self, key: str, error: RefusalError | None = None) -> Json:
         """The org unit with this path (any case) or id."""
         if key.startswith("id:"):
             for unit in self.org_units.values():
@@ -430,7 +531,7 @@ class Directory:
                     return unit
         elif key.lower() in self.org_units:
             return self.org_units[key.lower()]
-        raise error
+        raise error or RefusalError(404, "notFound", "Org unit not found")
 
     def _put_org_unit(self, path: str, parent: str) -> Json:
         unit: Json = {"orgUnitPath": path, "orgUnitId": self._next("id:"), "name": path.rpartition("/")[2]}
@@ -441,17 +542,19 @@ class Directory:
         self.org_units[path.lower()] = unit
         return unit
 
-    def _index(self, user: Json) -> None:
-        for address in (user["primaryEmail"], *user["aliases"], *user["nonEditableAliases"]):
-            self.addresses[address] = ("user", user["id"])
-
-    def _index_group(self, group: Json) -> None:
+    def _put_group(self, group: Json) -> None:
+        self.groups[group["id"]] = group
         for address in (group["email"], *group["aliases"]):
             self.addresses[address] = ("group", group["id"])
 
     def _put_user(self, user: Json) -> None:
         self.users[user["id"]] = user
-        self._index(user)
+        for address in (user["primaryEmail"], *user["aliases"]):
+            self.addresses[address] = ("user", user["id"])
+        if user["suspended"]:
+            self._suspended_at.setdefault(user["id"], rfc3339(self.now()))
+        else:
+            self._suspended_at.pop(user["id"], None)
 
     def _page(self, name: str, items: list[Json], params: Params, sizes: tuple[int, int]) -> Json:
         """One page of a listing under `name`, which is absent when empty, with the token of the next."""
@@ -459,14 +562,16 @@ class Directory:
         size = min(int(params.get("maxResults", default)), most)
         asked = sorted(one for one in params.items() if one[0] not in {"pageToken", "maxResults", "fields"})
         seal = f"{name}:{zlib.crc32(repr(asked).encode())}"
-        start = 0
-        if token := params.get("pageToken"):
-            start = offset_in(token, seal)
+        token = params.get("pageToken")
+        start = offset_in(token, seal) if token else 0
         answer: Json = {"kind": f"admin#directory#{name}"}
         if items[start : start + size]:
             answer[name] = items[start : start + size]
         most_pages = self.drop_last_pages if name == "users" else None
-        if start + size < len(items) and (most_pages is None or start // size + 1 < most_pages):
+        goes_on = start + size < len(items) and (most_pages is None or start // size + 1 < most_pages)
+        if token and name == self.world.endless_listing:
+            answer["nextPageToken"] = token
+        elif goes_on or name == self.world.endless_listing:
             answer["nextPageToken"] = base64.urlsafe_b64encode(f"{seal}:{start + size}".encode()).decode()
         return with_etag(answer)
 
@@ -475,9 +580,10 @@ class Directory:
     def _user_resource(self, user: Json, schemas: Collection[str] | None, hidden: Collection[str] = ()) -> Json:
         """What a reply shows of a user: the custom fields of these schemas (None: all), less the hidden."""
         own = [{"address": user["primaryEmail"], "primary": True}]
-        own += [{"address": alias} for alias in (*user["aliases"], *user["nonEditableAliases"])]
+        own += [{"address": alias} for alias in self._addresses_of(user)[1:]]
         resource = {
             **user, "kind": "admin#directory#user", "customerId": CUSTOMER_ID,
+            "nonEditableAliases": self._at_domain_aliases(user),
             "emails": own + user.get("emails", []),
             "customSchemas": {
                 name: shown
@@ -489,7 +595,22 @@ class Directory:
         for key in ("aliases", "nonEditableAliases", "customSchemas"):
             if not resource[key]:
                 del resource[key]
-        return with_etag(resource)
+        if user["suspended"] and self.world.tells_suspension_time:
+            resource["suspensionTime"] = self._suspended_at.get(user["id"], SUSPENDED)
+        return self._shown(with_etag(resource))
+
+    def _shown(self, resource: Json) -> Json:
+        change = self.shown.get(resource["id"])
+        shown: Json = change(resource) if change else resource
+        return shown
+
+    def _at_domain_aliases(self, user: Json) -> list[str]:
+        own = [address.rpartition("@") for address in (user["primaryEmail"], *user["aliases"])]
+        aliases = self.domain_aliases.items()
+        return [f"{local}@{alias}" for local, _, domain in own for alias, of in aliases if domain == of]
+
+    def _addresses_of(self, user: Json) -> list[str]:
+        return [user["primaryEmail"], *user["aliases"], *self._at_domain_aliases(user)]
 
     def _shown_schemas(self, params: Params) -> Collection[str] | None:
         projection = params.get("projection", "basic")
@@ -504,15 +625,16 @@ class Directory:
         return self._user_resource(self._user(params["userKey"]), self._shown_schemas(params))
 
     def _users_list(self, params: Params, _body: Json) -> Json:
-        if params.keys() & {"showDeleted", "event"} or params.get("viewType") == "domain_public":
-            raise NotModelledError("users.list with showDeleted, event or domain_public is not modelled")
+        if "event" in params or params.get("viewType") == "domain_public":
+            raise NotModelledError("users.list with event or domain_public is not modelled")
         self._check_account(params)
         schemas = self._shown_schemas(params)
         clauses = parsed_query(params["query"]) if "query" in params else []
         tests = [self._test_of(*clause) for clause in clauses]
         if "domain" in params:
             tests.append(lambda user: domain_of(user["primaryEmail"]) == params["domain"].lower())
-        users = [user for user in self._listing("users").values() if all(test(user) for test in tests)]
+        listing = self._recently_deleted() if params.get("showDeleted") == "true" else self._listing("users").values()
+        users = [user for user in listing if all(test(user) for test in tests)]
         users.sort(key=lambda user: sort_key(user, params.get("orderBy", "email")))
         if params.get("sortOrder") == "DESCENDING":
             users.reverse()
@@ -521,6 +643,10 @@ class Directory:
         if "users" in answer:
             answer["users"] = [self._user_resource(user, schemas, hidden) for user in answer["users"]]
         return answer
+
+    def _recently_deleted(self) -> list[Json]:
+        since = rfc3339(self.now() - DELETED_ARE_KEPT)
+        return [user for user in self.deleted_users.values() if user["deletionTime"] > since]
 
     def _check_account(self, params: Params) -> None:
         if not params.keys() & {"customer", "domain"}:
@@ -537,7 +663,7 @@ class Directory:
         if "." in field:
             return self._custom_test_of(field, value)
         if field == "email":
-            return lambda user: value.lower() in addresses_of(user)
+            return lambda user: value.lower() in self._addresses_of(user)
         if field == "orgUnitPath":
             self._org_unit(value, invalid("Invalid Input: INVALID_OU_ID"))
             return lambda user: is_at_or_below(user["orgUnitPath"], value)
@@ -562,7 +688,7 @@ class Directory:
         user = {
             "id": self._next("1"), "primaryEmail": "", "name": {}, "orgUnitPath": "/", "suspended": False,
             "archived": False, "isAdmin": False, "isDelegatedAdmin": False, "aliases": [],
-            "nonEditableAliases": [], "customSchemas": {}, "agreedToTerms": False,
+            "customSchemas": {}, "agreedToTerms": False,
             "changePasswordAtNextLogin": False, "creationTime": CREATED_BY_API, "lastLoginTime": NEVER,
         }  # fmt: skip
         return self._changed(user, body)
@@ -576,12 +702,15 @@ class Directory:
         return self._user_resource(user, None)
 
     def _users_update(self, params: Params, body: Json) -> Json:
+        changed = self._changed(self._changeable_user(params), body)
+        self._put_user(changed)
+        return self._user_resource(changed, None)
+
+    def _changeable_user(self, params: Params) -> Json:
         user = self._user(params["userKey"])
         if (user["isAdmin"] or user["isDelegatedAdmin"]) and not self.caller_is_super_admin:
             raise forbidden()
-        changed = self._changed(user, body)
-        self._put_user(changed)
-        return self._user_resource(changed, None)
+        return user
 
     def _changed(self, user: Json, body: Json) -> Json:
         """The user after a change; what the body leaves out stays, what is read-only is ignored."""
@@ -608,20 +737,22 @@ class Directory:
             elif name in PLAIN_PROPERTIES and body[name] is not None:
                 changed[name] = body[name]
         if "emails" in changed:
-            own = addresses_of(changed)
+            own = self._addresses_of(changed)
             changed["emails"] = [entry for entry in changed["emails"] if entry.get("address") not in own]
         return changed
 
     def _renamed(self, user: Json, wanted: object) -> Json:
-        """The old address stays as an alias; an alias of one's own may become the address."""
+        """The old address stays as an alias; an alias of one's own may become the address, in some worlds."""
         had = user["primaryEmail"]
         if str(wanted).lower() == had:
             return {}
         address = self._free_address(wanted, user["id"])
-        if address in user["nonEditableAliases"]:
+        if address in user["aliases"] and not self.world.own_alias_can_be_primary:
             raise duplicate()
         aliases = [alias for alias in user["aliases"] if alias != address] + ([had] if had else [])
         if len(aliases) > MOST_ALIASES:
+            if self.world.too_many_aliases_is_limit_exceeded:
+                raise RefusalError(412, "limitExceeded", "Alias limit reached.")
             raise invalid("Invalid Input: aliases")
         return {"primaryEmail": address, "aliases": aliases}
 
@@ -654,13 +785,15 @@ class Directory:
         return with_etag(answer)
 
     def _aliases_delete(self, params: Params, _body: Json) -> None:
-        user, alias = self._user(params["userKey"]), params["alias"].lower()
-        if (user["isAdmin"] or user["isDelegatedAdmin"]) and not self.caller_is_super_admin:
-            raise forbidden()
+        user, alias = self._changeable_user(params), params["alias"].lower()
+        if alias in self._at_domain_aliases(user):
+            raise invalid("Invalid Input: alias")
         if alias not in user["aliases"]:
             raise not_found("alias")
         self._put_user({**user, "aliases": [one for one in user["aliases"] if one != alias]})
         del self.addresses[alias]
+        if self.world.requests_until_alias_is_free != 0:
+            self._held[alias] = self.world.requests_until_alias_is_free
 
     # Groups and members.
 
@@ -668,7 +801,7 @@ class Directory:
         resource = {key: group[key] for key in ("id", "email", "name", "aliases") if group[key]}
         count = str(len(group["members"]))
         resource |= {"kind": "admin#directory#group", "directMembersCount": count, "adminCreated": True}
-        return with_etag(resource)
+        return self._shown(with_etag(resource))
 
     def _groups_get(self, params: Params, _body: Json) -> Json:
         group = self._group(params["groupKey"])
@@ -697,10 +830,9 @@ class Directory:
         if re.search(r"(?<!\\)'", key):
             # An apostrophe in this key has to be escaped, as in a query.
             raise invalid("Invalid Member")
-        member = self.addresses.get(key.replace("\\'", "'").lower(), ("", key))[1]
-        if member in self.groups:
-            return member
-        return str(self._user(key.replace("\\'", "'"))["id"])
+        key = key.replace("\\'", "'")
+        kind, found = self._holder(key) or ("", key)
+        return found if kind == "group" or found in self.groups else str(self._user(key)["id"])
 
     def _member_resource(self, member_id: str, role: str) -> Json:
         user = self.users.get(member_id)
@@ -711,10 +843,12 @@ class Directory:
         }  # fmt: skip
         return with_etag(resource | ({} if kind == "EXTERNAL" else {"id": member_id}))
 
-    def _editable_group(self, params: Params) -> Json:
+    def _editable_group(self, params: Params, *, changes: bool = False) -> Json:
         group = self._group(params["groupKey"])
         if group["foreign"] or not group["editable"]:
             raise forbidden()
+        if changes and group["dynamic"]:
+            raise RefusalError(412, "conditionNotMet", "Members of a dynamic group cannot be changed.")
         return group
 
     def _direct_member(self, group: Json, key: str) -> str:
@@ -736,32 +870,38 @@ class Directory:
 
     def _members_get(self, params: Params, _body: Json) -> Json:
         group = self._editable_group(params)
-        member = self._direct_member(group, params["memberKey"])
-        return self._member_resource(member, group["members"][member])
+        return self._full_member(group, self._direct_member(group, params["memberKey"]))
+
+    def _full_member(self, group: Json, member: str) -> Json:
+        """What a listing does not show is which mail the member gets."""
+        resource = self._member_resource(member, group["members"][member])
+        return with_etag({**resource, "delivery_settings": group["delivery"].get(member, "ALL_MAIL")})
 
     def _members_insert(self, params: Params, body: Json) -> Json:
-        group = self._editable_group(params)
-        check_not_dynamic(group)
-        role = body.get("role", "MEMBER")
-        if role not in ROLES:
+        group = self._editable_group(params, changes=True)
+        role, delivery = body.get("role", "MEMBER"), body.get("delivery_settings", "ALL_MAIL")
+        if role not in ROLES or delivery not in DELIVERIES:
             raise invalid("Invalid Input: resource")
         member = self._member_id(body.get("id") or body.get("email") or "")
         if member in group["members"]:
             raise duplicate("Member")
         group["members"][member] = role
-        return self._member_resource(member, role)
+        if delivery != "ALL_MAIL":
+            group["delivery"][member] = delivery
+        return self._full_member(group, member)
 
     def _members_delete(self, params: Params, _body: Json) -> None:
-        group = self._editable_group(params)
-        check_not_dynamic(group)
-        del group["members"][self._direct_member(group, params["memberKey"])]
+        group = self._editable_group(params, changes=True)
+        member = self._direct_member(group, params["memberKey"])
+        del group["members"][member]
+        group["delivery"].pop(member, None)
 
     # Org units.
 
     def _orgunits_list(self, params: Params, _body: Json) -> Json:
         told = params.get("orgUnitPath", "")
         key = told if told.startswith(("/", "id:")) else f"/{told}"
-        top = self._org_unit(key, RefusalError(404, "notFound", "Org unit not found"))
+        top = self._org_unit(key)
         path, kind = top["orgUnitPath"], params.get("type", "children")
         if kind == "children":
             units = [unit for unit in self.org_units.values() if unit.get("parentOrgUnitPath") == path]
@@ -781,7 +921,7 @@ class Directory:
     def _orgunits_get(self, params: Params, _body: Json) -> Json:
         key = params["orgUnitPath"]
         path = key if key.startswith("id:") else f"/{key}"
-        return self._org_unit_resource(self._org_unit(path, RefusalError(404, "notFound", "Org unit not found")))
+        return self._org_unit_resource(self._org_unit(path))
 
     def _orgunits_insert(self, _params: Params, body: Json) -> Json:
         name = body.get("name") or ""
@@ -850,10 +990,15 @@ class Directory:
     def _schemas_update(self, params: Params, body: Json) -> Json:
         """Takes the full field list: a field left out is gone, and so is every user's value of it."""
         had = self._schema(params["schemaKey"])
-        name = had["schemaName"]
-        if body.get("schemaName", name) != name:
+        name, sent = had["schemaName"], body["fields"]
+        strict = self.world.schema_updates_are_strict
+        if strict and any(SET_BY_GOOGLE & told.keys() for told in (body, *sent)):
+            raise NotModelledError("schemas.update is sent an etag, kind or fieldId")
+        if body.get("schemaName", None if strict else name) != name:
             raise invalid("Invalid Input: schemaName")
-        fields = self._fields({field["fieldName"]: field for field in had["fields"]}, body["fields"])
+        if not sent:
+            raise invalid("Invalid Input: fields")
+        fields = self._fields({field["fieldName"]: field for field in had["fields"]}, sent)
         shown = body.get("displayName") or had["displayName"]
         self.schemas[name] = {**had, "displayName": shown, "fields": fields}
         kept = {field["fieldName"] for field in fields}
@@ -881,8 +1026,14 @@ def sort_key(user: Json, order: str) -> str:
     return str(user["primaryEmail"] if order == "email" else user["name"][order].casefold())
 
 
-def addresses_of(user: Json) -> set[str]:
-    return {user["primaryEmail"], *user["aliases"], *user["nonEditableAliases"]}
+def is_too_fast(earlier: deque[datetime.datetime], most: int | None, now: datetime.datetime, *, seconds: int) -> bool:
+    """Whether as many as are allowed came in these last seconds; if not, counts one more."""
+    while earlier and earlier[0] <= now - datetime.timedelta(seconds=seconds):
+        earlier.popleft()
+    if most is not None and len(earlier) >= most:
+        return True
+    earlier.append(now)
+    return False
 
 
 def values_of(user: Json, schema: str, field: str) -> list[Any]:
@@ -909,8 +1060,3 @@ def set_suspended(user: Json, suspended: bool) -> None:
     if not suspended and user.pop("suspensionReason", "") not in {"", "ADMIN"}:
         raise RefusalError(412, "adminCannotUnsuspend", "Cannot restore a user suspended for abuse.")
     user["suspended"] = suspended
-
-
-def check_not_dynamic(group: Json) -> None:
-    if group["dynamic"]:
-        raise RefusalError(412, "conditionNotMet", "Members of a dynamic group cannot be changed.")

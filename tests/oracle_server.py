@@ -31,7 +31,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -61,6 +60,7 @@ TNS_VERSION, TOO_OLD_TNS_VERSION, FIELD_VERSION = 318, 314, 12
 ORACLE_VERSION = 19 << 24 | 3 << 16
 CHARSET_UTF8, CHARSET_UTF16 = 873, 2000
 MAX_STRING = 4000
+DRIP_SECONDS = 0.1
 ACCEPT_FLAGS, ACCEPT_ENCRYPTION_REQUIRED = 0x04, 0x10
 VERIFIER_12C, VERIFIER_10G = 0x4815, 0x939
 VERIFIER_ROUNDS, SESSION_ROUNDS = 4096, 3
@@ -71,6 +71,7 @@ ERROR_TEXT = {
     904: "{}: invalid identifier",
     918: "column ambiguously defined",
     923: "FROM keyword not found where expected",
+    932: "inconsistent datatypes: expected - got CLOB",
     933: "SQL command not properly ended",
     942: "table or view does not exist",
     1001: "invalid cursor",
@@ -90,6 +91,8 @@ ERROR_TEXT = {
     3001: "unimplemented feature",
     3113: "end-of-file on communication channel",
     3135: "connection lost contact",
+    6502: "PL/SQL: numeric or value error: character string buffer too small",
+    22835: "Buffer too small for CLOB to CHAR or BLOB to RAW conversion",
     28000: "The account is locked.",
     28001: "the password has expired",
 }
@@ -125,8 +128,9 @@ class StatementError:
 class Faults:
     """What goes wrong from now on; texts match any part of a statement, without regard to case.
 
-    `hang` and `hang_connect` last until the client gives up or the attribute is cleared; `server.hanging` is
-    set once a client waits.  `login_code` meets logins with the right password only.
+    `hang`, `hang_connect` and `drip`, which sends an answer a byte at a time, last until the client gives up or
+    the attribute is cleared; `server.hanging` is set once a client waits.  `login_code` meets logins with the
+    right password only.
     """
 
     refuse_connection: bool = False
@@ -139,6 +143,7 @@ class Faults:
     drop_statement: str | None = None
     drop_after_rows: tuple[str, int] | None = None
     hang: str | None = None
+    drip: str | None = None
     statement_errors: list[StatementError] = field(default_factory=list)
 
     def fail(self, text: str, code: int, times: int | None = None) -> None:
@@ -227,11 +232,17 @@ class Channel:
                 raise DisconnectedError
             self.received += more
 
-    def write_packet(self, kind: int, body: bytes | bytearray) -> None:
+    def packet(self, kind: int, body: bytes | bytearray) -> bytes:
         size = len(body) + 8
         head = struct.pack(">I", size) if self.long_lengths else struct.pack(">HH", size, 0)
+        return head + bytes([kind, 0, 0, 0]) + body
+
+    def write_packet(self, kind: int, body: bytes | bytearray) -> None:
+        self.send(self.packet(kind, body))
+
+    def send(self, packets: bytes) -> None:
         try:
-            self.sock.sendall(head + bytes([kind, 0, 0, 0]) + body)
+            self.sock.sendall(packets)
         except OSError as error:
             raise DisconnectedError from error
 
@@ -368,9 +379,11 @@ def declared_type(text: str) -> ColumnType | None:
     return types.get(name.upper())
 
 
-def type_of_values(values: Sequence[Value]) -> ColumnType:
-    """The type of an expression, about which SQLite knows nothing but its values."""
+def type_of(declared: ColumnType | None, values: Sequence[Value]) -> ColumnType:
+    """The declared type; the values' for an expression, and where text stands in a column of numbers."""
     known = [value for value in values if value is not None]
+    if declared and (declared.number != TYPE_NUMBER or not any(isinstance(value, str) for value in known)):
+        return declared
     if known and all(isinstance(value, int | float) for value in known):
         return PLAIN_NUMBER
     return LONGEST_VARCHAR
@@ -420,6 +433,8 @@ FETCH_FIRST = re.compile(r"\bFETCH\s+(?:FIRST|NEXT)\s+(\S+)\s+ROWS?\s+ONLY\b", r
 ROWNUM = re.compile(r"\bROWNUM\s*<=\s*([?\w]+)", re.IGNORECASE)
 ORDER_KEY = r"[\w.]+(?:\s+(?:ASC|DESC)\b)?"
 ORDER_BY = re.compile(rf"\bORDER\s+BY\s+({ORDER_KEY}(?:\s*,\s*{ORDER_KEY})*)", re.IGNORECASE)
+DBMS_LOB_SUBSTR = re.compile(r"\bDBMS_LOB\s*\.\s*SUBSTR\b", re.IGNORECASE)
+AGGREGATE = re.compile(r"\b(?:MAX|MIN)\s*\(\s*([\w.\[\]]+)\s*\)", re.IGNORECASE)
 UNQUALIFIED = re.compile(r"(?:\bFROM|\bJOIN|,)\s*(\w+)\b(?!\s*\.)", re.IGNORECASE)
 CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 DEFINITIONS = {"CREATE", "ALTER", "DROP", "TRUNCATE", "GRANT", "REVOKE"}
@@ -466,6 +481,7 @@ def translate(sql: str, schema: str) -> str:
     count = iter(range(1, len(text)))
     text = BIND.sub(lambda _: f"?{next(count)}", text)
     text = re.sub(rf"\b{re.escape(schema)}\s*\.\s*", "", text, flags=re.IGNORECASE)
+    text = DBMS_LOB_SUBSTR.sub("dbms_lob_substr", text)
     text = ORDER_BY.sub(nulls_last, text)
     text = FETCH_FIRST.sub(r"LIMIT \1", text)
     if limit := ROWNUM.search(text):
@@ -504,6 +520,7 @@ class Database:
         self.schema = schema
         self.synonyms = synonyms
         self.snapshot: sqlite3.Connection | None = None
+        self.failure: OracleError | None = None
 
     def close(self) -> None:
         """End the transaction, if there is one."""
@@ -556,16 +573,30 @@ class Database:
         def on_text(change: Callable[[str], str]) -> Callable[[Value], Value]:
             return lambda value: None if value is None else change(str(value)) or None
 
+        def substr(value: Value, amount: int = 32_767, offset: int = 1) -> Value:
+            return self.short(value, 6502, lambda text: text[offset - 1 :][:amount])
+
         context = {"CURRENT_SCHEMA": self.current_schema, "SESSION_USER": self.user}
         copy.create_function("nvl", 2, lambda value, other: other if value is None else value)
         copy.create_function("upper", 1, on_text(str.upper))
         copy.create_function("lower", 1, on_text(str.lower))
         copy.create_function("trim", 1, on_text(lambda text: text.strip(" ")))
+        copy.create_function("to_char", 1, lambda value: self.short(value, 22835, without_leading_zero))
+        copy.create_function("dbms_lob_substr", -1, substr)
         copy.create_function("sys_context", 2, lambda _, key: context.get(str(key).upper()))
+
+    def short(self, value: Value, code: int, change: Callable[[str], str]) -> Value:
+        """The value as a VARCHAR2, which holds 4000 bytes; SQLite tells the error of a function to nobody."""
+        text = "" if value is None else change(str(value))
+        if len(text.encode()) > MAX_STRING:
+            self.failure = OracleError(code)
+            raise self.failure
+        return text or None
 
     def query(self, sql: str, binds: Sequence[Value]) -> Result:
         text = translate(sql, self.schema)
         database = self.snapshot or self.copy()
+        self.failure = None
         try:
             self.check_synonyms(database, sql)
             cursor = database.execute(text, [None if value == "" else value for value in binds])
@@ -573,7 +604,7 @@ class Database:
             names = [column_name(entry[0], sql) for entry in cursor.description]
             return Result(names, column_types(database, text, rows), rows)
         except sqlite3.Error as error:
-            raise oracle_error(error) from error
+            raise self.failure or oracle_error(error) from error
         finally:
             if database is not self.snapshot:
                 database.close()
@@ -587,6 +618,10 @@ class Database:
             raise OracleError(942)
 
 
+def without_leading_zero(number: str) -> str:
+    return re.sub(r"^(-?)0(?=\.\d+$)", r"\1", number)
+
+
 def is_query(sql: str) -> bool:
     return first_words(sql).lstrip("( ").startswith(("SELECT", "WITH"))
 
@@ -597,13 +632,18 @@ def column_name(name: str, sql: str) -> str:
 
 
 def column_types(database: sqlite3.Connection, text: str, rows: Sequence[Row]) -> list[ColumnType]:
-    """Declared types, which sqlite3 does not tell for a query but for a view made of it; else the values'."""
+    declared = declared_types(database, text)
+    if declared_types(database, AGGREGATE.sub(r"\1", text)).count(CLOB) > declared.count(CLOB):
+        raise OracleError(932)
+    return [type_of(told, [row[position] for row in rows]) for position, told in enumerate(declared)]
+
+
+def declared_types(database: sqlite3.Connection, text: str) -> list[ColumnType | None]:
+    """sqlite3 does not tell them for a query, but for a view made of it."""
     database.execute("CREATE TEMP VIEW asked AS " + re.sub(r"\?\d+", "NULL", text))
     declared = [str(column[2]) for column in database.execute("PRAGMA temp.table_info(asked)")]
     database.execute("DROP VIEW temp.asked")
-    return [
-        declared_type(text) or type_of_values([row[position] for row in rows]) for position, text in enumerate(declared)
-    ]
+    return [declared_type(one) for one in declared]
 
 
 # The 12c password check: both sides prove that they know the verifier, and the password travels encrypted.
@@ -801,9 +841,24 @@ class Session:
         else:
             raise OracleError(3001)
 
-    def answer(self, reply: bytes | bytearray) -> None:
+    def answer(self, reply: bytes | bytearray, sql: str = "") -> None:
         self.server.count(round_trips=1)
-        self.channel.write_data(reply)
+        if contains(sql, self.server.faults.drip):
+            self.drip(reply, sql)
+        else:
+            self.channel.write_data(reply)
+
+    def drip(self, reply: bytes | bytearray, sql: str) -> None:
+        """A byte at a time, in as many packets as there are bytes; the last only when the fault is lifted."""
+        self.server.hanging.set()
+        wire = b"".join(self.channel.packet(PACKET_DATA, bytes([0, 0, byte])) for byte in reply)
+        sent = 0
+        while contains(sql, self.server.faults.drip):
+            if self.channel.waits(DRIP_SECONDS):  # the client leaves, or this server stops
+                raise DisconnectedError
+            self.channel.send(wire[sent : sent + 1] if sent < len(wire) - 1 else b"")
+            sent = min(sent + 1, len(wire) - 1)
+        self.channel.send(wire[sent:])
 
     def answer_error(self, error: OracleError, cursor: int = 0) -> None:
         reply = Reply()
@@ -1016,7 +1071,7 @@ class Session:
             self.put_rows(reply, cursor, result, fetch_rows)
         else:
             self.put_end(reply, cursor=cursor.number)
-        self.answer(reply)
+        self.answer(reply, cursor.sql)
 
     def fetch(self) -> None:
         number, count = self.channel.fields("nn")
@@ -1026,7 +1081,7 @@ class Session:
         self.server.count(fetch_trips=1)
         reply = Reply()
         self.put_rows(reply, cursor, cursor.result, count)
-        self.answer(reply)
+        self.answer(reply, cursor.sql)
 
     def put_rows(self, reply: Reply, cursor: Cursor, result: Result, count: int) -> None:
         """Never more rows than asked for; fewer only at the end, which is said with "no data found"."""
@@ -1177,7 +1232,5 @@ class OracleServer:
     def __enter__(self) -> OracleServer:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from google.oauth2.credentials import Credentials
 from google.oauth2.service_account import Credentials as ServiceCredentials
 from google_auth_httplib2 import AuthorizedHttp
 from google_auth_oauthlib.flow import InstalledAppFlow
-from google_server import SCOPE_PREFIX, SCOPES, GoogleServer, Request
+from google_server import ODD_ANSWERS, SCOPE_PREFIX, SCOPES, GoogleServer, Request
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
@@ -355,6 +357,119 @@ def test_renaming(google: GoogleServer, api: Any) -> None:
     assert refused(rename("one-too-many@d118.org"))[0] == 400
 
 
+def test_an_own_alias_may_be_refused_and_a_removed_one_held_for_a_while(google: GoogleServer, api: Any) -> None:
+    users, ann = api.users(), google.user("ann@d118.org")["id"]
+    google.world.own_alias_can_be_primary = False
+    rename = users.update(userKey=ann, body={"primaryEmail": "ann.old@d118.org"})
+    assert refused(rename) == TAKEN
+    remove = users.aliases().delete(userKey=ann, alias="ann.old@d118.org")
+    remove.execute()
+    rename.execute()
+    assert google.user(ann)["aliases"] == ["ann@d118.org"]
+
+    google.world.requests_until_alias_is_free = 2
+    users.aliases().delete(userKey=ann, alias="ann@d118.org").execute()
+    insert = users.insert(body=new_user("ann@d118.org"))
+    assert refused(insert) == TAKEN
+    assert refused(users.get(userKey="ann@d118.org"))[0] == 404
+    insert.execute()
+    google.world.requests_until_alias_is_free = None
+    back = users.update(userKey=ann, body={"primaryEmail": "anna@d118.org"})
+    back.execute()
+    remove.execute()
+    for _ in range(5):
+        assert refused(rename) == TAKEN
+    google.free_addresses()
+    rename.execute()
+
+
+def test_too_many_aliases_may_be_a_limit(google: GoogleServer, api: Any) -> None:
+    google.add_user("many@d118.org", "M", "Any", aliases=[f"m{number}@d118.org" for number in range(30)])
+    google.world.too_many_aliases_is_limit_exceeded = True
+    rename = api.users().update(userKey="many@d118.org", body={"primaryEmail": "m@d118.org"})
+    assert refused(rename)[:2] == (412, "limitExceeded")
+
+
+def test_domain_aliases(google: GoogleServer, api: Any) -> None:
+    google.add_domain_alias("d118.net")
+    get, there = api.users().get, "ann@d118.net"
+    ann = get(userKey="Ann@D118.net").execute()
+    assert ann["nonEditableAliases"] == [there, "ann.old@d118.net"]
+    assert ann["aliases"] == ["ann.old@d118.org"]
+    assert {"address": there} in ann["emails"]
+    found = api.users().list(customer="my_customer", query=f"email={there}")
+    assert emails(found.execute()) == ["ann@d118.org"]
+    assert refused(get(userKey="nobody@d118.net"))[0] == 404
+    for email in ("new@d118.net", there):
+        assert refused(api.users().insert(body=new_user(email))) == FORBIDDEN
+        assert refused(api.users().update(userKey=ann["id"], body={"primaryEmail": email})) == FORBIDDEN
+    assert refused(api.users().aliases().delete(userKey=ann["id"], alias=there)) == bad_input("alias")
+    member = api.members().get(groupKey="staff@d118.net", memberKey=there)
+    assert member.execute()["email"] == "ann@d118.org"
+
+
+def test_deleted_users_are_listed_for_twenty_days_and_nowhere_else(google: GoogleServer, api: Any) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def delete(email: str, dcid: int, days: int) -> str:
+        deleted = now - datetime.timedelta(days=days)
+        return google.add_deleted_user(email, "Gone", "Away", deleted=deleted, fields={SYNC: {"DCID": dcid}})
+
+    first, second = delete("gone@d118.org", 501, 1), delete("Gone@d118.org", 502, 19)
+    delete("gone@d118.org", 503, 21)
+    taken = delete("ann@d118.org", 131, 3)
+
+    def listed(**more: str) -> list[dict[str, Any]]:
+        asked = api.users().list(customer="my_customer", showDeleted="true", projection="full", **more)
+        users: list[dict[str, Any]] = asked.execute().get("users", [])
+        return users
+
+    assert {user["id"] for user in listed()} == {first, second, taken}
+    one = next(user for user in listed() if user["id"] == first)
+    assert (one["primaryEmail"], one["customSchemas"]) == ("gone@d118.org", {SYNC: {"DCID": "501"}})
+    assert one["deletionTime"] == (now - datetime.timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert [user["id"] for user in listed(query=f"{SYNC}.DCID=131")] == [taken]
+    assert "gone@d118.org" not in emails(api.users().list(customer="my_customer").execute())
+    assert api.users().get(userKey="ann@d118.org").execute()["id"] != taken
+    for key in (first, "gone@d118.org"):
+        assert refused(api.users().get(userKey=key))[0] == 404
+    assert api.users().insert(body=new_user("gone@d118.org")).execute()["id"] != first
+
+
+def test_times(google: GoogleServer, api: Any) -> None:
+    login = "2026-09-01T08:00:00.000Z"
+    eve = google.add_user("eve@d118.org", "Eve", "Ray", suspended=True, last_login=login)
+
+    def times(key: str) -> dict[str, str]:
+        return {name: value for name, value in google.user(key).items() if name.endswith("Time")}
+
+    assert times(eve) == {"creationTime": "2020-08-01T12:00:00.000Z", "lastLoginTime": login}
+    google.world.tells_suspension_time = True
+    assert times(eve)["suspensionTime"] == "2024-06-15T12:00:00.000Z"
+    google.now = lambda: datetime.datetime(2026, 11, 23, 6, 0, 1, 500_000, datetime.timezone.utc)
+    had = google.snapshot()
+    for state in (True, True, False):
+        api.users().update(userKey="ann@d118.org", body={"suspended": state}).execute()
+        assert times("ann@d118.org").get("suspensionTime") == ("2026-11-23T06:00:01.000Z" if state else None)
+    assert google.snapshot() == had
+
+
+def test_accounts_and_groups_shown_in_odd_shapes(google: GoogleServer, api: Any) -> None:
+    ann, bob = google.user("ann@d118.org")["id"], google.user("bob@d118.org")["id"]
+    inner = api.groups().get(groupKey="inner@d118.org").execute()["id"]
+    odd = {"name": ["Ann"], "customSchemas": [], "externalIds": {"value": "E1"}, "aliases": "ann.old@d118.org"}
+    google.shown[ann] = lambda own: {**own, **odd}
+    google.shown[bob] = lambda _own: ["no account"]
+    google.shown[inner] = lambda own: {name: value for name, value in own.items() if name != "id"}
+    mask = "users(id,primaryEmail,name(givenName),customSchemas,externalIds,aliases)"
+    listed = api.users().list(customer="my_customer", fields=mask).execute()["users"]
+    assert listed[1] == {"id": ann, "primaryEmail": "ann@d118.org", **odd}
+    assert listed[2] == ["no account"]
+    assert api.users().get(userKey=ann).execute()["name"] == ["Ann"]
+    groups = api.groups().list(userKey=ann).execute()["groups"]
+    assert [group["email"] for group in groups if "id" not in group] == ["inner@d118.org"]
+
+
 # Groups, org units, schemas.
 
 
@@ -404,6 +519,33 @@ def test_members(google: GoogleServer, api: Any) -> None:
     assert refused(members.insert(groupKey="staff@d118.org", body={"email": "no@d118.org"}))[0] == 404
 
 
+def test_a_group_as_a_user(google: GoogleServer, api: Any) -> None:
+    google.world.group_is_bad_user_key = True
+    bad_key = (400, "badRequest", "Type not supported: userKey")
+    assert refused(api.users().get(userKey="staff@d118.org")) == bad_key
+    assert [one["email"] for one in api.groups().list(userKey="inner@d118.org").execute()["groups"]] == [
+        "outer@d118.org"
+    ]
+
+
+def test_delivery_settings_go_with_a_membership(google: GoogleServer, api: Any) -> None:
+    google.add_group("club@d118.org", members={"ann@d118.org": "OWNER"}, delivery={"ann@d118.org": "DIGEST"})
+    members, ann = api.members(), {"groupKey": "club@d118.org", "memberKey": "ann@d118.org"}
+    assert members.get(**ann).execute()["delivery_settings"] == "DIGEST"
+    listed = members.list(groupKey="club@d118.org").execute()["members"]
+    assert "delivery_settings" not in listed[0]
+    members.delete(**ann).execute()
+    assert google.delivery("club@d118.org") == {}
+    join = {"email": "ann@d118.org", "role": "OWNER"}
+    members.insert(groupKey="club@d118.org", body=join).execute()
+    assert members.get(**ann).execute()["delivery_settings"] == "ALL_MAIL"
+    members.delete(**ann).execute()
+    wrong = members.insert(groupKey="club@d118.org", body={**join, "delivery_settings": "SOME"})
+    assert refused(wrong) == bad_input("resource")
+    members.insert(groupKey="club@d118.org", body={**join, "delivery_settings": "NONE"}).execute()
+    assert google.delivery("club@d118.org") == {"ann@d118.org": "NONE"}
+
+
 def test_org_units(google: GoogleServer, api: Any) -> None:
     units = api.orgunits()
     listed = units.list(customerId="my_customer", type="all").execute()["organizationUnits"]
@@ -444,6 +586,29 @@ def test_schemas(google: GoogleServer, api: Any) -> None:
     schemas.update(**mine, schemaKey=SYNC, body={"fields": [*kept, field]}).execute()
     assert google.user("ann@d118.org")["customSchemas"][SYNC] == {"DCID": "131"}
     api.users().update(userKey="ann@d118.org", body={"customSchemas": {SYNC: {"Room": "5"}}}).execute()
+
+
+def test_a_strict_update_of_a_schema(google: GoogleServer, api: Any) -> None:
+    google.world.schema_updates_are_strict = True
+    had = api.schemas().get(customerId="my_customer", schemaKey=SYNC).execute()
+    bare = [
+        {key: value for key, value in one.items() if key not in {"etag", "kind", "fieldId"}} for one in had["fields"]
+    ]
+
+    def update(**body: Any) -> Any:
+        return api.schemas().update(customerId="my_customer", schemaKey=had["schemaId"], body=body)
+
+    assert refused(update(fields=bare)) == bad_input("schemaName")
+    assert refused(update(schemaName=SYNC, fields=[])) == bad_input("fields")
+    for name, value in (("fieldId", "1"), ("etag", '"1"'), ("kind", "admin#directory#schema#fieldspec")):
+        assert refused(update(schemaName=SYNC, fields=[{**bare[0], name: value}]))[0] == 400
+    assert refused(update(schemaName=SYNC, fields=bare, etag='"1"'))[0] == 400
+    assert google.violations == ["schemas.update is sent an etag, kind or fieldId"] * 4
+    google.reset_records()
+    update(schemaName=SYNC, fields=bare).execute()
+    assert google.user("ann@d118.org")["customSchemas"][SYNC] == {"DCID": "131", "Access": "5;10"}
+    update(schemaName=SYNC, fields=bare[1:]).execute()
+    assert google.user("ann@d118.org")["customSchemas"][SYNC] == {"Access": "5;10"}
 
 
 # What must not be asked.
@@ -617,6 +782,138 @@ def test_fail_only_what_matches_and_for_ever(google: GoogleServer, api: Any) -> 
     assert (caught.value.status_code, caught.value.content) == (502, b"<html>Bad Gateway</html>")
 
 
+@pytest.mark.parametrize("name", [name for name in ODD_ANSWERS if not name.startswith("token")])
+def test_odd_answers_of_the_api_heal(google: GoogleServer, name: str) -> None:
+    odd = ODD_ANSWERS[name]
+    headers = {"Authorization": f"Bearer {google.access_token()}"}
+    url = "https://admin.googleapis.com/admin/directory/v1/users/ann@d118.org"
+    google.fail("users.get", **odd)
+    answer = session_of(google).get(url, headers=headers)
+    assert answer.status_code == odd["status"]
+    assert answer.content == odd.get("body") or answer.json()["error"]["message"] == odd["message"]
+    assert session_of(google).get(url, headers=headers).json()["primaryEmail"] == "ann@d118.org"
+
+
+@pytest.mark.parametrize("name", [name for name in ODD_ANSWERS if name.startswith("token")])
+def test_odd_answers_of_the_token_service_heal(google: GoogleServer, tmp_path: Path, name: str) -> None:
+    odd = ODD_ANSWERS[name]
+    google.fail("token", **odd)
+    google.write_credentials(tmp_path)
+    token = json.loads((tmp_path / "token.json").read_text("utf-8"))
+    form = {name: token[name] for name in ("refresh_token", "client_id", "client_secret")}
+    form["grant_type"] = "refresh_token"
+    answers = [session_of(google).post(token["token_uri"], form) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [odd["status"], 200]
+    assert answers[0].content == odd["body"]
+    assert answers[1].json()["token_type"] == "Bearer"
+
+
+def test_a_proxy_that_lets_nobody_through(google: GoogleServer) -> None:
+    google.fail("tunnel", 407, body=b"", match=lambda asked: asked.params["host"] == "oauth2.googleapis.com")
+    url = "https://oauth2.googleapis.com/token"
+    with pytest.raises(requests.exceptions.ProxyError, match="407"):
+        session_of(google).post(url, {})
+    assert session_of(google).post(url, {}).status_code == 401
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_deletion_answered_oddly(google: GoogleServer, api: Any, when: str) -> None:
+    """The client gives what it makes of the body; on the wire a deletion that is done is a 204 without one."""
+    for method in ("members.delete", "users.aliases.delete"):
+        google.fail(method, 200, body=b'"done"', when=when)
+    api.members().delete(groupKey="staff@d118.org", memberKey="ann@d118.org").execute()
+    api.users().aliases().delete(userKey="ann@d118.org", alias="ann.old@d118.org").execute()
+    assert ("ann@d118.org" in google.members("staff@d118.org")) is (when == "before")
+    assert ("ann.old@d118.org" in google.addresses) is (when == "before")
+    assert [request.status for request in google.requests] == [200, 200]
+    api.members().delete(groupKey="inner@d118.org", memberKey="ann@d118.org").execute()
+    assert google.requests[-1].status == 204
+
+
+@pytest.mark.parametrize("listing", ["users", "groups"])
+def test_a_page_token_that_repeats(google: GoogleServer, api: Any, listing: str) -> None:
+    google.world.endless_listing = listing
+    resource, tokens = getattr(api, listing)(), []
+    request = resource.list(customer="my_customer", maxResults=2)
+    for _ in range(9):
+        answer = request.execute()
+        tokens.append(answer["nextPageToken"])
+        request = resource.list_next(request, answer)
+    assert len(set(tokens)) == 1
+
+
+def drip(google: GoogleServer, method: str, pool: ThreadPoolExecutor, ask: Any) -> Any:
+    """What the request will be worth, once its answer drips."""
+    google.fail(method, drip=True)
+    waiting = pool.submit(ask)
+    assert google.dripping.wait(20)
+    return waiting
+
+
+def test_an_answer_that_drips(google: GoogleServer, tmp_path: Path) -> None:
+    """No pause between two bytes is as long as the client's patience."""
+    api = service_of(google, timeout=5)
+    suspend = api.users().update(userKey="ann@d118.org", body={"suspended": True})
+    credentials = user_credentials(google, tmp_path)
+    with ThreadPoolExecutor() as pool:
+        waiting = drip(google, "users.update", pool, suspend.execute)
+        assert google.user("ann@d118.org")["suspended"]
+        assert not waiting.done()
+        google.end_drips()
+        assert waiting.result(20)["primaryEmail"] == "ann@d118.org"
+        google.reset_records()
+        transport = RequestsTransport(session_of(google))
+        waiting = drip(google, "token", pool, lambda: credentials.refresh(transport))
+        assert not credentials.valid
+        google.behave()
+        waiting.result(20)
+        assert credentials.valid
+
+
+def test_a_server_that_stops_cuts_off_what_drips(capfd: pytest.CaptureFixture[str]) -> None:
+    threads = set(threading.enumerate())
+    with ThreadPoolExecutor() as pool:
+        with GoogleServer() as google:
+            get = service_of(google).users().list(customer="my_customer")
+            waiting = drip(google, "users.list", pool, get.execute)
+            assert not waiting.done()
+        assert waiting.exception(20) or not waiting.result()
+    assert set(threading.enumerate()) <= threads
+    assert capfd.readouterr().err == ""
+
+
+def test_quotas(google: GoogleServer, api: Any) -> None:
+    now = [datetime.datetime(2026, 11, 23, tzinfo=datetime.timezone.utc)]
+    google.now = lambda: now[0]
+    google.world.queries_a_minute, google.world.creations_a_second = 6, 2
+    inserts = [api.users().insert(body=new_user(f"n{number}@d118.org")) for number in range(4)]
+    inserts[0].execute()
+    inserts[1].execute()
+    assert refused(inserts[2])[:2] == (503, "backendError")
+    now[0] += datetime.timedelta(seconds=1)
+    inserts[2].execute()
+    get = api.users().get(userKey="ann@d118.org")
+    get.execute()
+    get.execute()
+    assert refused(get)[:2] == (403, "userRateLimitExceeded")
+    assert refused(inserts[3])[:2] == (403, "userRateLimitExceeded")
+    now[0] += datetime.timedelta(seconds=59)
+    get.execute()
+
+
+def test_connections_are_served_side_by_side(google: GoogleServer) -> None:
+    """Each request waits until all are being served."""
+    together = threading.Barrier(8, timeout=20)
+    google.hook = lambda _request, when: when == "before" and together.wait() < 0
+
+    def get(number: int) -> str:
+        email = ("ann@d118.org", "bob@d118.org")[number % 2]
+        return str(service_of(google).users().get(userKey=email).execute()["primaryEmail"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(get, range(8))) == ["ann@d118.org"] * 4 + ["bob@d118.org"] * 4
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_broken_connection_is_sent_again_unseen(google: GoogleServer, api: Any, when: str) -> None:
     google.fail("users.insert", close=True, when=when)
@@ -628,7 +925,7 @@ def test_a_broken_connection_is_sent_again_unseen(google: GoogleServer, api: Any
     told = [(request.status, request.applied) for request in google.requests]
     assert told == ([(0, False), (200, True)] if when == "before" else [(0, True), (409, False)])
     google.fail("users.get", close=True, times=2)
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionError):
         api.users().get(userKey="new@d118.org").execute()
 
 

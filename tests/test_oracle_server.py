@@ -234,6 +234,48 @@ def test_column_names(connect: Connect) -> None:
     assert [column[0] for column in cursor.description] == ["DCID", "COUNT(*)", "LAST", "One more"]
 
 
+def test_clobs_in_aggregates(database: Path, connect: Connect) -> None:
+    edit(database, "CREATE TABLE u_phones (usersdcid NUMBER(10,0), phone CLOB, note CLOB)")
+    edit(database, "INSERT INTO u_phones VALUES (1, '555-1', NULL), (1, '555-2', NULL), (2, NULL, NULL)")
+    connection = connect()
+
+    def read(value: str) -> list[Any]:
+        table = EXTENDED.replace("u_humanresources", "u_phones")
+        return rows(connection, table.replace("MAX(cellphone)", value))
+
+    for refused in ("MAX(phone)", "min( ps.u_phones.phone )"):
+        assert code_of(read, refused) == "ORA-00932"
+    wanted = [(1, "Zo\u00eb \U0001f600", 2, "555-2"), (2, None, 1, None), (3, " Ann ", None, None)]
+    for value in ("MAX(TO_CHAR(phone))", "MAX(DBMS_LOB.SUBSTR(phone, 4000, 1))", "MAX(dbms_lob.substr(phone))"):
+        assert read(value) == wanted
+    assert rows(connection, "SELECT DBMS_LOB.SUBSTR(phone, 3, 5) FROM u_phones WHERE phone = '555-1'") == [("1",)]
+    assert rows(connection, "SELECT TO_CHAR(rate), TO_CHAR(dcid) FROM users ORDER BY dcid") == [
+        ("1.5", "1"), (None, "2"), ("-.25", "3")
+    ]  # fmt: skip
+    assert code_of(rows, connection, "SELECT TO_CHAR(canchangeschool) FROM users") == "ORA-22835"
+    longer = "SELECT DBMS_LOB.SUBSTR(canchangeschool, 4001, 1) FROM users"
+    assert code_of(rows, connection, longer) == "ORA-06502"
+    assert rows(connection, "SELECT MAX(canchangeschool.schoolid) FROM schoolstaff canchangeschool") == [(131,)]
+
+
+def test_text_in_a_column_of_numbers(database: Path, connect: Connect) -> None:
+    edit(database, "UPDATE schoolstaff SET status = 'X' WHERE users_dcid = 2")
+    found = rows(connect(), "SELECT users_dcid, status FROM schoolstaff ORDER BY users_dcid, schoolid")
+    assert found == [(1, "1"), (1, "1"), (2, "X")]
+
+
+def test_no_school_0_and_no_right_to_a_table(server: OracleServer, database: Path, connect: Connect) -> None:
+    edit(database, "DELETE FROM schools WHERE school_number = 0")
+    connection = connect()
+    home = "SELECT s.name FROM schoolstaff f LEFT JOIN schools s ON s.school_number = f.schoolid ORDER BY s.name"
+    assert rows(connection, home) == [("High School",), ("High School",), (None,)]
+    server.faults.fail("u_humanresources", 942)
+    assert code_of(rows, connection, EXTENDED) == "ORA-00942"
+    edit(database, "DROP TABLE u_humanresources")
+    server.faults = Faults()
+    assert code_of(rows, connection, EXTENDED) == "ORA-00942"
+
+
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
@@ -345,6 +387,20 @@ def test_call_timeout_leaves_a_usable_session(server: OracleServer, connect: Con
     assert len(rows(connection, "SELECT dcid FROM users")) == 3
 
 
+def test_an_answer_that_drips(server: OracleServer, connect: Connect) -> None:
+    """No pause between two bytes is as long as the time limit of a call."""
+    connection = connect()
+    connection.call_timeout = 5000
+    server.faults.drip = "from users"
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(rows, connection, "SELECT dcid FROM users ORDER BY dcid")
+        assert server.hanging.wait(30)
+        assert not waiting.done()
+        server.faults.drip = None
+        assert waiting.result(30) == [(1,), (2,), (3,)]
+        assert len(rows(connection, "SELECT dcid FROM schools")) == 3
+
+
 CLIENT = """
 import oracledb, sys
 connection = oracledb.connect(user="psnavigator", password=sys.argv[1], dsn=sys.argv[2])
@@ -352,8 +408,11 @@ connection.cursor().execute("SELECT 1 FROM dual")
 """
 
 
-def test_killed_client_and_stop_leave_no_trace(server: OracleServer, capfd: pytest.CaptureFixture[str]) -> None:
-    server.faults.hang = "dual"
+@pytest.mark.parametrize("fault", [Faults(hang="dual"), Faults(drip="dual")], ids=["hang", "drip"])
+def test_killed_client_and_stop_leave_no_trace(
+    server: OracleServer, capfd: pytest.CaptureFixture[str], fault: Faults
+) -> None:
+    server.faults = fault
     for end in (subprocess.Popen.kill, lambda _client: server.stop()):
         server.hanging.clear()
         with subprocess.Popen([sys.executable, "-c", CLIENT, PASSWORD, server.dsn]) as client:
