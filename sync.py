@@ -110,6 +110,7 @@ NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and sin
 # What Google calls a suspension that an administrator made; any other reason is Google's own.
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
+CUT_OFF_SECONDS = 600  # by which Google's time of a suspension may differ from the journal's
 
 
 # The names of attributes are their paths in Google's users resource; an account is attribute -> text, "" for none.
@@ -203,7 +204,14 @@ KINDS = {
         "a leaver is taken out of all groups", undo_step=5, is_listed=True, stops=True, opposite="join group",
     ),
     "join group": Kind("an undo gives a membership back", undo_step=4, is_listed=True, opposite="leave group"),
-    "remove alias": Kind("an undo takes away the alias that a rename left", undo_step=2, is_listed=True),
+    "remove alias": Kind(
+        "an own alias goes before it becomes the address, and an undo takes away the one that a rename left",
+        undo_step=2, is_listed=True, opposite="add alias",
+    ),
+    "add alias": Kind(
+        "an own alias that went and did not become the address is put back",
+        step=1, undo_step=2, is_listed=True, opposite="remove alias",
+    ),
     # No change of its own: the people of whom an `update` empties a value.
     "clear": Kind("a value that left PowerSchool is emptied in Google", limit=25),
 }  # fmt: skip
@@ -238,6 +246,7 @@ class Rule(Enum):
     FAULTY_ADDRESS = "faulty address", ERROR, "Google accepts no such address: correct it in PowerSchool"
     ADDRESS_TAKEN = "address taken", ERROR, "another account or a group holds the address"
     NOT_LOOKED_UP = "not looked up", ERROR, "Google could not be asked, so nothing is done; the next run tries again"
+    RECENTLY_DELETED = "recently deleted", ERROR, "the address or DCID is on an account deleted in the last 20 days"
     POSSIBLE_ACCOUNT = "possible account", ERROR, "an account without DCID may be theirs, so none is created"
     PROBABLE_REHIRE = "probable rehire", ERROR, "an account with the DCID of an older record may be theirs"
     NOT_LINKED = "not linked", ERROR, "an account holds the address, but is not certainly theirs"
@@ -258,6 +267,11 @@ class Rule(Enum):
     MISSING_ORG_UNIT = "missing org unit", ERROR, "the building's org unit does not exist, so nobody goes there", True
     FROZEN = "frozen", INFO, "the account lies in FROZEN_OUS and stays there"
     VALUE = "value", ERROR, "a value does not fit its field, or PowerSchool holds several: left as it is in Google"
+    GROUP_OUTSIDE = (
+        "group outside",
+        INFO,
+        "a leaver is in a group of another organization, which only its owners can change",
+    )
     ADMIN_ROLE = "admin role", ERROR, "a leaver still has an admin role: take it away in the Admin console"
     TEMPORARY = "temporary reactivation", INFO, "the leaver's account lies in TEMPORARY_REACTIVATION_OUS"
     ADDRESS_IN_USE = "address in use", INFO, "PowerSchool gives the leaver's address to an active person"
@@ -266,6 +280,7 @@ class Rule(Enum):
     OPEN_FOR_NOBODY = "open for nobody", ERROR, "the open account's DCID is nobody's in USERS: never written, decide"
     # What was not done.
     FAILED = "failed", ERROR, "Google refused a change: the line has its words"
+    ENDED = "refused by Google", ERROR, "ten people were refused alike, so nobody else was tried for this kind"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
     LIMIT = (
         "held",
@@ -455,6 +470,7 @@ class Staff:
     schools: tuple[tuple[int, int], ...] = ()  # (school number, staff type) of each active row
     extension: Mapping[str, str] = field(default_factory=dict)
     ambiguous: frozenset[str] = frozenset()  # names of extension values with more than one row
+    odd: tuple[str, ...] = ()  # what PowerSchool holds that cannot be, in words
 
     @property
     def is_active(self) -> bool:
@@ -517,6 +533,7 @@ class Account:
     domain_aliases: tuple[str, ...] = ()  # its addresses at aliases of a domain, which can never be primary
     entries: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)  # of attributes that are lists
     suspension_reason: str = ""
+    suspension_time: str = ""
     archived: bool = False
     is_admin: bool = False
     is_delegated_admin: bool = False
@@ -570,6 +587,15 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Deleted:
+    """An account that was deleted in the last 20 days and can be restored."""
+
+    email: str
+    dcid: int | None
+    day: str
+
+
+@dataclass(frozen=True)
 class Google:
     """What Google says. Org units are lower-case path -> path; `groups` are addresses found to be groups."""
 
@@ -578,6 +604,7 @@ class Google:
     field_types: Mapping[str, str]  # attribute -> STRING, INT64, ...
     dcid_is_indexed: bool = True
     groups: frozenset[str] = frozenset()
+    deleted: Sequence[Deleted] = ()  # in the last 20 days; read if anybody would be created
     unconfirmed: Mapping[int, str] = field(default_factory=dict)  # DCID -> why its look-up failed
 
     @cached_property
@@ -596,6 +623,14 @@ class Google:
 
 
 @dataclass(frozen=True)
+class Closing:
+    """A run's suspension of an account that nothing but leaving groups has followed in the journals."""
+
+    time: datetime
+    org_unit: str
+
+
+@dataclass(frozen=True)
 class District:
     """Everything a decision may look at: the settings, both sides and today's date."""
 
@@ -605,6 +640,7 @@ class District:
     today: date
     admin_email: str = ""
     only: bool = False  # --only was given: the hold window does not apply
+    closings: Mapping[str, Closing] = field(default_factory=dict)  # by Google's id: ours that were cut off
 
     @cached_property
     def attributes(self) -> dict[str, Attribute]:
@@ -690,6 +726,9 @@ class Plan:
     def kinds(self) -> frozenset[str]:
         return frozenset(change.kind for change in self.changes)
 
+    def has(self, rule: Rule) -> bool:
+        return any(remark.rule is rule for remark in self.remarks)
+
     @property
     def needs_attention(self) -> bool:
         return any(remark.rule.level == ERROR for remark in self.remarks)
@@ -728,8 +767,13 @@ class Run:
     writes: int = 0
     done: Counter[str] = field(default_factory=Counter)
     remarks: list[Remark] = field(default_factory=list)
-    alike: list[tuple[int, str]] = field(default_factory=list)  # refusals in a row with the same answers
+    refused: dict[str, Counter[tuple[int, str]]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )  # since a success
+    refused_before: frozenset[tuple[int, str, int, str]] | None = None
+    ended: dict[str, int] = field(default_factory=dict)  # kinds that Google refuses tonight -> people not tried
     no_licences: bool = False
+    asked_again: bool = False  # after a 401 that may be passing
     exit_code: int = FAILED
 
     @property
@@ -742,6 +786,7 @@ class Run:
 
 
 NO_SETTINGS: Any = None
+NOTHING: Mapping[str, object] = {}
 
 
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
@@ -761,6 +806,9 @@ def sync(run: Run, options: Options) -> int:
     chosen = choose(options.only, district)
 
     everybody = [plan_person(person, district) for person in district.powerschool.staff]
+    if any(plan.has(Rule.LOCKED_OUT) for plan in everybody):
+        district = replace(district, closings=cut_off_closings(run))
+        everybody = [plan_person(person, district) for person in district.powerschool.staff]
     stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody, chosen)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
@@ -768,7 +816,7 @@ def sync(run: Run, options: Options) -> int:
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
     run.remarks += [] if options.only else nobodys_accounts(district)
-    due = [plan for plan in plans if plan.changes]
+    due = closings_first([*lost_aliases(run, plans, district), *(plan for plan in plans if plan.changes)])
 
     if options.dry_run:
         return tell_dry_run(run, options, district, everybody, due)
@@ -779,6 +827,11 @@ def sync(run: Run, options: Options) -> int:
     if not options.only:
         write_private(run.folder / LAST_GOOD, run.started.isoformat())
     return run.exit_code
+
+
+def closings_first(plans: Iterable[Plan]) -> list[Plan]:
+    """Who left comes first: whatever stops a run, it does not leave their accounts open."""
+    return sorted((plan for plan in plans if plan.changes), key=lambda plan: not is_closing(plan))
 
 
 def read_both(run: Run, options: Options) -> District:
@@ -806,6 +859,9 @@ def look_up_newcomers(
     Listings lag behind writes. What is found joins the listing, and everybody is planned again.
     """
     asked: set[int] = set()
+    if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
+        district = replace(district, google=replace(district.google, deleted=list_deleted(run)))
+        plans = [plan_person(person, district) for person in district.powerschool.staff]
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         for person in new:
             asked.add(person.dcid)
@@ -1184,6 +1240,12 @@ def plan_creation(person: Staff, district: District) -> Plan:
     if failure := google.unconfirmed.get(person.dcid):
         seen = "not created, as Google could not be asked for the address; the next run tries again"
         return left_alone(person, Rule.NOT_LOOKED_UP, seen, failure)
+    for gone in google.deleted:
+        if gone.email == person.email or gone.dcid == person.dcid:
+            seen = f"not created: {gone.email}, deleted on {gone.day or 'an unknown day'}, has this address or DCID"
+            remedy = "restore it in the Admin console (Users, Recently deleted); if it is not theirs, give the person "
+            remedy += "another address, or wait until 20 days are over"
+            return left_alone(person, Rule.RECENTLY_DELETED, seen, remedy)
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
     if twin := possible_twin(person, district):
@@ -1211,7 +1273,7 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
     if had.archived:
         remedy = f"unarchive it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
         return left_alone(person, Rule.ARCHIVED, f"active, but {had.email} is archived", remedy, had)
-    if had.is_suspended and (seen := why_stays_suspended(had, district.settings)):
+    if had.is_suspended and (seen := why_stays_suspended(had, district)):
         remedy = f"decide in the Admin console; if it is to stay locked, {name_in_hands_off(had)}"
         return left_alone(person, Rule.LOCKED_OUT, f"active, but {seen}", remedy, had)
     if fault := homeschool_fault(person, district):
@@ -1219,6 +1281,7 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
     address, told = wishes_and_remarks(wanted_address(person, had, district))
     wanted, remarks = wishes_and_remarks(
         (
+            *(about(person, Rule.VALUE, words, "correct it in PowerSchool") for words in person.odd),
             *wanted_name(person, had, district.settings, bool(address), bool(told)),
             *wanted_org_unit(person, had, district),
             *wanted_fields(person, district),
@@ -1268,8 +1331,9 @@ def differences(had: Account, wanted: Mapping[str, str], attributes: Mapping[str
         if kind == "update":
             names = [n for n in names if not is_same(had.values.get(n, ""), wanted[n], attributes[n])]
         if names:
-            aliases = {"aliases": " ".join(had.aliases)} if kind == "rename" else {}
-            before = {name: had.values.get(name, "") for name in names} | aliases
+            # Noted too, as an undo or a later run goes by it.
+            noted = {"rename": {"aliases": " ".join(had.aliases)}, "suspend": {ORG_UNIT: had.org_unit}}
+            before = noted.get(kind, {}) | {name: had.values.get(name, "") for name in names}
             changes.append(Change(kind, before, {name: wanted[name] for name in names}))
     return tuple(changes)
 
@@ -1303,15 +1367,29 @@ def form(text: str, field_type: str) -> str | None:
     return text
 
 
-def why_stays_suspended(had: Account, settings: Settings) -> str:
+def why_stays_suspended(had: Account, district: District) -> str:
     """Why a suspended account of an active person is not reactivated, or ""."""
+    settings = district.settings
     if had.suspension_reason not in BY_ADMIN:
         return f"Google itself has locked {had.email} ({had.suspension_reason.lower()})"
     if had.is_admin or had.is_delegated_admin:
         return f"{had.email} is suspended and has an admin role"
-    if not is_closed_by_us(had, settings):
+    if not is_closed_by_us(had, settings) and not is_cut_off(had, district):
         return f"{had.email} is suspended in {had.org_unit}, not in {settings.SUSPENDED_OU}"
     return ""
+
+
+def is_cut_off(had: Account, district: District) -> bool:
+    """True for an account whose closing by a run was cut off before its move, and that nobody has touched since."""
+    ours = district.closings.get(had.id)
+    if ours is None or had.org_unit.casefold() != ours.org_unit.casefold():
+        return False
+    if is_at_or_below(had.org_unit, [district.settings.SUSPENDED_OU]):
+        return False
+    if not had.suspension_time:
+        return True
+    suspended = datetime.fromisoformat(had.suspension_time.replace("Z", "+00:00"))
+    return abs((suspended - ours.time).total_seconds()) <= CUT_OFF_SECONDS
 
 
 def why_not_closed(person: Staff, had: Account, district: District) -> Remark | None:
@@ -1510,8 +1588,8 @@ def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
         text = known.of(person, district) if known else person.extension.get(attribute.value, "")
         if attribute.value in person.ambiguous:
             table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
-            left = f"several rows in {table}, so {attribute.label} is left as it is"
-            faults.append(f"{left}: delete all but one in PowerSchool")
+            left = f"several in {table} of PowerSchool: delete all but one ({attribute.label} in Google is unchanged)"
+            faults.append(left)
         elif (fitting := form(text, attribute.type)) is None:
             shown = "(private)" if attribute.value in settings.PRIVATE_VALUES else f"'{shorten(text)}'"
             faults.append(f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)")
@@ -1686,23 +1764,15 @@ def part_of(change: Change, names: Iterable[str]) -> Change:
 
 # Reading PowerSchool: one read-only snapshot, three statements.
 
-# What is read of each table, in the order of the rows. USERS has one more column for each of EXTENSION_COLUMNS.
+# What is read of each table, in the order of the rows. Extension tables are read by themselves: a person may have no
+# row there or several, and no aggregate takes a CLOB (ORA-00932).
 COLUMNS = {
     "schools": ("school_number", "name"),
     "users": ("dcid", "first_name", "last_name", "preferredname", "email_addr", "teachernumber", "homeschoolid",
               "groupvalue"),
     "schoolstaff": ("users_dcid", "schoolid", "staffstatus", "status"),
 }  # fmt: skip
-TABLE_SQL = "SELECT {columns} FROM {prefix}{table}"
-STAFF_SQL = """
-SELECT {columns}{extension}
-FROM {prefix}users u{joins}
-ORDER BY u.dcid"""
-# A person may have no extension row, and in a one-to-many table several: hence the LEFT JOIN and the count.
-EXTENSION_JOIN = """
-LEFT JOIN (SELECT usersdcid, COUNT(*) AS row_count, {values}
-           FROM {prefix}{table} GROUP BY usersdcid) {alias} ON {alias}.usersdcid = u.dcid"""
-
+TABLE_SQL = "SELECT {columns} FROM {table}"
 BAD_ADDRESS = "it must look like host:1521/PSPRODDB (a service name, not a SID)"
 UNKNOWN_SERVICE = (
     "the listener does not know this service: correct the part after the slash; if it worked before, the database "
@@ -1752,44 +1822,41 @@ ORACLE_REMEDIES = {
 
 def read_powerschool(run: Run) -> PowerSchool:
     """Schools and everybody in USERS with their active buildings, as of one moment; RunError if anything fails."""
-    settings = run.settings
-    prefix = schema_prefix(settings)
-    schools_sql, active_sql = (
-        TABLE_SQL.format(columns=", ".join(COLUMNS[table]), prefix=prefix, table=table)
-        for table in ("schools", "schoolstaff")
-    )
-    extension, joins = "", ""
-    for number, (table, held) in enumerate(extension_tables(settings).items(), 1):
-        alias, values = f"extension_{number}", enumerate(column for _, column in held)
-        extension += f", {alias}.row_count" + "".join(f", {alias}.value_{n}" for n in range(len(held)))
-        aggregates = ", ".join(f"MAX({column}) AS value_{n}" for n, column in values)
-        joins += EXTENSION_JOIN.format(values=aggregates, prefix=prefix, table=table, alias=alias)
-    columns = ", ".join(f"u.{column}" for column in COLUMNS["users"])
-    staff_sql = STAFF_SQL.format(columns=columns, extension=extension, prefix=prefix, joins=joins)
+    settings, rows = run.settings, {}
     connection = connect_powerschool(settings)
     try:
         fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
-        schools = fetch(connection, schools_sql, f"reading {prefix}SCHOOLS")
-        staff = fetch(connection, staff_sql, f"reading {prefix}USERS and EXTENSION_COLUMNS")
-        current = {"status_current": STATUS_CURRENT}
-        active = fetch(
-            connection, f"{active_sql} WHERE status = :status_current", f"reading {prefix}SCHOOLSTAFF", current
-        )
+        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
+            place = f"{schema_prefix(settings)}{table}"
+            current = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
+            where = " WHERE status = :status_current" if current else ""
+            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)}{where}"
+            rows[table] = fetch(connection, sql, f"reading {place.upper()}", current)
     finally:
         with contextlib.suppress(oracledb.Error, OSError):
             connection.close()
     buildings: dict[int, set[tuple[int, int]]] = defaultdict(set)
-    for dcid, school, kind, _ in active:
-        number = NO_SCHOOL if school is None else whole(school, "SCHOOLSTAFF.SCHOOLID")
-        row = (number, TYPE_UNASSIGNED if kind is None else int(kind))
-        buildings[whole(dcid, "SCHOOLSTAFF.USERS_DCID")].add(row)
+    odd: dict[int, list[str]] = defaultdict(list)
+    for dcid, school, kind, _ in rows["schoolstaff"]:
+        person = whole(dcid, "SCHOOLSTAFF.USERS_DCID")
+        number, staff_kind = number_of(school, NO_SCHOOL), number_of(kind, TYPE_UNASSIGNED)
+        for column, value, held in (("SCHOOLID", school, number), ("STAFFSTATUS", kind, staff_kind)):
+            odd[person] += [f"SCHOOLSTAFF.{column} holds {value!r}, which is no whole number"] if held is None else []
+        buildings[person].add((NO_SCHOOL if number is None else number, staff_kind or TYPE_UNASSIGNED))
+    extension: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for table in extension_columns(settings):
+        names = [name for name, column in settings.EXTENSION_COLUMNS.items() if column.lower().startswith(f"{table}.")]
+        for dcid, *values in rows[table]:
+            for name, value in zip(names, values, strict=True):
+                extension[whole(dcid, f"{table}.USERSDCID")][name].append(text_of(value))
+    numbered = ((number_of(number, None), name) for number, name in rows["schools"])
     return PowerSchool(
-        schools={
-            whole(number, "SCHOOLS.SCHOOL_NUMBER"): School(clean(name))
-            for number, name in schools
-            if number is not None
-        },
-        staff=tuple(staff_from(row, settings, buildings) for row in staff),
+        schools={number: School(clean(name)) for number, name in numbered if number is not None},
+        staff=tuple(
+            sorted(
+                (staff_from(row, settings, buildings, extension, odd) for row in rows["users"]), key=lambda p: p.dcid
+            )
+        ),
     )
 
 
@@ -1797,26 +1864,28 @@ def schema_prefix(settings: Settings) -> str:
     return f"{settings.POWERSCHOOL_SCHEMA}." if settings.POWERSCHOOL_SCHEMA else ""
 
 
-def extension_tables(settings: Settings) -> dict[str, list[tuple[str, str]]]:
-    """Extension table -> its (name of the value, column) pairs, in the order of EXTENSION_COLUMNS."""
-    places = {name: column.lower().partition(".") for name, column in settings.EXTENSION_COLUMNS.items()}
-    return grouped((table, (name, column)) for name, (table, _, column) in places.items())
+def extension_columns(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Extension table -> the columns that are read of it, the person's first."""
+    places = [column.lower().partition(".") for column in settings.EXTENSION_COLUMNS.values()]
+    tables = grouped((table, column) for table, _, column in places)
+    return {table: ("usersdcid", *columns) for table, columns in tables.items()}
 
 
-def staff_from(row: tuple[Any, ...], settings: Settings, buildings: Mapping[int, set[tuple[int, int]]]) -> Staff:
-    columns = COLUMNS["users"]
-    user = dict(zip(columns, row, strict=False))
-    rest = iter(row[len(columns) :])
-    values, ambiguous = {}, set()
-    for held in extension_tables(settings).values():
-        row_count = next(rest) or 0
-        for name, _ in held:
-            values[name] = text_of(next(rest))
-            if row_count > 1:
-                ambiguous.add(name)
+def staff_from(
+    row: tuple[Any, ...],
+    settings: Settings,
+    buildings: Mapping[int, set[tuple[int, int]]],
+    extension: Mapping[int, Mapping[str, list[str]]],
+    odd: Mapping[int, list[str]],
+) -> Staff:
+    user = dict(zip(COLUMNS["users"], row, strict=True))
     preferred = clean(user["preferredname"])
     first_name = (preferred if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"])
-    dcid, homeschool = whole(user["dcid"], "USERS.DCID"), user["homeschoolid"]
+    dcid, homeschool = whole(user["dcid"], "USERS.DCID"), number_of(user["homeschoolid"], NO_SCHOOL)
+    faults = [*odd.get(dcid, ())]
+    if homeschool is None:
+        faults.append(f"USERS.HOMESCHOOLID holds {user['homeschoolid']!r}, which is no whole number")
+    values = {name: extension.get(dcid, {}).get(name, []) for name in settings.EXTENSION_COLUMNS}
     return Staff(
         dcid=dcid,
         first_name=first_name,
@@ -1824,19 +1893,28 @@ def staff_from(row: tuple[Any, ...], settings: Settings, buildings: Mapping[int,
         last_name=clean(user["last_name"]),
         email=clean(user["email_addr"]).lower(),
         teacher_number=clean(user["teachernumber"]),
-        homeschool=NO_SCHOOL if homeschool is None else whole(homeschool, "USERS.HOMESCHOOLID"),
+        homeschool=NO_SCHOOL if homeschool is None else homeschool,
         group=text_of(user["groupvalue"]),
         schools=tuple(sorted(buildings.get(dcid, ()))),
-        extension=values,
-        ambiguous=frozenset(ambiguous),
+        extension={name: min(found, default="") for name, found in values.items()},
+        ambiguous=frozenset(name for name, found in values.items() if len(found) > 1),
+        odd=tuple(dict.fromkeys(faults)),
     )
 
 
 def whole(value: Any, column: str) -> int:
-    """A key as an int; PowerSchool's NUMBER columns may arrive as 131 or 131.0, anything else is refused."""
-    if isinstance(value, (int, float)) and value == int(value):
-        return int(value)
-    raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
+    """A key as an int; RunError for anything else, as no row could be told from another."""
+    number = number_of(value, None)
+    if number is None:
+        raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
+    return number
+
+
+def number_of(value: Any, of_null: int | None) -> int | None:
+    """A number as an int, which may arrive as 131 or 131.0; `of_null` for NULL, None for anything else."""
+    if value is None:
+        return of_null
+    return int(value) if isinstance(value, (int, float)) and value == int(value) else None
 
 
 def text_of(value: Any) -> str:
@@ -1941,7 +2019,7 @@ def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
 
 # Fields of the users resource besides ATTRIBUTES.
 USER_FIELDS = (
-    "id,aliases,nonEditableAliases,suspensionReason,archived,isAdmin,isDelegatedAdmin,lastLoginTime,customSchemas,"
+    "id,aliases,nonEditableAliases,suspensionReason,suspensionTime,archived,isAdmin,isDelegatedAdmin,lastLoginTime,customSchemas,"
     + ",".join(dict.fromkeys(name.partition(".")[0] for name in ATTRIBUTES))
 )
 
@@ -2048,6 +2126,19 @@ def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, 
     )
 
 
+def list_deleted(run: Run) -> list[Deleted]:
+    """The accounts that were deleted in the last 20 days: until then Google can restore them with all they held."""
+    fields = f"nextPageToken,users({USER_FIELDS},deletionTime)"
+    users = run.api.users()
+    request = users.list(
+        customer="my_customer", showDeleted="true", maxResults=500, fields=fields, **projection(run.settings)
+    )
+    ask = partial(read_request, run, doing="listing deleted accounts")
+    found = [user for page in pages(users, request, ask) for user in page.get("users", ())]
+    accounts = [(account_from(user, run.settings), str(user.get("deletionTime", ""))[:10]) for user in found]
+    return [Deleted(account.email, account.dcid, day) for account, day in accounts]
+
+
 def projection(settings: Settings) -> dict[str, str]:
     return {"projection": "custom", "customFieldMask": ",".join(settings.CUSTOM_SCHEMAS)}
 
@@ -2077,6 +2168,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
         domain_aliases=tuple(alias.lower() for alias in user.get("nonEditableAliases", ())),
         entries={n: tuple(user.get(n) or ()) for n, attribute in settings.attributes.items() if attribute.entry},
         suspension_reason=user.get("suspensionReason", ""),
+        suspension_time=user.get("suspensionTime", ""),
         archived=bool(user.get("archived")),
         is_admin=bool(user.get("isAdmin")),
         is_delegated_admin=bool(user.get("isDelegatedAdmin")),
@@ -2155,8 +2247,8 @@ def call(run: Run, request: Any) -> Any:
         run.requests += 1
         log.debug("Google: %s", request.methodId)
         answer = request.execute(num_retries=0)
-        if not isinstance(answer, dict) and request.method != "DELETE":
-            # The Google client hands on what is no JSON, such as an empty body, as it came.
+        if isinstance(answer, dict) == (request.method == "DELETE") or (request.method == "DELETE" and answer):
+            # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
             raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
         return answer
 
@@ -2164,6 +2256,9 @@ def call(run: Run, request: Any) -> Any:
         return retrying(run.settings, execute, max(run.deadline - time.monotonic(), 1))
     except HttpError as error:
         status, reason, message = error_words(error)
+        if status == 401 and not run.asked_again and "Login Required" in message:  # now and then passing
+            run.asked_again = True
+            return call(run, request)
         remedy = ACCESS_REMEDIES.get(reason) if status == 403 else SIGN_IN_AGAIN if status == 401 else None
         if remedy:
             raise RunError(f"Google refuses every request ({status} {reason}: {message})", "", remedy) from None
@@ -2218,7 +2313,7 @@ def can_heal(error: Exception) -> bool:
     if isinstance(error, HttpError):
         return heals(*error_words(error))
     if isinstance(error, google.auth.exceptions.RefreshError):
-        return bool(error.retryable)
+        return not is_refusal(error)
     return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, SSLCertVerificationError)
 
 
@@ -2243,7 +2338,8 @@ def error_words(error: HttpError) -> tuple[int, str, str]:
         reason = first.get("reason") or content.get("status") or ""
         return error.status_code, reason, content.get("message") or ""
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-        return error.status_code, "", str(error.reason or "")[:200].strip()
+        text = re.sub(r"<[^>]*>|\s+", " ", error.content.decode("utf-8", "replace"))
+        return error.status_code, "", " ".join(text.split())[:120] or str(error.reason or "")
 
 
 def unreachable(error: Exception) -> RunError:
@@ -2273,14 +2369,17 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
         return
     refusals: list[GoogleError] = []
     for kinds in steps_of(plan, run.settings):
+        if ended := [kind for kind in kinds if kind in run.ended]:
+            run.ended[ended[0]] += 1
+            break
         try:
             make_step(run, plan, district, kinds)
         except GoogleError as error:
             refusals.append(error)
+            lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
     if not refusals:
-        run.alike.clear()
         return
     refusal, created = refusals[0], plan.changes[0].after.get(EMAIL, "")
     if refusal.status == 409 and plan.had is None:
@@ -2292,7 +2391,6 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
         words = f"{tried} failed, at least in part: {refusal}: {advice}"
     note_failure(run, plan, words)
     run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
-    lose_patience(run, refusal)
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
@@ -2312,16 +2410,29 @@ def is_closing(plan: Plan) -> bool:
     return not plan.undoes and bool(plan.kinds & {"suspend", "move to suspended"})
 
 
-def lose_patience(run: Run, error: GoogleError) -> None:
-    """Remember a refusal: no licence ends creations, and ten people refused in a row with one answer end the run."""
-    answer = (error.status, error.reason)
-    run.alike = [*(run.alike if answer in run.alike else ()), answer]
-    if len(run.alike) >= FAILURES_IN_A_ROW:
-        seen = (
-            f"Google refused {FAILURES_IN_A_ROW} people in a row with the same answer ({error.status} {error.reason})"
-        )
-        remedy = "see its words in the ERROR lines, and whether the signed-in admin has the right for this"
-        raise RunError(seen, "", remedy)
+def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError) -> None:
+    """Count a refusal: ten people refused for one kind with one answer, and no success between, end that kind tonight.
+
+    Who was refused so the night before does not count, or their old trouble would hold up everybody else.
+    """
+    if run.refused_before is None:
+        run.refused_before = frozenset(refusals_of_last_run(run))
+    for kind in kinds:
+        if (plan.person.dcid, kind, error.status, error.reason) not in run.refused_before:
+            run.refused[kind][(error.status, error.reason)] += 1
+        if run.refused[kind][(error.status, error.reason)] >= FAILURES_IN_A_ROW and kind not in run.ended:
+            run.ended[kind] = 0
+            words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer ({error.status} {error.reason})"
+            log.warning("%s: %s: nobody else is tried in this run", kind, words)
+
+
+def refusals_of_last_run(run: Run) -> Iterator[tuple[int, str, int, str]]:
+    """(DCID, kind, status, reason) of everything that the newest run before this one was refused."""
+    before = [path for path in journals(run.folder) if path.stem < run.name]
+    with contextlib.suppress(RunError):
+        for row in journal_rows(before[-1]) if before else ():
+            if row["state"] in {"failed", "unknown"}:
+                yield row["dcid"], row["kind"], row.get("status", 0), row.get("reason", "")
 
 
 def stop_when_time_is_over(run: Run, rest: Sequence[Plan]) -> None:
@@ -2347,7 +2458,7 @@ def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) 
     if not due:
         log.debug("%s: %s is not due any more", plan.person, " and ".join(kinds))
     elif leaves_all:
-        leave_all_groups(run, plan, now)
+        leave_all_groups(run, plan, now, district)
     elif KINDS[kinds[0]].is_listed:
         for change in due:
             put_back(run, plan, now, change)
@@ -2358,6 +2469,8 @@ def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) 
 def still_due(plan: Plan, now: Account, district: District, kinds: Iterable[str]) -> tuple[Change, ...]:
     """Of the planned changes, those that the account as it is now still needs; decided by the same rules."""
     planned = {change.kind: change for change in plan.changes if change.kind in kinds}
+    if not plan.undoes and any(KINDS[kind].is_listed for kind in planned):
+        return tuple(planned.values())
     fresh = undo_plan(plan.undoes, now, district) if plan.undoes else plan_found(plan.person, now, district)
     due = (part_of(change, planned[change.kind].after) for change in fresh.changes if change.kind in planned)
     return tuple(change for change in due if change.before or change.after)
@@ -2389,14 +2502,46 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
     try:
         make(run, plan, now, due, request, made)
     except GoogleError as error:
-        if error.status == 409 and EMAIL in after:
+        if error.status == 409 and after.get(EMAIL) in now.aliases:
+            take_own_alias(run, plan, now, after[EMAIL])
+            make(run, plan, now, due, request, made)
+        elif error.status == 409 and EMAIL in after:
             words = f"{after[EMAIL]} is taken {holder_words(run, after[EMAIL])}"
             raise GoogleError(409, error.reason, words) from None
-        raise
+        else:
+            raise
     if not plan.undoes and any(change.kind == "reactivate" for change in due):
         for past in groups_to_get_back(run, now.id):
             again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
             log.info("%s was in groups before: %s", plan.person, again)
+
+
+def take_own_alias(run: Run, plan: Plan, now: Account, alias: str) -> None:
+    """Remove the account's own alias, which Google may not make its address while it is one.
+
+    The journal says what for: until Google shows it again, each run tries to put it back or to make it the address.
+    """
+    change = Change("remove alias", {"alias": alias}, {EMAIL: alias})
+    request = run.api.users().aliases().delete(userKey=non_empty(now.id), alias=non_empty(alias))
+    make(run, plan, now, [change], request, lambda: alias not in (get_account(run, now.id) or now).aliases)
+
+
+def lost_aliases(run: Run, plans: Sequence[Plan], district: District) -> list[Plan]:
+    """Plans that put back own aliases which went for a rename that never came, unless it is due now."""
+    gone: dict[tuple[str, str], int] = {}
+    for path in journals(run.folder):
+        with contextlib.suppress(RunError):
+            for row in journal_rows(path):
+                if row["kind"] == "remove alias" and EMAIL in row["after"]:
+                    gone[(row["account"], row["before"]["alias"])] = row["dcid"]
+    renamed = {(p.had.id, c.after[EMAIL]) for p in plans if p.had for c in p.changes if c.kind == "rename"}
+    lost = []
+    for (account_id, alias), dcid in gone.items():
+        account = district.google.accounts.get(account_id)
+        if account and alias not in account.addresses and (account_id, alias) not in renamed:
+            person = district.powerschool.by_dcid.get(dcid, Staff(dcid, "", account.name, account.email))
+            lost.append(Plan(person, account, (Change("add alias", {}, {"alias": alias}),)))
+    return lost
 
 
 def body_for(changes: Iterable[Change], account: Account | None, district: District) -> dict[str, Any]:
@@ -2440,7 +2585,8 @@ def make(
     `made` asks Google whether the change is there: a write whose answer was lost, or answered with a conflict by a
     request sent twice, is looked up before it is called a failure.
     """
-    line = {"dcid": plan.person.dcid, "account": "", "email": changes[0].after.get(EMAIL, "")}
+    line: dict[str, Any] = {"dcid": plan.person.dcid, "account": "", "email": changes[0].after.get(EMAIL, "")}
+    line |= {"undo": True} if plan.undoes else {}
     if account is not None:
         line |= {"account": account.id, "email": account.email}
     number, state, refusal = run.change_number + 1, "unknown", GoogleError(0, "", "cut off")
@@ -2452,38 +2598,52 @@ def make(
         state = "done"
         line["account"] = line["account"] or answer.get("id", "")
     except GoogleError as error:
-        refusal, state = error, "failed"
-        if error.is_uncertain:
-            try:
-                found = made()
-                # A listing or a look-up lags: what it does not show after no answer may have been done all the same.
-                state = "done" if found else "unknown" if error.is_lost else "failed"
-                line["account"] = found.id if isinstance(found, Account) else line["account"]
-            except GoogleError:
-                state = "unknown"
+        refusal, (state, found) = error, outcome(error, made)
+        line["account"] = line["account"] or found
     except RunError as error:
         refusal = GoogleError(0, "", str(error))
         raise
     finally:
+        why = {} if state == "done" else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
         for change in changes:
-            journal(run, number, state, line, change, "" if state == "done" else str(refusal))
+            journal(run, number, state, line, change, why)
     if state != "done":
         raise refusal
     run.writes += 1
-    run.done.update(change.kind for change in changes)
+    for change in changes:
+        run.done[change.kind] += 1
+        run.refused.pop(change.kind, None)
     for change in changes:
         log.info("%s", change_line(plan, change, run.settings))
 
 
-def journal(run: Run, number: int, state: str, line: Mapping[str, object], change: Change, error: str = "") -> None:
+def outcome(error: GoogleError, made: Callable[[], Account | bool | None]) -> tuple[str, str]:
+    """done, failed or unknown for a refused request, and the id of an account that it made all the same.
+
+    A look-up lags: what it does not show after no answer may have been done.
+    """
+    if not error.is_uncertain:
+        return "failed", ""
+    try:
+        found = made()
+    except GoogleError:
+        return "unknown", ""
+    state = "done" if found else "unknown" if error.is_lost else "failed"
+    return state, found.id if isinstance(found, Account) else ""
+
+
+def journal(
+    run: Run, number: int, state: str, line: Mapping[str, object], change: Change, why: Mapping[str, object] = NOTHING
+) -> None:
     """One line in runs/<start>.jsonl, on disk when this returns; RunError if it cannot be written."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    sides = {"kind": change.kind, "before": dict(change.before), "after": dict(change.after), "error": error}
+    sides = {"kind": change.kind, "before": dict(change.before), "after": dict(change.after)}
+    row = {"time": now, "change": number, "state": state, **line, **sides, "error": "", **why}
     path = run.folder / "runs" / f"{run.name}.jsonl"
     try:
         if run.journal_file is None:
             run.journal_file = open_private(path, "a")
-        run.journal_file.write(json.dumps({"time": now, "change": number, "state": state, **line, **sides}) + "\n")
+        run.journal_file.write(json.dumps(row) + "\n")
         run.journal_file.flush()
         os.fsync(run.journal_file.fileno())
     except OSError as failure:
@@ -2502,7 +2662,7 @@ def holder_words(run: Run, address: str) -> str:
         return "by somebody Google does not name at the moment"
 
 
-def leave_all_groups(run: Run, plan: Plan, had: Account) -> None:
+def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> None:
     """Take the account out of its groups, each with its role in the journal; GoogleError if one may work later.
 
     A group that refuses for good is told and forgotten: it must not keep a leaver's account open for ever. Where the
@@ -2519,7 +2679,9 @@ def leave_all_groups(run: Run, plan: Plan, had: Account) -> None:
             leave_group(run, plan, had, group)
         except GoogleError as error:
             later = later or (error if error.can_heal else None)
-            if not error.can_heal:
+            if is_outside(group, district) and error.status == 403:
+                run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
+            elif not error.can_heal:
                 stays = f"{had.email} stays in the group {group['email']}, take it out by hand"
                 note_failure(run, plan, f"{stays}: {error}")
     if later and "move to suspended" in plan.kinds:
@@ -2529,9 +2691,16 @@ def leave_all_groups(run: Run, plan: Plan, had: Account) -> None:
         note_failure(run, plan, f"{had.email} could not leave all its groups: {later}: take it out by hand")
 
 
+def is_outside(group: Mapping[str, Any], district: District) -> bool:
+    """True for a group of a domain at which this Google has no address."""
+    domain = group["email"].rpartition("@")[2].casefold()
+    return domain not in {address.rpartition("@")[2] for address in district.google.by_address}
+
+
 def membership(run: Run, group_id: str, account_id: str) -> Any:
     """The account's own membership of this group, or None: a member through another group has none."""
-    request = run.api.members().get(groupKey=non_empty(group_id), memberKey=non_empty(account_id), fields="role")
+    mask = "role,delivery_settings"
+    request = run.api.members().get(groupKey=non_empty(group_id), memberKey=non_empty(account_id), fields=mask)
     try:
         return call(run, request)
     except GoogleError as error:
@@ -2546,7 +2715,8 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
     if member is None:
         return
     role = member.get("role", "MEMBER")
-    change = Change("leave group", {"group": group["email"], "groupId": group["id"], "role": role}, {})
+    delivery = {"delivery_settings": member["delivery_settings"]} if member.get("delivery_settings") else {}
+    change = Change("leave group", {"group": group["email"], "groupId": group["id"], "role": role, **delivery}, {})
     request = members.delete(groupKey=non_empty(group["id"]), memberKey=non_empty(had.id))
     try:
         make(run, plan, had, [change], request, lambda: membership(run, group["id"], had.id) is None)
@@ -2567,23 +2737,28 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
 
 def put_back(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Put back one membership or alias; one that is gone or refuses is told, and keeps nothing else from it."""
-    sides = {**change.before, **change.after}
+    sides, aliases = {**change.before, **change.after}, run.api.users().aliases()
+    alias = sides.get("alias", "")
 
-    def is_gone() -> bool:
-        return sides["alias"] not in (get_account(run, now.id) or now).aliases
+    def has_alias() -> bool:
+        return alias in (get_account(run, now.id) or now).addresses
 
     try:
         if change.kind == "leave group":
             leave_group(run, plan, now, {"id": sides["groupId"], "email": sides["group"]})
         elif change.kind == "join group":
             join_group(run, plan, now, change)
-        elif sides["alias"] in now.aliases:
-            aliases = run.api.users().aliases()
-            request = aliases.delete(userKey=non_empty(now.id), alias=non_empty(sides["alias"]))
-            make(run, plan, now, [change], request, is_gone)
+        elif change.kind == "remove alias" and alias in now.aliases:
+            request = aliases.delete(userKey=non_empty(now.id), alias=non_empty(alias))
+            make(run, plan, now, [change], request, lambda: not has_alias())
+        elif change.kind == "add alias" and alias not in now.addresses:
+            request = aliases.insert(userKey=non_empty(now.id), body={"alias": non_empty(alias)})
+            make(run, plan, now, [change], request, has_alias)
     except GoogleError as error:
-        advice = "run the same undo again" if error.can_heal else "do it by hand"
-        note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}: {advice}")
+        advice = "run the same undo again" if plan.undoes else "the next run tries again"
+        holder = f" {alias} is taken {holder_words(run, alias)}." if error.status == 409 and alias else ""
+        advice = advice if error.can_heal or holder else "do it by hand"
+        note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}.{holder} {advice}")
 
 
 def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -2594,7 +2769,7 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
         role = present.get("role", "MEMBER").lower()
         log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, group, role)
         return
-    body = {"email": now.email, "role": change.after["role"]}
+    body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
     request = run.api.members().insert(groupKey=non_empty(group_id), body=body, fields="id")
     make(run, plan, now, [change], request, lambda: membership(run, group_id, now.id) is not None)
 
@@ -2709,8 +2884,8 @@ def folded_back(entries: Sequence[Entry], district: District) -> tuple[dict[str,
         if change.kind == "create":
             before = {SUSPENDED: YES, ORG_UNIT: district.suspended_ou}
             after = {SUSPENDED: NO, ORG_UNIT: after[ORG_UNIT]}
-        if KINDS[change.kind].opposite:
-            listed.append(Change(KINDS[change.kind].opposite, after, before))
+        if KINDS[change.kind].is_listed:
+            listed.append(Change(KINDS[change.kind].opposite, {k: v for k, v in after.items() if k != EMAIL}, before))
             continue
         for name in after:
             kind, left, _ = back.get(name, (change.kind, after[name], ""))
@@ -2744,22 +2919,59 @@ def read_journal(path: Path) -> list[Entry]:
     holds nothing that this version knows: its attributes had other names.
     """
     latest: dict[tuple[int, str, str], Entry] = {}
+    known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
+    for row in journal_rows(path):
+        change = Change(row["kind"], row["before"], row["after"])
+        names = {*change.before, *change.after}
+        if not all(name in known or name.startswith("customSchemas.") for name in names):
+            return []
+        entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
+        latest[(entry.number, change.kind, change.before.get("groupId", ""))] = entry
+    return [entry for entry in latest.values() if entry.state != "failed"]
+
+
+def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal, one at a time; RunError for a damaged one, but for a last line that a kill cut off."""
+    needed = {
+        "change": int,
+        "state": str,
+        "dcid": int,
+        "account": str,
+        "email": str,
+        "kind": str,
+        "before": dict,
+        "after": dict,
+    }
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # a line cut off by a crash: its write was never made
-                row = json.loads(line)
-                change = Change(row["kind"], dict(row["before"]), dict(row["after"]))
-                entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
-                latest[(entry.number, change.kind, change.before.get("groupId", ""))] = entry
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith("\n"):
+                    return
+                row = None
+                with contextlib.suppress(ValueError):
+                    row = json.loads(line)
+                if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in needed.items()):
+                    remedy = (
+                        "it was changed by something else than Staff Sync: put it right from a backup, or move it away"
+                    )
+                    raise RunError(f"{path}, line {number}, is damaged", "", remedy)
+                yield row
     except OSError as error:
         raise no_access(path, "read", error) from None
-    except (KeyError, TypeError, ValueError):
-        raise RunError(f"{path} is damaged", "it is not a journal of Staff Sync") from None
-    known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role"}
-    names = {name for entry in latest.values() for name in (*entry.change.before, *entry.change.after)}
-    if not all(name in known or name.startswith("customSchemas.") for name in names):
-        return []
-    return [entry for entry in latest.values() if entry.state != "failed"]
+
+
+def cut_off_closings(run: Run) -> dict[str, Closing]:
+    """The newest suspensions that no later change of the same account follows in the journals, but leaving groups."""
+    found: dict[str, Closing] = {}
+    for path in journals(run.folder):
+        with contextlib.suppress(RunError):
+            for row in journal_rows(path):
+                if row["state"] == "failed" or row["kind"] == "leave group":
+                    continue
+                found.pop(row["account"], None)
+                if row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]:
+                    found[row["account"]] = Closing(datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT])
+    return found
 
 
 def groups_to_get_back(run: Run, account_id: str) -> list[str]:
@@ -2914,9 +3126,9 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     remarks.append(fact(words))
     if not settings.STAFF_OU:
         return None
-    extension = {table: ("usersdcid", *(c for _, c in held)) for table, held in extension_tables(settings).items()}
     with contextlib.closing(connection):
-        base, more = (list(table_facts(connection, settings, tables)) for tables in (COLUMNS, extension))
+        both = (COLUMNS, extension_columns(settings))
+        base, more = (list(table_facts(connection, settings, tables)) for tables in both)
     remarks += [*base, *more]
     if any(remark.rule is Rule.FAULT for remark in base):
         return None
@@ -2936,7 +3148,7 @@ def table_facts(
         place = f"{schema_prefix(settings)}{table.upper()}"
         sql = f"{TABLE_SQL} WHERE 1 = 0"
         try:
-            fetch(connection, sql.format(columns=", ".join(columns), prefix="", table=place), f"reading {place}")
+            fetch(connection, sql.format(columns=", ".join(columns), table=place), f"reading {place}")
             yield fact(f"table {place} can be read: {', '.join(columns).upper()}")
         except RunError as error:
             if error.oracle_code != NO_SUCH_COLUMN:
@@ -2944,7 +3156,7 @@ def table_facts(
                 continue
             lacking: list[Remark] = []
             for column in columns:
-                ask = partial(fetch, connection, sql.format(columns=column, prefix="", table=place), f"reading {place}")
+                ask = partial(fetch, connection, sql.format(columns=column, table=place), f"reading {place}")
                 attempt(lacking, f"column {place}.{column.upper()}", ask)
             yield from lacking
 
@@ -3024,7 +3236,7 @@ def schema_facts(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -
         remedies = []
         if value == "dcid" and not is_indexed:
             remedies.append("index it, so that a new account is looked up by its DCID too")
-        if value in {*settings.PRIVATE_VALUES, *settings.EXTENSION_COLUMNS} and reader != "ADMINS_AND_SELF":
+        if reader != "ADMINS_AND_SELF":
             remedies.append("everybody in the domain, students too, can read it: let only admins and the user see it")
         yield fact(words, "; ".join(remedies))
 
@@ -3200,7 +3412,7 @@ def set_up(run: Run, options: Options) -> int:
 
 
 def field_definition(settings: Settings, name: str) -> dict[str, Any]:
-    """A custom schema field as Google wants it: private values for admins and the person only."""
+    """A custom schema field as Google wants it, for admins and the person only."""
     value, label = settings.fields[name], name.partition(".")[2]
     return {
         "fieldName": label,
@@ -3208,30 +3420,39 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
         "fieldType": value_type(value) or "STRING",
         "multiValued": False,
         "indexed": True,
-        "readAccessType": "ADMINS_AND_SELF" if value in settings.PRIVATE_VALUES else "ALL_DOMAIN_USERS",
+        "readAccessType": "ADMINS_AND_SELF",
     }
 
 
 def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> None:
     """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
     run.api = directory_api(run.settings, signed_in(run, SETUP_SCOPES, browser="--setup"))
+    schemas = run.api.schemas()
     for path in units:
         parent, _, name = path.rpartition("/")
         body: dict[str, Any] = {"name": name, "parentOrgUnitPath": parent or "/"}
         read_request(run, run.api.orgunits().insert(customerId="my_customer", body=body), f"creating {path}")
         run.writes += 1
         log.info("Created: the org unit %s", path)
-    answer = read_request(run, run.api.schemas().list(customerId="my_customer"), "reading custom schemas")
-    known = {schema["schemaName"]: schema for schema in answer.get("schemas", ())}
     for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
+        listings = [read_request(run, schemas.list(customerId="my_customer"), "reading custom schemas") for _ in "12"]
+        looks = [
+            {held["schemaName"]: held for held in answer.get("schemas", ())}.get(schema, {}) for answer in listings
+        ]
+        first, second = ({field["fieldName"] for field in look.get("fields", ())} for look in looks)
+        if first - second:
+            lost = ", ".join(sorted(first - second))
+            raise RunError(
+                f"Google shows {schema} without {lost}, which it showed before", "", "run --setup again later"
+            )
         added = [field_definition(run.settings, name) for name in missing if name.startswith(f"{schema}.")]
-        if schema in known:
-            body = {"fields": [*known[schema].get("fields", ()), *added]}
-            key = non_empty(known[schema]["schemaId"])
-            request = run.api.schemas().update(customerId="my_customer", schemaKey=key, body=body)
-        else:
-            body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
-            request = run.api.schemas().insert(customerId="my_customer", body=body)
+        body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
+        request = schemas.insert(customerId="my_customer", body=body)
+        if known := looks[1]:
+            kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in known["fields"]]
+            body |= {"displayName": known.get("displayName", body["displayName"]), "fields": [*kept, *added]}
+            key = non_empty(known["schemaId"])
+            request = schemas.update(customerId="my_customer", schemaKey=key, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
@@ -3377,6 +3598,14 @@ def summary(run: Run) -> Iterator[None]:
         yield
         ending = "Done"
     finally:
+        for kind, left in run.ended.items():
+            seen = (
+                f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more were not tried"
+            )
+            remedy = (
+                "see its words in the lines of these people, and whether the signed-in admin has the right for this"
+            )
+            run.remarks.append(Remark(Rule.ENDED, kind, seen, remedy))
         run.exit_code = tell(run, run.done, ending)
 
 
@@ -3848,10 +4077,16 @@ def saved_credentials(path: Path) -> Credentials:
     raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE)
 
 
+def is_refusal(error: google.auth.exceptions.RefreshError) -> bool:
+    """True if the token service itself says no; a page of HTML, a 5xx or a proxy's 407 do not say that."""
+    answer = error.args[1] if len(error.args) > 1 else None
+    return not error.retryable and (isinstance(answer, dict) and "error" in answer)
+
+
 def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[str]) -> RunError:
     """Why Google gives no access token, and the remedy."""
     words = " ".join(str(part) for part in error.args)
-    if error.retryable:
+    if not is_refusal(error):
         return RunError("Google sign-in", "Google's token service does not answer", f"run again later [{words[:80]}]")
     remedy = next(remedy for pattern, remedy in REFUSED_TOKENS.items() if re.search(pattern, words))
     own_words = re.match(r"[\w :()'-]*", words)
