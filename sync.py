@@ -31,17 +31,20 @@ import queue
 import re
 import runpy
 import secrets
+import shutil
+import signal
 import socket
 import sys
 import threading
 import time
+import tokenize
 import traceback
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import cached_property, partial
@@ -110,6 +113,8 @@ NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and sin
 # What Google calls a suspension that an administrator made; any other reason is Google's own.
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
+BUGS_THAT_END_A_RUN = 3
+NEVER_DROPPED = 30  # newest journals, whatever their age
 CUT_OFF_SECONDS = 600  # by which Google's time of a suspension may differ from the journal's
 
 
@@ -279,6 +284,9 @@ class Rule(Enum):
     NOT_IN_POWERSCHOOL = "not in PowerSchool", INFO, "the closed account's DCID is nobody's in USERS: never written"
     OPEN_FOR_NOBODY = "open for nobody", ERROR, "the open account's DCID is nobody's in USERS: never written, decide"
     # What was not done.
+    UNREADABLE = "unreadable", ERROR, "an account of which Google's answer is no account: left out of everything"
+    BUG = "a bug", ERROR, "Staff Sync itself failed for this person, who is left out: please report it"
+    DAMAGED = "damaged journal", ERROR, "a line of a journal cannot be read, so an undo of that run is refused"
     FAILED = "failed", ERROR, "Google refused a change: the line has its words"
     ENDED = "refused by Google", ERROR, "ten people were refused alike, so nobody else was tried for this kind"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
@@ -706,6 +714,7 @@ class Entry:
     account: str
     email: str
     change: Change
+    is_undo: bool = False
 
 
 @dataclass(frozen=True)
@@ -762,10 +771,13 @@ class Run:
     deadline: float = float("inf")
     api: Any = None
     requests: int = 0
+    google_time: datetime | None = None
     journal_file: IO[str] | None = None
     change_number: int = 0
     writes: int = 0
+    in_flight: list[tuple[int, Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
     done: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
     remarks: list[Remark] = field(default_factory=list)
     refused: dict[str, Counter[tuple[int, str]]] = field(
         default_factory=lambda: defaultdict(Counter)
@@ -774,6 +786,7 @@ class Run:
     ended: dict[str, int] = field(default_factory=dict)  # kinds that Google refuses tonight -> people not tried
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
+    bugs: int = 0
     exit_code: int = FAILED
 
     @property
@@ -805,14 +818,15 @@ def sync(run: Run, options: Options) -> int:
     district = read_both(run, options)
     chosen = choose(options.only, district)
 
-    everybody = [plan_person(person, district) for person in district.powerschool.staff]
+    everybody = plan_everybody(run, district)
     if any(plan.has(Rule.LOCKED_OUT) for plan in everybody):
         district = replace(district, closings=cut_off_closings(run))
-        everybody = [plan_person(person, district) for person in district.powerschool.staff]
+        everybody = plan_everybody(run, district)
     stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody, chosen)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
     held = too_much(plans, district, dict(options.allow))
+    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
     run.remarks += [] if options.only else nobodys_accounts(district)
@@ -824,9 +838,31 @@ def sync(run: Run, options: Options) -> int:
         for number, plan in enumerate(due):
             stop_when_time_is_over(run, due[number:])
             make_changes(run, plan, district)
-    if not options.only:
+    if not options.only and not run.bugs:
         write_private(run.folder / LAST_GOOD, run.started.isoformat())
     return run.exit_code
+
+
+def plan_everybody(run: Run, district: District) -> list[Plan]:
+    """Everybody's plan; for a bug of ours one person is left out, told, and the next one's turn comes."""
+    plans = []
+    for person in district.powerschool.staff:
+        try:
+            plans.append(plan_person(person, district))
+        except Exception:  # noqa: BLE001 - one odd value must not keep everybody else from their turn
+            plans.append(note_bug(run, person))
+    return plans
+
+
+def note_bug(run: Run, person: Staff) -> Plan:
+    """Tell a bug of ours with its traceback; nothing is done about this person, and the run exits with 2."""
+    words = "a bug in Staff Sync: please report the lines below it in the log, without names"
+    remark = about(person, Rule.BUG, words)
+    if remark not in run.remarks:
+        log.exception("%s", remark)
+        run.remarks.append(remark)
+        run.bugs += 1
+    return Plan(person)
 
 
 def closings_first(plans: Iterable[Plan]) -> list[Plan]:
@@ -861,12 +897,12 @@ def look_up_newcomers(
     asked: set[int] = set()
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
         district = replace(district, google=replace(district.google, deleted=list_deleted(run)))
-        plans = [plan_person(person, district) for person in district.powerschool.staff]
+        plans = plan_everybody(run, district)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         for person in new:
             asked.add(person.dcid)
             district = replace(district, google=look_up(run, person, district.google))
-        plans = [plan_person(person, district) for person in district.powerschool.staff]
+        plans = plan_everybody(run, district)
     return district, plans
 
 
@@ -879,7 +915,7 @@ def choose(words: Sequence[str], district: District) -> frozenset[int]:
             raise RunError(
                 f"--only {word}",
                 "nobody in PowerSchool has this address, DCID or teacher number",
-                f"python sync.py --explain {word}  says who comes near",
+                f"python sync.py --explain {quoted(word)}  says who comes near",
             )
         if len(fits) > 1 and whom(word)[0] != "address":
             raise RunError(
@@ -887,6 +923,11 @@ def choose(words: Sequence[str], district: District) -> frozenset[int]:
             )
         chosen |= {person.dcid for person in fits}
     return frozenset(chosen if words else district.powerschool.by_dcid)
+
+
+def quoted(word: str) -> str:
+    """A word as it has to stand in a command."""
+    return f'"{word}"' if re.search(r"[^\w.@:-]", word) else word
 
 
 def people_meant(word: str, district: District) -> list[Staff]:
@@ -2114,8 +2155,15 @@ def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, 
     accounts = {}
     try:
         for page in pages(run.api.users(), request, ask):
-            found = (account_from(user, settings) for user in page.get("users", ()))
-            accounts.update({account.id: account for account in found})
+            for user in page.get("users", ()):
+                try:
+                    accounts[user["id"]] = account_from(user, settings)
+                except (AttributeError, KeyError, TypeError, ValueError):
+                    who = str(user.get("primaryEmail") or user.get("id") if isinstance(user, dict) else user)[:100]
+                    remedy = "look at it in the Admin console; it is left out of everything"
+                    run.remarks.append(
+                        Remark(Rule.UNREADABLE, who, "Google's answer on this account cannot be read", remedy)
+                    )
     except GoogleError as error:
         raise RunError("Google, listing accounts", f"{error} (run again later)") from None
     return Google(
@@ -2181,6 +2229,8 @@ def get_account(run: Run, key: str) -> Account | None:
     request = run.api.users().get(userKey=non_empty(key), fields=USER_FIELDS, **projection(run.settings))
     try:
         return account_from(call(run, request), run.settings)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise GoogleError(0, "", f"Google's answer on {key} cannot be read") from None
     except GoogleError as error:
         # Google answers 400 and these words for the address of a group.
         if error.status == 404 or (error.status == 400 and "Type not supported" in error.message):
@@ -2233,10 +2283,15 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
 
 
 def pages(resource: Any, request: Any, ask: Callable[[Any], Any]) -> Iterator[dict[str, Any]]:
-    """Every page of a listing; `ask` sends one request."""
+    """Every page of a listing; `ask` sends one request. GoogleError for a listing that turns in a circle."""
+    seen: set[str] = set()
     while request is not None:
         page = ask(request)
         yield page
+        token = page.get("nextPageToken", "")
+        if token in seen:
+            raise GoogleError(0, "", "Google gave the same page of a listing again")
+        seen |= {token} if token else set()
         request = resource.list_next(request, page)
 
 
@@ -2252,6 +2307,11 @@ def call(run: Run, request: Any) -> Any:
             raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
         return answer
 
+    def note_time(response: Mapping[str, str]) -> None:
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            run.google_time = parsedate_to_datetime(response["date"])
+
+    request.add_response_callback(note_time)
     try:
         return retrying(run.settings, execute, max(run.deadline - time.monotonic(), 1))
     except HttpError as error:
@@ -2351,7 +2411,9 @@ def unreachable(error: Exception) -> RunError:
     remedy = "check the network, HTTPS_PROXY and DNS"
     if lacks_proxy_package():
         remedy = f"HTTPS_PROXY needs a package: run  {sys.executable} -m pip install PySocks"
-    return RunError("Google cannot be reached", "", f"{remedy} ({type(error).__name__}: {error})")
+    # What cannot be read of a proxy's address may be a part of its password.
+    words = "" if isinstance(error, (ValueError, TypeError)) else f": {error}"
+    return RunError("Google cannot be reached", "", f"{remedy} ({type(error).__name__}{words})")
 
 
 def lacks_proxy_package() -> bool:
@@ -2363,22 +2425,19 @@ def lacks_proxy_package() -> bool:
 
 
 def make_changes(run: Run, plan: Plan, district: District) -> None:
-    """Make the changes of one person, step by step; a failure is told, and the next one's turn comes."""
+    """Make the changes of one person; a failure, even a bug of ours, is told, and the next one's turn comes."""
     if run.no_licences and plan.had is None:
         note_failure(run, plan, "not created: the licences are used up")
         return
-    refusals: list[GoogleError] = []
-    for kinds in steps_of(plan, run.settings):
-        if ended := [kind for kind in kinds if kind in run.ended]:
-            run.ended[ended[0]] += 1
-            break
-        try:
-            make_step(run, plan, district, kinds)
-        except GoogleError as error:
-            refusals.append(error)
-            lose_patience(run, plan, kinds, error)
-            if any(KINDS[kind].stops for kind in kinds):
-                break
+    try:
+        refusals = make_steps(run, plan, district)
+    except (RunError, KeyboardInterrupt, SystemExit):
+        raise
+    except Exception:
+        note_bug(run, plan.person)
+        if run.bugs >= BUGS_THAT_END_A_RUN:
+            raise
+        return
     if not refusals:
         return
     refusal, created = refusals[0], plan.changes[0].after.get(EMAIL, "")
@@ -2391,6 +2450,23 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
         words = f"{tried} failed, at least in part: {refusal}: {advice}"
     note_failure(run, plan, words)
     run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
+
+
+def make_steps(run: Run, plan: Plan, district: District) -> list[GoogleError]:
+    """The steps of one person in their order; what Google refused of them."""
+    refusals = []
+    for kinds in steps_of(plan, run.settings):
+        if ended := [kind for kind in kinds if kind in run.ended]:
+            run.ended[ended[0]] += 1
+            break
+        try:
+            make_step(run, plan, district, kinds)
+        except GoogleError as error:
+            refusals.append(error)
+            lose_patience(run, plan, kinds, error)
+            if any(KINDS[kind].stops for kind in kinds):
+                break
+    return refusals
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
@@ -2529,11 +2605,9 @@ def take_own_alias(run: Run, plan: Plan, now: Account, alias: str) -> None:
 def lost_aliases(run: Run, plans: Sequence[Plan], district: District) -> list[Plan]:
     """Plans that put back own aliases which went for a rename that never came, unless it is due now."""
     gone: dict[tuple[str, str], int] = {}
-    for path in journals(run.folder):
-        with contextlib.suppress(RunError):
-            for row in journal_rows(path):
-                if row["kind"] == "remove alias" and EMAIL in row["after"]:
-                    gone[(row["account"], row["before"]["alias"])] = row["dcid"]
+    for row in all_rows(run):
+        if row["kind"] == "remove alias" and EMAIL in row["after"]:
+            gone[(row["account"], row["before"]["alias"])] = row["dcid"]
     renamed = {(p.had.id, c.after[EMAIL]) for p in plans if p.had for c in p.changes if c.kind == "rename"}
     lost = []
     for (account_id, alias), dcid in gone.items():
@@ -2592,6 +2666,7 @@ def make(
     number, state, refusal = run.change_number + 1, "unknown", GoogleError(0, "", "cut off")
     for change in changes:
         journal(run, number, "intended", line, change)
+        run.in_flight.append((number, line, change))
     run.change_number = number
     try:
         answer = call(run, request)
@@ -2607,6 +2682,7 @@ def make(
         why = {} if state == "done" else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
         for change in changes:
             journal(run, number, state, line, change, why)
+        run.in_flight.clear()
     if state != "done":
         raise refusal
     run.writes += 1
@@ -2794,7 +2870,8 @@ def undo(run: Run, options: Options) -> int:
         raise RunError(f"{path} is damaged", "its name is no start of a run") from None
     hours = (run.started - started).total_seconds() / 3600
     counts = Counter(entry.change.kind for entry in entries)
-    log.info("Undo of run %s, %.1f hours ago, which did: %s", path.stem, hours, counts_in_words(counts))
+    what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
+    log.info("Undo of run %s, %.1f hours ago, %s did: %s", path.stem, hours, what, counts_in_words(counts))
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin())
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
@@ -2809,6 +2886,7 @@ def undo(run: Run, options: Options) -> int:
     del limits["clear"]  # what an undo empties was empty before the run
     over = over_limits(plans, limits)
     held = [limit_remark(kind, limits[kind], plans) for kind in over]
+    run.held = Counter(over)
     plans = [without_held(plan, frozenset(over), district) for plan in plans]
     due = [plan for plan in plans if plan.changes]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held]
@@ -2905,7 +2983,8 @@ def journal_path(folder: Path, which: str) -> Path:
     paths = journals(folder)
     found = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
     if which == "last":
-        found = [path for path in [next(filter(read_journal, reversed(paths)), None)] if path]
+        changed = (path for path in reversed(paths) if any(row["state"] != "failed" for row in journal_rows(path)))
+        found = [path for path in [next(changed, None)] if path]
     if not found:
         names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
         raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
@@ -2925,9 +3004,19 @@ def read_journal(path: Path) -> list[Entry]:
         names = {*change.before, *change.after}
         if not all(name in known or name.startswith("customSchemas.") for name in names):
             return []
-        entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change)
+        entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change, "undo" in row)
         latest[(entry.number, change.kind, change.before.get("groupId", ""))] = entry
     return [entry for entry in latest.values() if entry.state != "failed"]
+
+
+def all_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """The lines of all journals, the oldest first; one that is damaged is told and read no further."""
+    for path in journals(run.folder):
+        try:
+            yield from journal_rows(path)
+        except RunError as error:
+            remark = replace(error.remark, rule=Rule.DAMAGED)
+            run.remarks += [] if remark in run.remarks else [remark]
 
 
 def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -2963,14 +3052,12 @@ def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
 def cut_off_closings(run: Run) -> dict[str, Closing]:
     """The newest suspensions that no later change of the same account follows in the journals, but leaving groups."""
     found: dict[str, Closing] = {}
-    for path in journals(run.folder):
-        with contextlib.suppress(RunError):
-            for row in journal_rows(path):
-                if row["state"] == "failed" or row["kind"] == "leave group":
-                    continue
-                found.pop(row["account"], None)
-                if row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]:
-                    found[row["account"]] = Closing(datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT])
+    for row in all_rows(run):
+        if row["state"] == "failed" or row["kind"] == "leave group":
+            continue
+        found.pop(row["account"], None)
+        if row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]:
+            found[row["account"]] = Closing(datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT])
     return found
 
 
@@ -2999,6 +3086,7 @@ VARIABLES = (
 TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE", "STRING")}
 # Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
 CLOCK_DOUBT, CLOCK_FAULT = 60, 300
+LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
 
@@ -3006,7 +3094,7 @@ def check(run: Run, options: Options) -> int:
     """Every fact a run rests on, a line each, to the last one; 0, or 1 with warnings, or 2 with faults."""
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
-    run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
+    begin_deadline(run)
     remarks = [*machine_facts(), *folder_facts(run.folder), last_run_fact(run)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
@@ -3096,6 +3184,13 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
         except OSError as error:
             remedy = f"it cannot ({error.strerror}): give this account the right to, or run as another one"
             yield fault(f"{name} can be written", remedy)
+    free = shutil.disk_usage(folder).free >> 20
+    yield fact(
+        f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
+    )
+    for name in ("config.py",) if is_posix else ():
+        if exists(folder / name) and (folder / name).stat().st_mode & 0o022:
+            yield fact(f"other accounts of this machine can write {name}", f"chmod go-w {name}")
     for name in ("credentials.json", "token.json"):
         if is_posix and exists(folder / name) and (folder / name).stat().st_mode & 0o077:
             words = f"other accounts of this machine can read {name}"
@@ -3363,7 +3458,7 @@ def hidden_words(domains: object, folder: Path) -> dict[str, str]:
     words |= {str(domain).strip(): "(domain)" for domain in (domains if isinstance(domains, list) else [domains or ""])}
     words |= {
         dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)",
-        user_name(): "(login)", str(folder): "(folder)", str(Path.home()): "(home)",
+        user_name(): "(login)", str(folder): "(folder)", str(Path("~").expanduser() if os.environ.get("HOME") or sys.platform == "win32" else ""): "(home)",
         str(Path(sys.executable).parent): "(python)",
     }  # fmt: skip
     return {word: shown for word, shown in words.items() if word}
@@ -3483,7 +3578,8 @@ def explain(run: Run, options: Options) -> int:
         tell_plan([plan], district.settings)
         if not plan.changes:
             rule = f"in step: {IN_STEP}" if plan.person.is_active else f"suspend: {KINDS['suspend'].rule}"
-            log.info("Rule: %s", rule)
+            if plan.had is not None and not plan.remarks:
+                log.info("Rule: %s", rule)
             log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
         for kind in sorted(limited_kinds(plan) & set(held.over)):
             limit = run.settings.LIMITS[kind]
@@ -3554,6 +3650,7 @@ def is_like(words: Iterable[str], first: str, last: str) -> bool:
 DRY_RUN = "Dry run, nothing written. Would do"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
 LONGEST_BETWEEN_RUNS = 2  # days
+LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
 
 
 def tell_what_was_read(district: District) -> None:
@@ -3620,14 +3717,14 @@ def tell(run: Run, counts: Mapping[str, int], ending: str) -> int:
         log.error("Held: %s", remark)
     needy = len({remark.who for remark in errors})
     seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
-    log.info("%s: %s.", ending, counts_in_words(counts))
+    log.info("%s: %s.%s", ending, counts_in_words(counts), f" Held: {counts_in_words(run.held)}." if held else "")
     log.info("Left alone by rule: %s.", counts_in_words(Counter(remark.rule.label for remark in quiet)))
     log.info("Needs attention: %s.", f"{people(needy)}, see the ERROR lines above" if needy else "nobody")
     if run.done["create"] and not os.environ.get("NEW_USER_PASSWORD"):
         words = "New accounts with a password that nobody knows: %d. Reset it in the Admin console for each."
         log.info(words, run.done["create"])
     log.info("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
-    return HELD if held else ATTENTION if needy else DONE
+    return FAILED if run.bugs else HELD if held else ATTENTION if needy else DONE
 
 
 def tell_remarks(remarks: Sequence[Remark]) -> None:
@@ -3746,6 +3843,8 @@ def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> No
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
+    if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
+        raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
     try:
         with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
@@ -3765,12 +3864,24 @@ def one_line(text: str) -> str:
     return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
 
 
+class LogFile(logging.StreamHandler[IO[str]]):
+    """StaffLog.txt; what keeps a line out of it, as a full disk, is told at the end."""
+
+    failure: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Remember the first failure."""
+        error = sys.exc_info()[1]
+        self.failure = self.failure or (error if isinstance(error, OSError) else None)
+
+
 class LineFormatter(logging.Formatter):
     """Log lines as the log collectors of districts expect them."""
 
     def format(self, record: logging.LogRecord) -> str:
         """As the base class, but on one line."""
-        return one_line(super().format(record)) if record.exc_info is None else super().format(record)
+        text = without_proxy(super().format(record))
+        return one_line(text) if record.exc_info is None else text
 
 
 def open_screen(verbose: bool) -> None:
@@ -3784,7 +3895,7 @@ def open_screen(verbose: bool) -> None:
     logging.raiseExceptions = False  # a screen that is gone, as behind `| head`, must not end the run
     if sys.stdout is not None:
         with contextlib.suppress(AttributeError, ValueError):
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
         add_handler(logging.StreamHandler(sys.stdout))
 
 
@@ -3802,27 +3913,57 @@ def add_handler(handler: logging.Handler) -> None:
     log.addHandler(handler)
 
 
+def begin_deadline(run: Run) -> None:
+    """After RUN_MINUTES nobody new is begun, and some time later the process ends, whatever it waits for."""
+    minutes = run.settings.RUN_MINUTES
+    run.deadline = time.monotonic() + minutes * 60
+    timer = threading.Timer(minutes * 60 + min(LONGEST_WAIT, minutes * 60), give_up, (run,))
+    timer.daemon = True
+    timer.start()
+
+
+def give_up(run: Run) -> None:
+    """End a run that waits for something that may never come: the journal, the last line, and the process."""
+    for number, line, change in run.in_flight:
+        with contextlib.suppress(RunError):
+            journal(run, number, "unknown", line, change, {"error": "the run ended while it waited for an answer"})
+    last_words(run, "RUN_MINUTES has been over for some time, and something still does not answer: run again later")
+    with contextlib.suppress(RunError):
+        keep_records(run)
+    close_screen()
+    os._exit(FAILED)
+
+
 def open_log(path: Path) -> None:
     try:
-        patiently(lambda: add_handler(logging.FileHandler(path, "w", encoding="utf-8")))
-        keep_owner(path)
+        patiently(lambda: add_handler(LogFile(open_private(path, "w"))))
     except OSError as error:
         raise no_access(path, "written", error) from None
+
+
+def tell_of_full_disk(run: Run) -> bool:
+    """True if the log could not be written whole, which is then told where somebody may see it."""
+    broken = [handler.failure for handler in log.handlers if isinstance(handler, LogFile) and handler.failure]
+    if broken and sys.stderr is not None:
+        written = f"{run.done.total()} changes were written: see runs/{run.name}.jsonl"
+        words = f"{run.folder / 'StaffLog.txt'} is not whole ({broken[0].strerror}): make room on that disk. {written}"
+        sys.stderr.write(f"Staff Sync: {words}\n")
+    return bool(broken)
 
 
 def last_words(run: Run, words: str) -> None:
     """The last line of a run that did not come to its end, which says whether anything was written."""
     written = "Nothing was written"
     if run.change_number:
-        written = f"{run.writes} changes were written before that: see runs/{run.name}.jsonl"
+        written = f"{run.done.total()} changes were written before that: see runs/{run.name}.jsonl"
     elif run.writes:
         written = f"{run.writes} things were created in Google before that"
     sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
     log.error("%s", sentence)
-    is_logged = any(isinstance(handler, logging.FileHandler) for handler in log.handlers)
+    is_logged = any(isinstance(handler, LogFile) and not handler.failure for handler in log.handlers)
     if sys.stderr is not None and not is_logged and not has_terminal():
         # cron mails what comes here, even if its line throws the screen away.
-        sys.stderr.write(f"Staff Sync: {one_line(sentence)}\n")
+        sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -3845,12 +3986,13 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
 def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
     """The settings in this config.py by name, and every fault in it."""
     try:
+        if (path.read_bytes()[:2] in {b"\xff\xfe", b"\xfe\xff"}) or b"\0" in path.read_bytes():
+            return {}, [fault("it is saved as UTF-16", "save it as UTF-8 (in Notepad: Save as, Encoding)")]
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
-        return values, config_faults(values) or contradictions(values)
+        return values, [*glued_texts(path), *config_faults(values)] or contradictions(values)
     except OSError as error:
-        return {}, [
-            fault(f"it cannot be read ({error.strerror})", "name it with --config, or copy the shipped one there")
-        ]
+        mend = f"chmod u+r {path}" if sys.platform != "win32" else f'icacls "{path}" /grant {account_name()}:R'
+        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", f"run  {mend}")]
     except SyntaxError as error:
         return {}, [fault(f"line {error.lineno} is not valid Python ({error.msg})")]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
@@ -3871,6 +4013,19 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
         else:
             near = difflib.get_close_matches(name, hints, 1)
             faults.append(fault(f"{name} is not a setting{f': is {near[0]} meant?' if near else ''}"))
+    return faults
+
+
+def glued_texts(path: Path) -> list[Remark]:
+    """Where two texts of a list have no comma between them: Python makes one entry of them, which nobody wrote."""
+    faults, depth, before = [], 0, ""
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            depth += (token.string == "[") - (token.string == "]") if token.type == tokenize.OP else 0
+            if token.type == tokenize.STRING and before and depth:
+                faults.append(fault(f"line {token.start[0]}: a comma is missing between {before} and {token.string}"))
+            if token.type not in {tokenize.NL, tokenize.COMMENT}:
+                before = token.string if token.type == tokenize.STRING else ""
     return faults
 
 
@@ -3933,7 +4088,9 @@ def environment_faults() -> list[Remark]:
     unset = f"set it for the account {account_name()}, which runs this"
     needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
     faults = [Remark(Rule.FAULT, name, "is not set", unset) for name in needed if not os.environ.get(name)]
-    if "@" in os.environ.get("POWERSCHOOL_PROD_DB", ""):
+    if os.environ.get("POWERSCHOOL_PROD_DB", "").lower().startswith("jdbc:"):
+        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB, without the jdbc: part"))
+    elif "@" in os.environ.get("POWERSCHOOL_PROD_DB", ""):
         seen = "must hold no user and password, only host:1521/PSPRODDB"
         faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen))
     password = os.environ.get("NEW_USER_PASSWORD", "")
@@ -4139,6 +4296,16 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - without an error where this account may not look
 
 
+def without_proxy(text: str) -> str:
+    """The text without the address of a proxy, which may hold a password."""
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        address = os.environ.get(name, "")
+        secret = address.partition("//")[2].rpartition("@")[0]
+        for word in filter(None, (address, secret, secret.partition(":")[2])):
+            text = text.replace(word, "(proxy)")
+    return text
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -4170,7 +4337,7 @@ def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | 
     """A new or appended text file with mode 0600."""
 
     def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o600)
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
     file = open(path, mode, encoding=encoding, newline=newline, opener=opener)  # noqa: SIM115 - the caller closes it
     keep_owner(path)
@@ -4199,7 +4366,7 @@ def keep_owner(path: Path) -> None:
     if sys.platform != "win32" and os.geteuid() == 0:
         owner = path.parent.stat()
         with contextlib.suppress(OSError):
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def patiently(act: Callable[[], object]) -> None:
@@ -4221,8 +4388,9 @@ def only_run(run: Run) -> Iterator[None]:
     """
     path = run.folder / "runs" / "lock"
     try:
-        path.parent.mkdir(exist_ok=True)
-        keep_owner(path.parent)
+        if not exists(path.parent):  # a run under another account must be able to see this lock
+            path.parent.mkdir(mode=0o755)
+            keep_owner(path.parent)
         try:
             file = open(path, "r+" if path.exists() else "w+", encoding="utf-8")  # noqa: PTH123, SIM115
         except PermissionError:
@@ -4235,12 +4403,13 @@ def only_run(run: Run) -> Iterator[None]:
             raise RunError(f"Another run is under way, started {since}", "", "this one did nothing", Rule.BUSY)
         if file.writable():
             keep_owner(path)
-            with contextlib.suppress(OSError):  # a run under another account must be able to see this lock
-                path.parent.chmod(0o755)
+            with contextlib.suppress(OSError):
                 path.chmod(0o644)
-            file.truncate(0)
-            file.write(run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
-            file.flush()
+            try:  # past Python's own buffer, which would try again when the file is closed
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
+            except OSError as error:
+                raise no_access(path, "written", error) from None
         yield
 
 
@@ -4267,17 +4436,22 @@ def try_lock(file: IO[str]) -> bool:
 
 
 def keep_records(run: Run) -> None:
-    """Keep this run's log beside its journal, and drop what is older than KEEP_DAYS."""
+    """Keep this run's log beside its journal, and drop what is older than KEEP_DAYS, by its name and Google's clock.
+
+    Nothing goes in a run that Google has not told the time, and never the newest journals.
+    """
     folder = run.folder / "runs"
     if run.journal_file is not None:
         run.journal_file.close()
         with contextlib.suppress(OSError), open_private(folder / f"{run.name}.txt", "w") as kept:
             kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace"))
-    if run.settings is NO_SETTINGS:
+    if run.google_time is None:
         return
+    oldest = (run.google_time - timedelta(days=run.settings.KEEP_DAYS)).strftime(RUN_NAME)
+    newest = {path.stem for path in journals(run.folder)[-NEVER_DROPPED:]}
     with contextlib.suppress(OSError):
         for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt)", path.name), folder.iterdir()):
-            if time.time() - path.stat().st_mtime > run.settings.KEEP_DAYS * 86400:
+            if path.stem < oldest and path.stem not in newest:
                 path.unlink()
 
 
@@ -4288,6 +4462,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
+    for name in ("SIGTERM", "SIGHUP"):  # end like Ctrl-C; Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
     while exists(run.folder / "runs" / f"{run.name}.jsonl"):
         time.sleep(0.2)
@@ -4295,12 +4472,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         try:
-            return command(run, options, stack)
+            code = command(run, options, stack)
+            return FAILED if tell_of_full_disk(run) else code
         except RunError as error:
             last_words(run, str(error))
             return error.exit_code
         except KeyboardInterrupt:
-            last_words(run, "Interrupted by the keyboard")
+            last_words(run, "Interrupted")
         except Exception:
             log.exception("A bug in Staff Sync: please report the lines below, without names")
             last_words(run, "Stopped by a bug")
@@ -4323,7 +4501,10 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     part = ", undo" if options.undo else ", for some only" if options.only else ""
     log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
     run.settings = load_settings(options.config)
-    run.deadline = time.monotonic() + run.settings.RUN_MINUTES * 60
+    ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
+    if ahead:
+        log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
+    begin_deadline(run)
     if options.explain is not None:
         return explain(run, options)
     return (set_up if options.setup else undo if options.undo is not None else sync)(run, options)
@@ -4349,6 +4530,9 @@ class Parser(argparse.ArgumentParser):
         if sys.stderr is None:
             raise SystemExit(FAILED)
         self.print_usage(sys.stderr)
+        known = [option for action in self._actions for option in action.option_strings]
+        near = [close[0] for word in message.split() if (close := difflib.get_close_matches(word, known, 1))]
+        message += f": did you mean {near[0]}?" if near and message.startswith("unrecognized") else ""
         self.exit(FAILED, f"sync.py: error: {message}. Nothing was written\n")
 
 
