@@ -69,16 +69,16 @@ try:
     from googleapiclient.discovery import build
     from googleapiclient.errors import HttpError
 except (ImportError, RuntimeError) as broken:
-    if isinstance(broken, RuntimeError):  # httplib2 reads HTTPLIB2_CA_CERTS when it is imported
-        refusal = f"{broken}: correct that environment variable. Nothing was read or written"
-    else:
+    if isinstance(broken, ImportError):
         venv = Path(__file__).resolve().with_name(".venv")
         is_other = venv.is_dir() and Path(sys.prefix).resolve() != venv
         refusal = (
             f"The Python package '{broken.name or 'named here'}' is missing or broken ({broken}), so nothing was read "
-            f"or written: run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}"
-            f"{f', or start it with the Python of {venv}' if is_other else ''}"
         )
+        refusal += f"or written: run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}"
+        refusal += f", or start it with the Python of {venv}" if is_other else ""
+    else:  # httplib2 reads HTTPLIB2_CA_CERTS when it is imported
+        refusal = f"{broken}: correct that environment variable. Nothing was read or written"
     if sys.stderr is not None:  # pythonw has none
         sys.stderr.write(f"ERROR {refusal}\n")
     raise SystemExit(2) from None
@@ -595,15 +595,6 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Deleted:
-    """An account that was deleted in the last 20 days and can be restored."""
-
-    email: str
-    dcid: int | None
-    day: str
-
-
-@dataclass(frozen=True)
 class Google:
     """What Google says. Org units are lower-case path -> path; `groups` are addresses found to be groups."""
 
@@ -612,7 +603,7 @@ class Google:
     field_types: Mapping[str, str]  # attribute -> STRING, INT64, ...
     dcid_is_indexed: bool = True
     groups: frozenset[str] = frozenset()
-    deleted: Sequence[Deleted] = ()  # in the last 20 days; read if anybody would be created
+    deleted: Sequence[tuple[Account, str]] = ()  # with the day, in the last 20; read if anybody would be created
     unconfirmed: Mapping[int, str] = field(default_factory=dict)  # DCID -> why its look-up failed
 
     @cached_property
@@ -631,14 +622,6 @@ class Google:
 
 
 @dataclass(frozen=True)
-class Closing:
-    """A run's suspension of an account that nothing but leaving groups has followed in the journals."""
-
-    time: datetime
-    org_unit: str
-
-
-@dataclass(frozen=True)
 class District:
     """Everything a decision may look at: the settings, both sides and today's date."""
 
@@ -648,7 +631,8 @@ class District:
     today: date
     admin_email: str = ""
     only: bool = False  # --only was given: the hold window does not apply
-    closings: Mapping[str, Closing] = field(default_factory=dict)  # by Google's id: ours that were cut off
+    # By Google's id: when and where a run suspended an account, if nothing but leaving groups followed in the journals.
+    closings: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> dict[str, Attribute]:
@@ -1281,9 +1265,9 @@ def plan_creation(person: Staff, district: District) -> Plan:
     if failure := google.unconfirmed.get(person.dcid):
         seen = "not created, as Google could not be asked for the address; the next run tries again"
         return left_alone(person, Rule.NOT_LOOKED_UP, seen, failure)
-    for gone in google.deleted:
+    for gone, day in google.deleted:
         if gone.email == person.email or gone.dcid == person.dcid:
-            seen = f"not created: {gone.email}, deleted on {gone.day or 'an unknown day'}, has this address or DCID"
+            seen = f"not created: {gone.email}, deleted on {day or 'an unknown day'}, has this address or DCID"
             remedy = "restore it in the Admin console (Users, Recently deleted); if it is not theirs, give the person "
             remedy += "another address, or wait until 20 days are over"
             return left_alone(person, Rule.RECENTLY_DELETED, seen, remedy)
@@ -1422,15 +1406,14 @@ def why_stays_suspended(had: Account, district: District) -> str:
 
 def is_cut_off(had: Account, district: District) -> bool:
     """True for an account whose closing by a run was cut off before its move, and that nobody has touched since."""
-    ours = district.closings.get(had.id)
-    if ours is None or had.org_unit.casefold() != ours.org_unit.casefold():
-        return False
-    if is_at_or_below(had.org_unit, [district.settings.SUSPENDED_OU]):
+    closed, org_unit = district.closings.get(had.id, (None, ""))
+    is_away = is_at_or_below(had.org_unit, [district.settings.SUSPENDED_OU])
+    if closed is None or is_away or had.org_unit.casefold() != org_unit.casefold():
         return False
     if not had.suspension_time:
         return True
     suspended = datetime.fromisoformat(had.suspension_time.replace("Z", "+00:00"))
-    return abs((suspended - ours.time).total_seconds()) <= CUT_OFF_SECONDS
+    return abs((suspended - closed).total_seconds()) <= CUT_OFF_SECONDS
 
 
 def why_not_closed(person: Staff, had: Account, district: District) -> Remark | None:
@@ -1599,22 +1582,15 @@ def building_shown(person: Staff, district: District) -> str:
     return alias or district.school_name(person.homeschool)
 
 
-@dataclass(frozen=True)
-class PersonValue:
-    """A value of a person that a custom schema field can hold, and the type of field that --setup makes for it."""
-
-    field_type: str
-    of: Callable[[Staff, District], str]
-
-
-PERSON_VALUES = {
-    "dcid":               PersonValue("INT64", lambda person, _: str(person.dcid)),
-    "homeschool_id":      PersonValue("INT64", lambda person, _: str(person.homeschool)),
-    "school_access_list": PersonValue("STRING", lambda person, _: access_list(person)),
-    "staff_type":         PersonValue("INT64", lambda person, _: str(staff_type(person))),
-    "staff_group":        PersonValue("INT64", lambda person, _: person.group),
-    "teacher_number":     PersonValue("", lambda person, _: person.teacher_number),
-    "building":           PersonValue("STRING", building_shown),
+# A value of a person that a field can hold -> the type of field that --setup makes for it, and the value as text.
+PERSON_VALUES: dict[str, tuple[str, Callable[[Staff, District], str]]] = {
+    "dcid":               ("INT64", lambda person, _: str(person.dcid)),
+    "homeschool_id":      ("INT64", lambda person, _: str(person.homeschool)),
+    "school_access_list": ("STRING", lambda person, _: access_list(person)),
+    "staff_type":         ("INT64", lambda person, _: str(staff_type(person))),
+    "staff_group":        ("INT64", lambda person, _: person.group),
+    "teacher_number":     ("", lambda person, _: person.teacher_number),
+    "building":           ("STRING", building_shown),
 }  # fmt: skip
 
 
@@ -1626,7 +1602,7 @@ def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
         if not name.startswith("customSchemas.") or attribute.kind == "link":
             continue
         known = PERSON_VALUES.get(attribute.value)
-        text = known.of(person, district) if known else person.extension.get(attribute.value, "")
+        text = known[1](person, district) if known else person.extension.get(attribute.value, "")
         if attribute.value in person.ambiguous:
             table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
             left = f"several in {table} of PowerSchool: delete all but one ({attribute.label} in Google is unchanged)"
@@ -1815,49 +1791,39 @@ COLUMNS = {
 }  # fmt: skip
 TABLE_SQL = "SELECT {columns} FROM {table}"
 BAD_ADDRESS = "it must look like host:1521/PSPRODDB (a service name, not a SID)"
-UNKNOWN_SERVICE = (
-    "the listener does not know this service: correct the part after the slash; if it worked before, the database "
-    "is down, so run again later"
-)
-UNKNOWN_SID = "the listener does not know this SID: use host:1521/SERVICE"
 NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or tunnel"
-NATIVE_ENCRYPTION = "the server asks for native network encryption: set ORACLE_CLIENT_DIR to an Oracle client's folder"
-WRONG_CLIENT = (
-    "the Oracle client in ORACLE_CLIENT_DIR does not suit this server's version: "
-    "install version 19, which reaches 11.2 and later"
-)
+NO_SUCH_COLUMN = "ORA-00904"
+# Codes of Oracle and its driver, and what to do.
 ORACLE_REMEDIES = {
-    "ORA-01017": "the user name or password is wrong: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD "
-    "(it is not tried again, so that the login does not get locked)",
+    "ORA-01017": "the user name or password is wrong: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (it is "
+                 "not tried again, so that the login does not get locked)",
     "ORA-28000": "the login is locked: ask whoever runs the database to unlock it",
     "ORA-28001": "the login's password has expired: set a new one in Oracle and in POWERSCHOOL_DB_PASSWORD",
-    "ORA-00942": "a table is not there or not readable: grant SELECT on it, set POWERSCHOOL_SCHEMA = \"PS\" in "
-    "config.py, or correct EXTENSION_COLUMNS",
+    "ORA-00942": 'a table is not there or not readable: grant SELECT on it, set POWERSCHOOL_SCHEMA = "PS" in '
+                 "config.py, or correct EXTENSION_COLUMNS",
     "ORA-01031": "the login lacks a right: grant it SELECT on the tables named in README.md",
     "ORA-00904": "a column is not there: correct EXTENSION_COLUMNS in config.py",
     "ORA-01555": "the database could not keep the snapshot long enough: run again at a quieter time",
     "ORA-01045": "the login may not sign in: grant it CREATE SESSION",
-    **dict.fromkeys(
-        ("ORA-01033", "ORA-01034", "ORA-12528"), "the database is starting, stopping or down: run again later"
-    ),
-    **dict.fromkeys(("DPY-6001", "ORA-12514"), UNKNOWN_SERVICE),
-    **dict.fromkeys(("DPY-6003", "ORA-12505"), UNKNOWN_SID),
-    **dict.fromkeys(("DPY-6005", "ORA-12170", "ORA-12541", "ORA-12545"), NO_CONNECTION),
-    **dict.fromkeys(("DPY-3001", "ORA-12660"), NATIVE_ENCRYPTION),
-    **dict.fromkeys(("ORA-03134", "ORA-28040", "DPI-1050"), WRONG_CLIENT),
+    "ORA-01033|ORA-01034|ORA-12528": "the database is starting, stopping or down: run again later",
+    "DPY-6001|ORA-12514": "the listener does not know this service: correct the part after the slash; if it worked "
+                          "before, the database is down, so run again later",
+    "DPY-6003|ORA-12505": "the listener does not know this SID: use host:1521/SERVICE",
+    "DPY-6005|ORA-12170|ORA-12541|ORA-12545": NO_CONNECTION,
+    "DPY-3001|ORA-12660": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to an Oracle client's "
+                          "folder",
+    "ORA-03134|ORA-28040|DPI-1050": "the Oracle client in ORACLE_CLIENT_DIR does not suit this server's version: "
+                                    "install version 19, which reaches 11.2 and later",
     "DPY-6000": "the listener refused: run again later; if it stays so, ask whoever runs the database",
     "DPY-4011": "the connection was closed: run again; if it happens at every login, the server asks for native "
-    "encryption, so set ORACLE_CLIENT_DIR",
-    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of an Oracle client of version 19 "
-    "or before",
+                "encryption, so set ORACLE_CLIENT_DIR",
+    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of an Oracle client of version "
+                "19 or before",
     "DPY-3015": "the login has only an old password verifier: have its password set anew, or set ORACLE_CLIENT_DIR",
     "DPY-4024": "PowerSchool did not answer in TIMEOUT_SECONDS: run again, or raise it in config.py",
-    **dict.fromkeys(
-        ("DPY-2049", "DPY-4000", "DPY-4017", "DPY-4018", "DPY-4021", "DPY-4026", "DPY-4027", "DPY-4028", "ORA-12154"),
-        BAD_ADDRESS,
-    ),
+    "DPY-2049|DPY-40(00|17|18|21|26|27|28)|ORA-12154": BAD_ADDRESS,
     "DPI-1047": "no Oracle client library is in ORACLE_CLIENT_DIR: correct it (on Linux that folder has to be in "
-    "LD_LIBRARY_PATH too), or unset it for thin mode",
+                "LD_LIBRARY_PATH too), or unset it for thin mode",
 }  # fmt: skip
 
 
@@ -2034,9 +2000,6 @@ def fetch(
     return rows
 
 
-NO_SUCH_COLUMN = "ORA-00904"
-
-
 def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
     """One sentence: what was being done, what to do, and Oracle's own words; never the password."""
     reason: BaseException = error
@@ -2049,8 +2012,8 @@ def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
     )
     # Of several codes in Oracle's words the last that is known is nearest to the reason.
     codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", str(reason))
-    code = next((code for code in reversed(codes) if code in ORACLE_REMEDIES), "")
-    remedy = ORACLE_REMEDIES.get(code, "see Troubleshooting in README.md" if codes else NO_CONNECTION)
+    known = [(code, rem) for code in codes for pattern, rem in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
+    code, remedy = known[-1] if known else ("", "see Troubleshooting in README.md" if codes else NO_CONNECTION)
     if "bequeath" in str(reason):  # the driver's word for an address without a host
         remedy = BAD_ADDRESS
     return RunError(f"PowerSchool ({place}), {doing}", "", f"{remedy} [{own_words}]", oracle_code=code)
@@ -2174,7 +2137,7 @@ def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, 
     )
 
 
-def list_deleted(run: Run) -> list[Deleted]:
+def list_deleted(run: Run) -> list[tuple[Account, str]]:
     """The accounts that were deleted in the last 20 days: until then Google can restore them with all they held."""
     fields = f"nextPageToken,users({USER_FIELDS},deletionTime)"
     users = run.api.users()
@@ -2183,8 +2146,7 @@ def list_deleted(run: Run) -> list[Deleted]:
     )
     ask = partial(read_request, run, doing="listing deleted accounts")
     found = [user for page in pages(users, request, ask) for user in page.get("users", ())]
-    accounts = [(account_from(user, run.settings), str(user.get("deletionTime", ""))[:10]) for user in found]
-    return [Deleted(account.email, account.dcid, day) for account, day in accounts]
+    return [(account_from(user, run.settings), str(user.get("deletionTime", ""))[:10]) for user in found]
 
 
 def projection(settings: Settings) -> dict[str, str]:
@@ -3049,15 +3011,15 @@ def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise no_access(path, "read", error) from None
 
 
-def cut_off_closings(run: Run) -> dict[str, Closing]:
+def cut_off_closings(run: Run) -> dict[str, tuple[datetime, str]]:
     """The newest suspensions that no later change of the same account follows in the journals, but leaving groups."""
-    found: dict[str, Closing] = {}
+    found: dict[str, tuple[datetime, str]] = {}
     for row in all_rows(run):
         if row["state"] == "failed" or row["kind"] == "leave group":
             continue
         found.pop(row["account"], None)
         if row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]:
-            found[row["account"]] = Closing(datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT])
+            found[row["account"]] = (datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT])
     return found
 
 
@@ -3347,7 +3309,7 @@ def doubtful_types(settings: Settings, schemas: Mapping[str, Mapping[str, Any]])
 
 def value_type(value: str) -> str:
     """The type of field that suits a value of a person, or "" where any may."""
-    return PERSON_VALUES[value].field_type if value in PERSON_VALUES else ""
+    return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
 
 
 def org_unit_facts(
@@ -3458,8 +3420,8 @@ def hidden_words(domains: object, folder: Path) -> dict[str, str]:
     words |= {str(domain).strip(): "(domain)" for domain in (domains if isinstance(domains, list) else [domains or ""])}
     words |= {
         dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)",
-        user_name(): "(login)", str(folder): "(folder)", str(Path("~").expanduser() if os.environ.get("HOME") or sys.platform == "win32" else ""): "(home)",
-        str(Path(sys.executable).parent): "(python)",
+        user_name(): "(login)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)",
+        os.environ.get("HOME") or os.environ.get("USERPROFILE", ""): "(home)",
     }  # fmt: skip
     return {word: shown for word, shown in words.items() if word}
 
