@@ -71,7 +71,8 @@ def kind_of(line: Row) -> str:
 
 def change_of(line: Row) -> Change:
     before, after = flat(line["before"]), flat(line["after"])
-    before.pop("group_id", None)
+    for side in (before, after):
+        side.pop("group_id", None)  # Google's own; the tables name a group by its address
     if line["kind"] == "create":
         after = {name: text for name, text in after.items() if text}
     return kind_of(line), before, after
@@ -148,7 +149,7 @@ def add_all(bed: Bed, situations: Mapping[int, Situation]) -> dict[int, str]:
 
 
 def attempts(outcome: Outcome, identity: str, email: str) -> list[Any]:
-    """What was asked to be written of one account, in order and whatever came of it; "" for a group that is left.
+    """What was asked to be written of one account, in order and whatever came of it; "" for a group or an alias.
 
     The tries of one request count once.
     """
@@ -157,7 +158,11 @@ def attempts(outcome: Outcome, identity: str, email: str) -> list[Any]:
         body, params = dict(request.body or {}), request.params
         if request.method == "users.update" and params["userKey"] == identity:
             found.append(("", body))
-        if request.method == "members.delete" and params["memberKey"] == identity:
+        if request.method == "users.aliases.delete" and params["userKey"] == identity:
+            found.append((params["alias"], ""))
+        if identity == params.get("memberKey") and request.method == "members.delete":
+            found.append((params["groupKey"], ""))
+        if request.method == "members.insert" and {body.get("id"), body.get("email")} & {identity, email}:
             found.append((params["groupKey"], ""))
         if request.method == "users.insert" and body["primaryEmail"] == email:
             found.append(("", {name: value for name, value in body.items() if name != "password"}))
