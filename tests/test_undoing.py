@@ -33,6 +33,7 @@ from test_writing import (
     number,
     refusing,
     said,
+    sending,
     setting,
     synced,
 )
@@ -130,7 +131,7 @@ UNDONE = {
     223: Undone(Situation("Mixed", {"employee_id": None}, {"Staff_Group": 4}), changing(externalIds=[number("HR-9")]),
                 sent=(GROUP_4,), kept=(GROUP_BACK,), moved_on=no_longer("update (in part)")),
     224: Undone(Situation("Numberless", {"employee_id": "1"}), changing(externalIds=[]), moved_on=no_longer("update")),
-    225: Undone(Situation("Third", {"email": "old.third@d118.org"}), changing(primaryEmail="third@d118.org"),
+    225: Undone(Situation("Third", {"email": "old.third@d118.org"}), sending(primaryEmail="third@d118.org"),
                 moved_on=no_longer("rename")),
     226: Undone(Situation("Moved", {"ou": OU_OF[GRADE]}), changing(orgUnitPath="/"), moved_on=no_longer("move")),
     # Whom somebody has put elsewhere since stays closed and out of the groups; who is back gets them back.
