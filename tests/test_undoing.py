@@ -80,6 +80,12 @@ def with_dcid(dcid: int | None) -> Edit:
     return lambda lines: [{**line, "dcid": dcid} for line in lines]
 
 
+def first_otherwise(lines: list[Row]) -> list[Row]:
+    """The first change as if the run had not yet known the person's address and DCID."""
+    otherwise = {"email": "kim.first@d118.org", "dcid": None}
+    return [{**line, **otherwise} if line["change"] == lines[0]["change"] else line for line in lines]
+
+
 def outdated(last: str, **more: Any) -> Situation:
     return Situation(last, fields={"Staff_Group": 4}, **more)
 
@@ -143,7 +149,7 @@ UNDONE = {
     229: Undone(left("Half"), changing(orgUnitPath=OU_OF[HIGH]), sent=(OPENED,), kept=(OPENING,)),
     230: Undone(left("Abuse"), changing(suspensionReason="ABUSE"), sent=(HOME_AGAIN,), kept=(OPENING_MOVE,),
                 moved_on=no_longer("suspend")),
-    231: Undone(Situation("Gone", {"email": "old.gone@d118.org"}, {"Staff_Group": 4}), deleting,
+    231: Undone(Situation("Gone", {"email": "old.gone@d118.org"}, {"Staff_Group": 4}), deleting, first_otherwise,
                 moved_on="the account is no longer there: left as it is"),
     232: Undone(outdated("Promoted"), changing(isAdmin=True),
                 moved_on="kim.promoted@d118.org is a super admin: not written"),
@@ -162,7 +168,8 @@ UNDONE = {
     # An account that goes while the undo is at work is left; an alias whose removal nobody confirms is looked up.
     261: Undone(left("Going"), planned=("move", "reactivate")),
     264: Undone(left("Opened"), sent=(HOME_AGAIN,), kept=(OPENING_MOVE,), planned=("move", "reactivate")),
-    265: Undone(outdated("Unseen"), refusing("users.get", 403),
+    265: Undone(Situation("Unseen", {"email": "old.unseen@d118.org"}, {"Staff_Group": 4}), refusing("users.get", 403),
+                first_otherwise,
                 error="not put back, run the same undo again: Google answered 403 forbidden: No"),
     262: Undone(Situation("Aliased", {"email": "old.aliased@d118.org"}),
                 refusing("users.aliases.delete", 503, when="after"),
@@ -270,13 +277,21 @@ def test_only_what_is_as_the_run_left_it_is_put_back_and_the_rest_is_named(bed: 
             wrong[undone.was.last] = str(error)
     assert not wrong, "\n\n".join(f"{last}: {words}" for last, words in wrong.items()) + f"\n\n{outcome.output}"
     assert bed.google.members("art@d118.org") == {"kim.leave@d118.org": "OWNER"}
+    told = outcome.lines("INFO")
+    assert [line for line in told if line.startswith(f"Undo of run {journal.stem}, 1000.0 hours ago, which did: ")]
+    assert told[-1].startswith("The next run will do the same again")
+    # Where Google shows no account, the run's last words name it.
+    assert "(no name), old.gone@d118.org (DCID 231)" in outcome.output
+    assert "(no name), old.unseen@d118.org (DCID 265)" in outcome.output
+    # Looked at for the plan, and before each step that has something to do.
+    looked_up = [request.params["userKey"] for request in outcome.requests if request.method == "users.get"]
+    assert (looked_up.count(ids[201]), looked_up.count(ids[212])) == (2, 4)
 
     # The same undo once more does what was left undone, and what is put back is not named as moved on.
     bed.google.behave()
     aged(bed, 1)
     again = bed.run("--undo", journal.stem, "--yes", "--allow", "suspend=99")
     assert {write.params["userKey"] for write in again.writes} == {ids[263], ids[265]}, again.output
-    assert len(again.writes) == 2
     named = {dcid for dcid in UNDONE if any(line.startswith("moved on: ") for line in said(again, "INFO", dcid))}
     assert named == {261, 264, *(dcid for dcid, one in UNDONE.items() if one.moved_on and dcid != 232)}
 
@@ -331,6 +346,11 @@ def test_last_is_the_newest_run_that_changed_something_or_may_have(bed: Bed) -> 
 
     for hours in (20, 10):
         journal_of(bed, lines, hours)
+    folder = journal_of(bed, lines, 5)
+    folder.unlink()
+    folder.mkdir()
+    unreadable = bed.run("--undo", folder.stem)
+    assert (unreadable.exit_code, "cannot be read" in unreadable.lines("ERROR")[-1]) == (2, True), unreadable.output
     newest_five = ", ".join(sorted(path.stem for path in bed.runs.glob("*.jsonl"))[-5:])
     unknown = bed.run("--undo", "20200101T000000Z")
     assert unknown.exit_code == 2
@@ -356,13 +376,17 @@ def test_who_is_opened_again_is_told_the_runs_that_took_the_account_out_of_group
         40: [lines[202, "leave group"]],
     }
     names = {hours: journal_of(bed, of_run, hours).stem for hours, of_run in runs.items()}
+    for hours in (65, 35):  # a damaged journal hides no other
+        journal_of(bed, [], hours).write_text("[]\n", encoding="utf-8")
     for dcid in people:
         for row in bed.powerschool.affiliations(dcid):
             row["status"] = 1
     outcome = bed.run()
     for dcid, last in people.items():
         assert not bed.google.user(f"kim.{last.lower()}@d118.org")["suspended"]
-        hints = [line for line in said(outcome, "INFO", dcid) if "was in groups before: " in line]
+        told = said(outcome, "INFO", dcid)
+        hints = [line for line in told if "was in groups before: " in line]
+        assert told[1 : 1 + len(hints)] == hints, "as soon as the account is open"
         past = {201: (60, 70), 202: (40,)}.get(dcid, ())
         assert [line.partition("before: ")[2] for line in hints] == [
             f"python sync.py --undo {names[hours]} --only dcid:{dcid}" for hours in past
