@@ -638,7 +638,8 @@ IS_TAKEN = partial(refusing, "users.update", 409, match=NEW_ADDRESS)
 REFUSED = {
     # An address that is taken is told with its holder.
     201: taken("Primary", "by kim.primary@d118.org:", taking("kim.primary@d118.org")),
-    202: taken("Alias", "by front.desk@d118.org as an alias", taking("kim.alias@d118.org", email="front.desk@d118.org")),
+    202: taken("Alias", "by front.desk@d118.org as an alias",
+               taking("kim.alias@d118.org", email="front.desk@d118.org")),
     203: taken("Group", "by a group",
                just_before("users.update", lambda bed, _: bed.google.add_group("kim.group@d118.org"))),
     204: taken("Deleted", "by something Google does not show (a deleted account?)", IS_TAKEN()),
