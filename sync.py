@@ -111,6 +111,7 @@ LONGEST_NAME, LONGEST_VALUE = 60, 500
 LOCAL_PART = re.compile(r"[a-z0-9_'-]+(\.[a-z0-9_'-]+)*")
 NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and single dots, at most 64 before the @)"
 # What Google calls a suspension that an administrator made; any other reason is Google's own.
+TAKEN = "held by another"  # our own reason, among Google's
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
 BUGS_THAT_END_A_RUN = 3
@@ -2522,7 +2523,11 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
 
     def made() -> Account | None:
         now = get_account(run, address)
-        return now if now is not None and now.dcid == plan.person.dcid else None
+        if now is not None and now.dcid == plan.person.dcid:
+            return now
+        if now is not None or is_group(run, address):
+            raise GoogleError(409, TAKEN, address)
+        return None
 
     make(run, plan, None, plan.changes, run.api.users().insert(body=body, fields="id"), made)
 
@@ -2534,7 +2539,12 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
     def made() -> Account | None:
         fresh, attributes = get_account(run, now.id), district.attributes
         values = fresh.values if fresh else {}
-        return fresh if all(is_same(values.get(n, "?"), text, attributes[n]) for n, text in after.items()) else None
+        if all(is_same(values.get(name, "?"), text, attributes[name]) for name, text in after.items()):
+            return fresh
+        holder = get_account(run, after[EMAIL]) if EMAIL in after else None
+        if holder.id != now.id if holder else EMAIL in after and is_group(run, after[EMAIL]):
+            raise GoogleError(409, TAKEN, after[EMAIL])
+        return None
 
     request = run.api.users().update(userKey=non_empty(now.id), body=body_for(due, now, district), fields="id")
     try:
@@ -2658,14 +2668,14 @@ def make(
 def outcome(error: GoogleError, made: Callable[[], Account | bool | None]) -> tuple[str, str]:
     """done, failed or unknown for a refused request, and the id of an account that it made all the same.
 
-    A look-up lags: what it does not show after no answer may have been done.
+    A look-up lags: what it does not show after no answer may have been done, unless somebody else holds the address.
     """
     if not error.is_uncertain:
         return "failed", ""
     try:
         found = made()
-    except GoogleError:
-        return "unknown", ""
+    except GoogleError as failure:
+        return "failed" if failure.reason == TAKEN else "unknown", ""
     state = "done" if found else "unknown" if error.is_lost else "failed"
     return state, found.id if isinstance(found, Account) else ""
 
@@ -3048,6 +3058,7 @@ VARIABLES = (
 TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE", "STRING")}
 # Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
 CLOCK_DOUBT, CLOCK_FAULT = 60, 300
+SHIPPED_SUBSTITUTE_BUILDING = "Substitute"
 LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
@@ -3361,7 +3372,7 @@ def domain_fact(settings: Settings, google: Google) -> Remark:
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = District(run.settings, powerschool, google, run.today, own_admin())
-    yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district))
+    yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
     plans = [plan_person(person, district) for person in powerschool.staff]
     if strange := rebuilt_powerschool(plans):
         yield fault("tonight's run would stop", str(strange[0]))
@@ -3381,7 +3392,7 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
 
-def idle_settings(district: District) -> list[Remark]:
+def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
     """Each setting that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
     addresses = {*google.by_address, *(person.email for person in powerschool.staff)}
@@ -3390,16 +3401,17 @@ def idle_settings(district: District) -> list[Remark]:
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    schools = {*powerschool.schools, DISTRICT_OFFICE, *settings.BUILDING_OUS}
-    idle += [
-        (f"BUILDING_ALIASES names the school number {number}, which nothing knows", "correct or remove it")
-        for number in settings.BUILDING_ALIASES
-        if number not in schools
-    ]
-    if settings.SUBSTITUTE_BUILDING and settings.SUBSTITUTE_BUILDING.casefold() not in {
-        school.name.casefold() for school in powerschool.schools.values()
-    }:
-        idle.append((f"SUBSTITUTE_BUILDING is {settings.SUBSTITUTE_BUILDING}, which is no school's name", "correct it"))
+    # What is left as it was shipped is told by --check alone: a name that nothing here knows was not chosen here.
+    names = {school.name.casefold() for school in powerschool.schools.values()}
+    lost = [number for number in settings.BUILDING_ALIASES if not district.school_name(number)]
+    if lost and (is_check or any(settings.BUILDING_ALIASES[number].casefold() in names for number in lost)):
+        numbers = ", ".join(map(str, lost))
+        idle.append(
+            (f"BUILDING_ALIASES names the school numbers {numbers}, which nothing knows", "correct or remove them")
+        )
+    substitutes = settings.SUBSTITUTE_BUILDING
+    if substitutes.casefold() not in {"", *names} and (is_check or substitutes != SHIPPED_SUBSTITUTE_BUILDING):
+        idle.append((f"SUBSTITUTE_BUILDING is {substitutes}, which is no school's name", "correct it"))
     seen_domains = {address.rpartition("@")[2] for address in google.by_address}
     idle += [
         (f"GOOGLE_DOMAINS names {domain}, at which Google has no address", "correct or remove it")
