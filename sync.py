@@ -189,7 +189,6 @@ KINDS = {
         "the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
         limit=100, step=3, undo_step=3, holds=("homeschool_id", "building"),
     ),
-    "update": Kind("the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool", step=3, undo_step=3),
     "rename": Kind(
         "the address follows PowerSchool's if that is in GOOGLE_DOMAINS and free; the old one stays as an alias",
         limit=10, step=4, undo_step=1, holds=("name",),
@@ -198,13 +197,14 @@ KINDS = {
         "the name follows PowerSchool with UPDATE_NAMES, or together with a change of address",
         limit=10, step=4, undo_step=1,
     ),
+    "update": Kind("the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool", step=3, undo_step=3),
     "suspend": Kind(
         "who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
         limit=10, step=5, undo_step=7, holds_person=True, stops=True,
     ),
     "move to suspended": Kind(
         "a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
-        limit=25, step=6, undo_step=8, holds_person=True,
+        limit=25, step=6, undo_step=7, holds_person=True,
     ),
     "leave group": Kind(
         "a leaver is taken out of all groups", undo_step=5, is_listed=True, stops=True, opposite="join group",
@@ -1316,7 +1316,7 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
     wanted |= {**address, SUSPENDED: NO, district.settings.dcid_attribute: str(person.dcid)}
     if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.texts_of(EMPLOYEE_ID)}:
         wanted[EMPLOYEE_ID] = person.teacher_number
-    return Plan(person, had, differences(had, wanted, district.attributes), (*told, *remarks))
+    return Plan(person, had, differences(had, wanted, district), (*told, *remarks))
 
 
 def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
@@ -1331,7 +1331,7 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     if exception := why_not_closed(person, had, district):
         return Plan(person, had, remarks=(*remarks, exception))
     wanted = {SUSPENDED: YES, ORG_UNIT: had.org_unit if is_away else district.suspended_ou}
-    return Plan(person, had, differences(had, wanted, district.attributes), remarks)
+    return Plan(person, had, differences(had, wanted, district), remarks)
 
 
 def wishes_and_remarks(said: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
@@ -1341,13 +1341,14 @@ def wishes_and_remarks(said: Iterable[Wish | Remark]) -> tuple[dict[str, str], t
     return wishes, tuple(entry for entry in everything if isinstance(entry, Remark))
 
 
-def differences(had: Account, wanted: Mapping[str, str], attributes: Mapping[str, Attribute]) -> tuple[Change, ...]:
+def differences(had: Account, wanted: Mapping[str, str], district: District) -> tuple[Change, ...]:
     """What of `wanted` differs from `had`, by kind; no exceptions in here: they have bent `wanted` before."""
+    attributes = district.attributes
     kind_of = {name: attributes[name].kind for name in wanted}
-    if wanted.get(SUSPENDED) == YES:
-        kind_of[ORG_UNIT] = "move to suspended"
-    elif SUSPENDED in wanted:
+    if wanted.get(SUSPENDED) == NO:
         kind_of[SUSPENDED] = "reactivate"
+    if is_at_or_below(wanted.get(ORG_UNIT, ""), [district.settings.SUSPENDED_OU]):
+        kind_of[ORG_UNIT] = "move to suspended"
     different = {
         kind_of[name] for name in wanted if not is_same(had.values.get(name, ""), wanted[name], attributes[name])
     }
@@ -2487,6 +2488,9 @@ def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) 
         create_account(run, plan, district)
         return
     now = get_account(run, plan.had.id)
+    if now is None and plan.undoes:
+        run.remarks.append(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
+        return
     if now is None:
         raise GoogleError(404, "notFound", f"{plan.had.email} is no longer there")
     if plan.undoes and (remark := hands_off(plan.person, now, district, has_left=False)):
@@ -2912,7 +2916,7 @@ def undo_plan(entries: Sequence[Entry], now: Account, district: District) -> Pla
         gone += ["leave group"] if any(change.kind == "join group" for change in listed) else []
         listed = [change for change in listed if change.kind != "join group"]
     listed = [change for change in listed if "rename" not in gone or change.kind != "remove alias"]
-    changes = (*differences(now, due, district.attributes), *listed)
+    changes = (*differences(now, due, district), *listed)
     if changes and (remark := hands_off(person, now, district, has_left=False)):
         return Plan(person, now, remarks=(remark,))
     partly = {kind: " (in part)" if any(back[name][0] == kind for name in due) else "" for kind in gone}
@@ -3891,7 +3895,8 @@ def begin_deadline(run: Run) -> None:
     """After RUN_MINUTES nobody new is begun, and some time later the process ends, whatever it waits for."""
     minutes = run.settings.RUN_MINUTES
     run.deadline = time.monotonic() + minutes * 60
-    timer = threading.Timer(minutes * 60 + min(LONGEST_WAIT, minutes * 60), give_up, (run,))
+    longest = min(LONGEST_WAIT, 2 * run.settings.TIMEOUT_SECONDS)
+    timer = threading.Timer(minutes * 60 + longest, give_up, (run,))
     timer.daemon = True
     timer.start()
 
