@@ -778,6 +778,12 @@ class Run:
     def name(self) -> str:
         return self.started.strftime(RUN_NAME)
 
+    def note(self, remark: Remark) -> bool:
+        """Remember what is to be told; False if it is known already."""
+        is_new = remark not in self.remarks
+        self.remarks += [remark] if is_new else []
+        return is_new
+
     @property
     def today(self) -> date:
         return self.started.astimezone().date()
@@ -843,9 +849,8 @@ def note_bug(run: Run, person: Staff) -> Plan:
     """Tell a bug of ours with its traceback; nothing is done about this person, and the run exits with 2."""
     words = "a bug in Staff Sync: please report the lines below it in the log, without names"
     remark = about(person, Rule.BUG, words)
-    if remark not in run.remarks:
+    if run.note(remark):
         log.exception("%s", remark)
-        run.remarks.append(remark)
         run.bugs += 1
     return Plan(person)
 
@@ -2489,7 +2494,7 @@ def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) 
         return
     now = get_account(run, plan.had.id)
     if now is None and plan.undoes:
-        run.remarks.append(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
+        run.note(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
         return
     if now is None:
         raise GoogleError(404, "notFound", f"{plan.had.email} is no longer there")
@@ -2828,9 +2833,8 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
 
 def note_failure(run: Run, plan: Plan, reason: str) -> None:
     remark = about(plan.person, Rule.FAILED, reason)
-    if remark not in run.remarks:
+    if run.note(remark):
         log.warning("Not done: %s", remark)
-        run.remarks.append(remark)
 
 
 # Undoing a run: its journal folded backwards is what is wanted, made by the same functions as a run.
@@ -2838,8 +2842,7 @@ def note_failure(run: Run, plan: Plan, reason: str) -> None:
 
 def undo(run: Run, options: Options) -> int:
     """Put back what a run changed, after showing it and asking; returns the exit code."""
-    path = journal_path(run.folder, options.undo or "")
-    entries = read_journal(path)
+    path, entries = find_journal(run.folder, options.undo or "")
     try:
         started = datetime.strptime(path.stem, RUN_NAME).replace(tzinfo=timezone.utc)
     except ValueError:
@@ -2954,17 +2957,16 @@ def journals(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "runs").glob("*.jsonl") if re.fullmatch(r"\d{8}T\d{6}Z", path.stem))
 
 
-def journal_path(folder: Path, which: str) -> Path:
-    """The journal of this run, or for `last` the newest that changed something."""
+def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
+    """The journal of this run with its changes, or for `last` the newest that changed something."""
     paths = journals(folder)
-    found = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
-    if which == "last":
-        changed = (path for path in reversed(paths) if any(row["state"] != "failed" for row in journal_rows(path)))
-        found = [path for path in [next(changed, None)] if path]
-    if not found:
-        names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
-        raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
-    return found[-1]
+    named = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
+    for path in reversed(paths) if which == "last" else named:
+        entries = read_journal(path)
+        if entries or which != "last":
+            return path, entries
+    names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
+    raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
 
 
 def read_journal(path: Path) -> list[Entry]:
@@ -2991,8 +2993,7 @@ def all_rows(run: Run) -> Iterator[dict[str, Any]]:
         try:
             yield from journal_rows(path)
         except RunError as error:
-            remark = replace(error.remark, rule=Rule.DAMAGED)
-            run.remarks += [] if remark in run.remarks else [remark]
+            run.note(replace(error.remark, rule=Rule.DAMAGED))
 
 
 def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
