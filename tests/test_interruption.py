@@ -1,13 +1,15 @@
 """Interruption: the process is killed before and after each request of a run that makes every kind of change.
 
-The requests are those of one uninterrupted run, made while pytest collects, so no kill point is listed by hand
-and a request added to the script is a new case by itself. A killed process runs no handler of its own.
+The requests are those of one uninterrupted run, so no kill point is listed by hand and a request added to the script
+is a new one by itself. A killed process runs no handler of its own. The kill points are dealt out to a few tests, so
+that processors can share them; each begins with Google and the folder of runs as they were before the first.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -19,6 +21,8 @@ import pytest
 from bed import Bed, Outcome, closing_process, matching_account, matching_fields, read_lines, standard_bed
 from google_server import WRITES, Request
 
+pytestmark = pytest.mark.usefixtures("forked_runs")
+SHARES = 8
 SUSPENDED_OU = "/Suspended Accounts"
 GRADE_OU = "/D118 Staff/Wauconda Grade School Staff"
 CREATED, LINKED, RENAMED, MOVED, RETURNED, UPDATED, LEFT = range(1, 8)
@@ -67,8 +71,15 @@ def state_of(snapshot: dict[str, Any]) -> dict[str, Any]:
     return {"users": sorted(kept, key=lambda user: str(user["primaryEmail"])), "groups": groups}
 
 
-def without_time(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+def without_what_is_new(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Journal lines without their time, and of the id of a new account, another each time, only whether it is known."""
+    compared = []
+    for line in lines:
+        kept = {name: value for name, value in line.items() if name != "time"}
+        if line["kind"] == "create":
+            kept["account"] = bool(line["account"])
+        compared.append(kept)
+    return compared
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class Uninterrupted:
 
 @functools.lru_cache(maxsize=1)
 def uninterrupted() -> Uninterrupted:
-    """The run that nobody kills; once in each process that collects."""
+    """The run that nobody kills; once in each process of tests."""
     with tempfile.TemporaryDirectory() as folder, standard_bed(Path(folder)) as bed:
         build(bed)
         before = state_of(bed.google.snapshot())
@@ -94,25 +105,38 @@ def uninterrupted() -> Uninterrupted:
         return Uninterrupted(outcome, before, after, second, undo, state_of(bed.google.snapshot()))
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "number" in metafunc.fixturenames:
-        requests = uninterrupted().outcome.requests
-        # To the token office there is no "after": a token is no effect, and the next request's "before" follows.
-        cases = [
-            pytest.param(request.number, moment, id=f"{request.number:02d}-{moment}-{request.method}")
-            for request in requests
-            for moment in ("before", "after")
-            if moment == "before" or request.method != "token"
-        ]
-        metafunc.parametrize(("number", "moment"), cases)
-    if "undo_number" in metafunc.fixturenames:
-        writes = [request for request in uninterrupted().undo.requests if request.method in WRITES]
-        cases = [
-            pytest.param(request.number, moment, id=f"{request.number:02d}-{moment}-{request.method}")
-            for request in writes
-            for moment in ("before", "after")
-        ]
-        metafunc.parametrize(("undo_number", "moment"), cases)
+def kill_points() -> list[tuple[int, str]]:
+    """The number of each request of the run and a moment."""
+    # To the token office there is no "after": a token is no effect, and the next request's "before" follows.
+    return [
+        (request.number, moment)
+        for request in uninterrupted().outcome.requests
+        for moment in ("before", "after")
+        if moment == "before" or request.method != "token"
+    ]
+
+
+def kill_points_of_undo() -> list[tuple[int, str]]:
+    return [
+        (request.number, moment)
+        for request in uninterrupted().undo.requests
+        for moment in ("before", "after")
+        if request.method in WRITES
+    ]
+
+
+class Start:
+    """Google and the folder of runs as they are now, to begin with again."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed, self.google, self.runs = bed, bed.google.snapshot(), bed.folder / "runs at the start"
+        bed.runs.mkdir(exist_ok=True)
+        shutil.copytree(bed.runs, self.runs)
+
+    def again(self) -> None:
+        self.bed.google.restore(self.google)
+        shutil.rmtree(self.bed.runs)
+        shutil.copytree(self.runs, self.bed.runs)
 
 
 class Killer:
@@ -170,7 +194,7 @@ def expected_journal(request: Request) -> list[dict[str, Any]]:
     in_flight = earlier + 1 if request.method in WRITES else None
     return [
         line
-        for line in without_time(whole.journal)
+        for line in without_what_is_new(whole.journal)
         if line["change"] <= earlier or (line["change"] == in_flight and line["state"] == "intended")
     ]
 
@@ -206,14 +230,30 @@ def test_a_second_run_after_the_uninterrupted_one_makes_no_write() -> None:
     assert second.exit_code == 0
 
 
+def test_a_kill_point_is_before_and_after_each_request_but_those_for_a_token() -> None:
+    whole = uninterrupted()
+    assert len(kill_points()) == 2 * len(whole.outcome.requests) - 1
+    assert len(kill_points_of_undo()) == 2 * len(whole.undo.writes)
+
+
+@pytest.mark.parametrize("share", range(SHARES))
 def test_a_run_killed_at_any_request_leaves_nothing_that_the_next_run_does_not_finish(
-    bed: Bed, number: int, moment: str
+    bed: Bed, subtests: pytest.Subtests, share: int
 ) -> None:
     build(bed)
+    start = Start(bed)
+    for number, moment in kill_points()[share::SHARES]:
+        with subtests.test(number=number, moment=moment):
+            start.again()
+            the_next_run_finishes(bed, number, moment)
+
+
+def the_next_run_finishes(bed: Bed, number: int, moment: str) -> None:
     before = state_of(bed.google.snapshot())
     request, journal = killed_run(bed, number, moment)
 
-    assert without_time(journal) == expected_journal(request)
+    assert without_what_is_new(journal) == expected_journal(request)
+    assert {line["account"] for line in journal if line["account"]} <= set(bed.google.users)
     if moment == "before" and request.method in WRITES:
         assert not request.applied
     if journal == []:
@@ -238,13 +278,20 @@ def test_a_run_killed_at_any_request_leaves_nothing_that_the_next_run_does_not_f
         assert [one.method for one in further.requests if one.method in WRITES] == []
 
 
-def test_an_undo_killed_at_any_write_is_completed_by_the_same_undo(bed: Bed, undo_number: int, moment: str) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_an_undo_killed_at_any_write_is_completed_by_the_same_undo(
+    bed: Bed, subtests: pytest.Subtests, share: int
+) -> None:
     build(bed)
     bed.run()
     (run,) = (path.stem for path in bed.runs.glob("*.jsonl"))
-    killed_run(bed, undo_number, moment, "--undo", run, "--yes")
+    start = Start(bed)
+    for number, moment in kill_points_of_undo()[share::SHARES]:
+        with subtests.test(number=number, moment=moment):
+            start.again()
+            killed_run(bed, number, moment, "--undo", run, "--yes")
 
-    outcome = bed.run("--undo", run, "--yes")
+            outcome = bed.run("--undo", run, "--yes")
 
-    assert outcome.exit_code == uninterrupted().undo.exit_code, outcome.output
-    assert state_of(bed.google.snapshot()) == uninterrupted().undone
+            assert outcome.exit_code == uninterrupted().undo.exit_code, outcome.output
+            assert state_of(bed.google.snapshot()) == uninterrupted().undone

@@ -1,0 +1,122 @@
+"""Runs that spare the start of Python: a process that has loaded the packages and compiled the script forks each.
+
+That start takes some 0.4 seconds of processor time, all that a small run does afterwards a tenth of a second. What
+is forked is a process of its own like any other, with its own arguments, environment, folder and screen; it begins
+with the first line of the script, ends as Python ends and can be killed. Only what looks at the start of Python
+itself needs the ordinary way. A module asks for this with `pytestmark = pytest.mark.usefixtures("forked_runs")`.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httplib2
+
+SCRIPT = Path(__file__).resolve().parents[1] / "sync.py"
+NUMBER = struct.Struct("=i")
+
+
+# In the process of the tests.
+
+
+class Forker:
+    """The process that forks, as its user sees it; one run at a time."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.channel, other = socket.socketpair()
+        arguments = [sys.executable, __file__, str(other.fileno())]
+        # Nothing comes through the pipe, but what Python thinks of its screen depends on what that is at its start.
+        with other:
+            self.process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=[other.fileno()], env=environment
+            )
+
+    def launch(self, arguments: list[str], environment: Mapping[str, str], folder: Path) -> ForkedRun:
+        output, screen = os.pipe()
+        wanted = {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
+        socket.send_fds(self.channel, [json.dumps(wanted).encode()], [screen])
+        os.close(screen)
+        return ForkedRun(self, output)
+
+    def number(self) -> int:
+        (number,) = NUMBER.unpack(self.channel.recv(NUMBER.size))
+        return int(number)
+
+    def stop(self) -> None:
+        self.channel.close()
+        self.process.communicate(timeout=60)
+
+
+class ForkedRun:
+    """As much of `subprocess.Popen` as the bed and its tests use."""
+
+    def __init__(self, forker: Forker, output: int) -> None:
+        self.forker, self.pid = forker, forker.number()
+        self.stdout = os.fdopen(output, "rb")
+        self.returncode: int | None = None
+        self.waiting = threading.Lock()
+
+    def kill(self) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self, _timeout: float | None = None) -> int:
+        with self.waiting:
+            if self.returncode is None:
+                self.returncode = self.forker.number()
+            return self.returncode
+
+
+# In the process that forks.
+
+
+def serve(channel: socket.socket) -> dict[str, Any]:
+    """Forks for each request and answers with the process's id and exit code; returns in the forked ones only."""
+    while True:
+        message, screens, _flags, _address = socket.recv_fds(channel, 1_000_000, 1)
+        if not message:
+            raise SystemExit
+        pid = os.fork()
+        if not pid:
+            channel.close()
+            for stream in (1, 2):
+                os.dup2(screens[0], stream)
+            os.close(screens[0])
+            return dict(json.loads(message))
+        os.close(screens[0])
+        channel.sendall(NUMBER.pack(pid))
+        channel.sendall(NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+
+
+def main() -> None:
+    sys.path[0] = str(SCRIPT.parent)
+    importlib.import_module(SCRIPT.stem)
+    code = compile(SCRIPT.read_bytes(), SCRIPT, "exec")
+    gc.freeze()
+    wanted = serve(socket.socket(fileno=int(sys.argv[1])))
+
+    os.environ.clear()
+    os.environ.update(wanted["environment"])
+    os.chdir(wanted["folder"])
+    httplib2.CA_CERTS = os.environ["HTTPLIB2_CA_CERTS"]  # read once, when imported
+    sys.argv = [str(SCRIPT), *wanted["arguments"]]
+    script = sys.modules["__main__"] = ModuleType("__main__")
+    script.__file__ = str(SCRIPT)
+    exec(code, script.__dict__)  # noqa: S102
+
+
+if __name__ == "__main__":
+    main()
