@@ -39,9 +39,10 @@ CURRENT, NO_LONGER_HERE = 1, 2
 # What the admin once allowed; a token gets of these what the script asks for.
 SIGNED_IN_SCOPES = [*SCOPES, f"{SCOPE_PREFIX}orgunit.readonly", f"{SCOPE_PREFIX}userschema.readonly"]
 
-# School number -> name: one in capitals, one without a building and one that is no school.
+# School number -> name: one in capitals, one without a building and one that is no school. The district office, 0, has
+# no row, as at many sites.
+DISTRICT_OFFICE = "District Office"
 SCHOOLS = {
-    0: "District Office",
     5: "Wauconda High School",
     101: "Wauconda Middle School",
     102: "Matthews Middle School",
@@ -199,7 +200,8 @@ class Bed:
         self.folder = Path(folder)
         self.script = PROJECT / "sync.py"
         self.settings: dict[str, object] = {
-            "RETRY_WAIT_SECONDS": 0.01, "RETRY_SECONDS": 0.5, "TIMEOUT_SECONDS": 10, **settings
+            "RETRY_WAIT_SECONDS": 0.01, "RETRY_SECONDS": 0.5, "TIMEOUT_SECONDS": 10,
+            "BUILDING_ALIASES": {0: "Wauconda High School"}, **settings
         }  # fmt: skip
         self.config_text = ""
         self.environment: dict[str, str] = {}
@@ -395,7 +397,7 @@ def standard_bed(folder: Path, **settings: object) -> Bed:
 def standard_google(google: GoogleServer, schools: Mapping[int, str] = SCHOOLS) -> None:
     """Adds the org units and custom schemas that the shipped settings name, with an org unit per building."""
     shipped = shipped_settings()
-    for number, name in schools.items():
+    for number, name in {0: DISTRICT_OFFICE, **schools}.items():
         if number != 999999 and name != shipped["SUBSTITUTE_BUILDING"]:
             google.add_org_unit(f"{shipped['STAFF_OU']}/{in_proper_case(name)}{shipped['BUILDING_OU_SUFFIX']}")
     for path in (shipped["SUBSTITUTE_OU"], shipped["SUSPENDED_OU"], *OTHER_ORG_UNITS):
@@ -430,7 +432,8 @@ class MatchingAccount:
     @property
     def home_school_name(self) -> str:
         schools = self.bed.powerschool.schools
-        return str(next(row["name"] for row in schools if row["school_number"] == self.row["homeschoolid"]))
+        named = (row["name"] for row in schools if row["school_number"] == self.row["homeschoolid"])
+        return str(next(named, DISTRICT_OFFICE))
 
     @property
     def staff_type(self) -> int:

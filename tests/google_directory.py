@@ -92,9 +92,9 @@ class World:
 
     own_alias_can_be_primary: bool = True
     requests_until_alias_is_free: int | None = 0
-    group_is_bad_user_key: bool = False
-    too_many_aliases_is_limit_exceeded: bool = False
-    schema_updates_are_strict: bool = False
+    group_is_bad_user_key: bool = True
+    too_many_aliases_is_limit_exceeded: bool = True
+    schema_updates_are_strict: bool = True
     tells_suspension_time: bool = False
     endless_listing: str = ""
     queries_a_minute: int | None = None

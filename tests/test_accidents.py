@@ -168,7 +168,7 @@ def test_a_users_table_that_is_short_suspends_nobody_who_is_missing_from_it(bed:
     outcome = bed.run()
     assert bed.google.snapshot() == before
     assert bed.google.attempted_writes == []
-    assert all(told(outcome, email, "INFO") for email in emails[3:])
+    assert all(told(outcome, email, "ERROR") for email in emails[3:])
 
 
 def test_a_limit_that_is_passed_holds_all_of_that_kind_and_not_only_the_rest(bed: Bed) -> None:
@@ -340,9 +340,9 @@ def test_an_account_that_an_admin_or_google_has_closed_is_not_opened_again(bed: 
     before = bed.google.snapshot()
     outcome = bed.run()
     assert bed.google.snapshot() == before
-    assert outcome.exit_code == 0
+    assert outcome.exit_code == 1
     # A super admin is told when something would be due.
-    assert all(told(outcome, email, "INFO") for email in emails[:-1]), outcome.output
+    assert all(told(outcome, email, "ERROR") for email in emails[:-1]), outcome.output
 
 
 def test_somebody_rehired_does_not_stay_locked_out(bed: Bed) -> None:

@@ -7,8 +7,6 @@ import os
 
 from bed import Bed, matching_account
 
-import sync
-
 
 def add(bed: Bed, dcid: int, first: str, last: str) -> None:
     address = f"person{dcid}@d118.org"
@@ -29,7 +27,7 @@ def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_t
 
     outcome = bed.run("--dry-run", "--csv", str(file))
 
-    words = next(text for text in outcome.lines("INFO") if text.startswith("Linking:"))
+    words = "\n".join(text for text in outcome.lines("INFO") if text.startswith("Linking:"))
     assert "2 to link (by address and names 1, by address and employee ID 1)" in words
     assert "2 in doubt (not linked 2)" in words
     assert "1 active staff without an account" in words
@@ -80,7 +78,7 @@ def test_open_accounts_of_people_who_left_are_listed(bed: Bed) -> None:
     with file.open(encoding="utf-8-sig", newline="") as text:
         ((what, reason),) = [(row["what"], row["reason"]) for row in csv.DictReader(text)]
     assert what == "left, open"
-    assert "close it by hand if it is this person's" in reason
+    assert "suspend it, or set Synchronization_Data.DCID of gone.gray@d118.org to 9" in reason
     if os.name != "nt":
         assert file.stat().st_mode & 0o777 == 0o600
 
@@ -92,8 +90,6 @@ def test_a_cell_is_never_a_formula(bed: Bed) -> None:
     file = bed.folder / "adoption.csv"
     bed.run("--dry-run", "--csv", str(file))
     assert "'=HYPERLINK(1) Adler" in file.read_text(encoding="utf-8-sig")
-    for text, safe in (("\uff1d1+1", "'\uff1d1+1"), (" =1", "' =1"), ("-5", "'-5"), ("", ""), ("a=1", "a=1")):
-        assert sync.formula_safe(text) == safe
 
 
 def test_the_spreadsheet_goes_with_a_dry_run_of_everybody(bed: Bed) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bed import Bed, matching_account
 
-import sync
-
 
 def test_a_person_with_a_change_due_is_told_whole(bed: Bed) -> None:
     bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="70")
@@ -49,11 +47,6 @@ def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same
     outcome = bed.run("--explain", "dcid:1")
     assert "DCID 1 sits on an account that looks like somebody else's" in outcome.output
     assert "Held back: 7 of 8 accounts look like somebody else's" in bed.run("--explain", "20").output
-
-
-def test_every_kind_of_change_has_its_rule() -> None:
-    kinds = set(sync.DEFAULT_LIMITS) - {"clear"} | {"update", "in step"}
-    assert set(sync.RULES) == kinds
 
 
 def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:

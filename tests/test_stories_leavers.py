@@ -156,7 +156,9 @@ def test_a_group_that_refuses_for_good_is_told_and_does_not_hold_the_move(staffe
     assert done(outcome) == ALL_THREE
     assert closed_in(bed, GEORGE)
     lines = "\n".join(errors(outcome))
-    for group in ("math@example.org", "everybody@d118.org", "secret@d118.org"):
+    told(outcome, "INFO", 201, "math@example.org")
+    assert "math@example.org" not in lines
+    for group in ("everybody@d118.org", "secret@d118.org"):
         assert group in lines
         assert GEORGE in bed.google.members(group)
     assert bed.google.members("staff@d118.org") == {}
@@ -325,11 +327,11 @@ def test_accounts_that_powerschool_does_not_know_are_listed_and_left(staffed: Be
     for dcid in (201, 202, 204):
         bed.powerschool.leave(dcid)
     outcome = bed.run()
-    assert outcome.exit_code == 0, outcome.output
+    assert outcome.exit_code == 1, outcome.output
     assert bed.google.attempted_writes == []
-    (line,) = [text for text in outcome.lines("INFO") if "former.vendor@d118.org" in text]
+    (line,) = [text for text in errors(outcome) if "former.vendor@d118.org" in text]
     assert all(part in line for part in ("8888", OU_OF[HIGH], "2026-03-02"))
-    told(outcome, "INFO", 201, "lena.goss@d118.org")
+    told(outcome, "ERROR", 201, "lena.goss@d118.org", "suspend it", "HANDS_OFF")
     silent(outcome, "INFO", 202)
     silent(outcome, "INFO", 204)
 

@@ -648,7 +648,8 @@ REFUSED = {
                                    refusing("users.update", 503)),
                    kept=(TYPE_AND_GROUP,), told=("update     {who}: Synchronization_Data.Staff_Type 2 -> 1; "
                                                  "Synchronization_Data.Staff_Group 4 -> 9",)),
-    224: Situation("Part", fields={"Staff_Group": 4, "Staff_Type": 2}, state="unknown", sent=(synced(Staff_Type=1, Staff_Group=9),),
+    224: Situation("Part", fields={"Staff_Group": 4, "Staff_Type": 2}, state="unknown",
+                   sent=(synced(Staff_Type=1, Staff_Group=9),),
                    befalls=several(just_before("users.update", setting(Staff_Group=9)), refusing("users.update", 503)),
                    failed=(TYPE_AND_GROUP,), error=("update failed", "503 backendError", "the next run tries again")),
     225: Situation("Cased", {"ou": OU_OF[GRADE]}, sent=({"orgUnitPath": OU_OF[HIGH]},), kept=(HIGH_MOVE,),
