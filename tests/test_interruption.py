@@ -213,7 +213,7 @@ def test_the_uninterrupted_run_makes_every_kind_of_change() -> None:
     whole = uninterrupted()
     assert {line["kind"] for line in whole.outcome.journal} == KINDS
     assert {line["state"] for line in whole.outcome.journal} == {"intended", "done"}
-    assert whole.outcome.exit_code == 1, "the foreign group needs a person"
+    assert whole.outcome.exit_code == 0, "a group outside is nobody's business here"
     assert [line for line in whole.outcome.lines("ERROR") if FOREIGN in line], whole.outcome.output
     assert len(whole.outcome.writes) == len({line["change"] for line in whole.outcome.journal})
     assert whole.after != whole.before
