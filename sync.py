@@ -1070,8 +1070,9 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     numbered = district.unclaimed_by_number.get(fold_number(person.teacher_number), [])
     named = [account for name in person.folded_names for account in district.unclaimed_by_name.get(name, [])]
     found |= {account.id: account for account in (*numbered, *named)}
-    unclaimed = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
-    open_accounts = [a for a in found.values() if a.is_open and a.id in unclaimed and is_staff_place(a, district)]
+    unlinked = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
+    theirs = [a for a in found.values() if a.id in unlinked and not district.claimants(a.email)]
+    open_accounts = [account for account in theirs if account.is_open and is_staff_place(account, district)]
     if not open_accounts:
         return Plan(person)
     account = open_accounts[0]
