@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -18,9 +19,9 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
         yield running
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """Two for each processor: tests wait as long as they compute, for a time-out or for a run's name of its own."""
-    return 2 * (os.cpu_count() or 1)
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def forkers() -> Iterator[dict[bool, Forker]]:
 
 @pytest.fixture
 def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of the test are forked where that can be; `mutate.py` has a way of its own to start them."""
+    """The runs of the test are forked, but on Windows and macOS; `mutate.py` has a way of its own to start them."""
     ordinary: Callable[..., subprocess.Popen[bytes]] = Bed.launch
 
     def launch(running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> object:
@@ -48,7 +49,7 @@ def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch) ->
             return ordinary(running, *arguments, env=env)
         return forker.launch(["--config", str(running.config), *arguments], environment, running.elsewhere)
 
-    if hasattr(os, "fork") and ordinary.__module__ == Bed.__module__:
+    if sys.platform == "linux" and ordinary.__module__ == Bed.__module__:
         monkeypatch.setattr(Bed, "launch", launch)
 
 
