@@ -41,13 +41,15 @@ def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch) ->
     def launch(running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> object:
         environment = running.process_environment(env)
         is_measured = any(name.startswith("COVERAGE_") for name in environment)
+        changed = {*running.environment, *(env or {})}
+        is_about_the_start = running.script != SCRIPT or any(name.startswith(READ_AT_START) for name in changed)
+        if is_about_the_start or (is_measured in forkers and forkers[is_measured].is_busy):
+            return ordinary(running, *arguments, env=env)
         if is_measured not in forkers:
             forkers[is_measured] = Forker(environment)
-        forker = forkers[is_measured]
-        changed = {*running.environment, *(env or {})}
-        if running.script != SCRIPT or forker.is_busy or any(name.startswith(READ_AT_START) for name in changed):
-            return ordinary(running, *arguments, env=env)
-        return forker.launch(["--config", str(running.config), *arguments], environment, running.elsewhere)
+        return forkers[is_measured].launch(
+            ["--config", str(running.config), *arguments], environment, running.elsewhere
+        )
 
     if sys.platform == "linux" and ordinary.__module__ == Bed.__module__:
         monkeypatch.setattr(Bed, "launch", launch)

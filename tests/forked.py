@@ -9,6 +9,7 @@ itself needs the ordinary way, and gets it. A module asks for forked runs with
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -80,7 +81,8 @@ class ForkedRun:
 
     def kill(self) -> None:
         if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, _timeout: float | None = None) -> int:
         with self.waiting:
