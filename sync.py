@@ -1449,7 +1449,8 @@ def hold_window(settings: Settings, today: date) -> str:
 
 def homeschool_fault(person: Staff, district: District) -> Remark | None:
     if person.homeschool == NO_SCHOOL:
-        return about(person, Rule.HOME_SCHOOL, "no home school in PowerSchool", "choose one there")
+        seen = "; ".join(person.odd) or "no home school in PowerSchool"
+        return about(person, Rule.HOME_SCHOOL, seen, "choose one there")
     if not district.school_name(person.homeschool):
         seen = f"the home school {person.homeschool} is not in SCHOOLS"
         return about(person, Rule.HOME_SCHOOL, seen, "correct it in PowerSchool")
@@ -1925,10 +1926,12 @@ def whole(value: Any, column: str) -> int:
 
 
 def number_of(value: Any, of_null: int | None) -> int | None:
-    """A number as an int, which may arrive as 131 or 131.0; `of_null` for NULL, None for anything else."""
+    """A number as an int, which may arrive as 131, 131.0 or "131"; `of_null` for NULL, None for anything else."""
     if value is None:
         return of_null
-    return int(value) if isinstance(value, (int, float)) and value == int(value) else None
+    with contextlib.suppress(ValueError, OverflowError, TypeError):
+        return int(value) if float(value) == int(float(value)) else None
+    return None
 
 
 def text_of(value: Any) -> str:
@@ -2119,25 +2122,8 @@ def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) 
 def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, Mapping[str, Any]]) -> Google:
     """Every account of the Google customer, with the org units and fields it is decided by; RunError if one fails."""
     settings = run.settings
-    mask = f"nextPageToken,users({USER_FIELDS})"
-    request = run.api.users().list(customer="my_customer", maxResults=500, fields=mask, **projection(settings))
-    ask = partial(read_request, run, doing="listing accounts")
-    accounts = {}
-    try:
-        for page in pages(run.api.users(), request, ask):
-            for user in page.get("users", ()):
-                try:
-                    accounts[user["id"]] = account_from(user, settings)
-                except (AttributeError, KeyError, TypeError, ValueError):
-                    who = str(user.get("primaryEmail") or user.get("id") if isinstance(user, dict) else user)[:100]
-                    remedy = "look at it in the Admin console; it is left out of everything"
-                    run.remarks.append(
-                        Remark(Rule.UNREADABLE, who, "Google's answer on this account cannot be read", remedy)
-                    )
-    except GoogleError as error:
-        raise RunError("Google, listing accounts", f"{error} (run again later)") from None
     return Google(
-        accounts=accounts,
+        accounts={account.id: account for account, _ in listed_accounts(run, "listing accounts")},
         org_units=org_units,
         field_types={f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields},
         dcid_is_indexed=schemas[settings.dcid_field].get("indexed", True),
@@ -2146,14 +2132,25 @@ def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, 
 
 def list_deleted(run: Run) -> list[tuple[Account, str]]:
     """The accounts that were deleted in the last 20 days: until then Google can restore them with all they held."""
-    fields = f"nextPageToken,users({USER_FIELDS},deletionTime)"
-    users = run.api.users()
-    request = users.list(
-        customer="my_customer", showDeleted="true", maxResults=500, fields=fields, **projection(run.settings)
-    )
-    ask = partial(read_request, run, doing="listing deleted accounts")
-    found = [user for page in pages(users, request, ask) for user in page.get("users", ())]
-    return [(account_from(user, run.settings), str(user.get("deletionTime", ""))[:10]) for user in found]
+    return list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
+
+
+def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Account, str]]:
+    """Each account of a listing, with the day it was deleted; one that cannot be read is told. RunError for no list."""
+    settings, users = run.settings, run.api.users()
+    mask = f"nextPageToken,users({USER_FIELDS},deletionTime)"
+    request = users.list(customer="my_customer", maxResults=500, fields=mask, **which, **projection(settings))
+    listing = pages(users, request, partial(read_request, run, doing=doing))
+    try:
+        for user in (user for page in listing for user in page.get("users") or ()):
+            try:
+                yield account_from(user, settings), str(user.get("deletionTime", ""))[:10]
+            except (AttributeError, KeyError, TypeError, ValueError):
+                who = str(user.get("primaryEmail") or user.get("id") if isinstance(user, dict) else user)[:100]
+                remedy = "look at it in the Admin console; it is left out of everything"
+                run.note(Remark(Rule.UNREADABLE, who, "Google's answer on this account cannot be read", remedy))
+    except GoogleError as error:
+        raise RunError(f"Google, {doing}", f"{error} (run again later)") from None
 
 
 def projection(settings: Settings) -> dict[str, str]:
@@ -2267,22 +2264,13 @@ def pages(resource: Any, request: Any, ask: Callable[[Any], Any]) -> Iterator[di
 def call(run: Run, request: Any) -> Any:
     """The answer to one Directory API request; GoogleError if it is refused, RunError if no request can succeed."""
 
-    def execute() -> Any:
-        run.requests += 1
-        log.debug("Google: %s", request.methodId)
-        answer = request.execute(num_retries=0)
-        if isinstance(answer, dict) == (request.method == "DELETE") or (request.method == "DELETE" and answer):
-            # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
-            raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
-        return answer
-
     def note_time(response: Mapping[str, str]) -> None:
         with contextlib.suppress(KeyError, ValueError, TypeError):
             run.google_time = parsedate_to_datetime(response["date"])
 
     request.add_response_callback(note_time)
     try:
-        return retrying(run.settings, execute, max(run.deadline - time.monotonic(), 1))
+        return retrying(run.settings, partial(send, run, request), max(run.deadline - time.monotonic(), 1))
     except HttpError as error:
         status, reason, message = error_words(error)
         if status == 401 and not run.asked_again and "Login Required" in message:  # now and then passing
@@ -2298,6 +2286,20 @@ def call(run: Run, request: Any) -> Any:
         if isinstance(error, SSLCertVerificationError):
             raise unreachable(error) from None
         raise GoogleError(0, "", f"the connection to Google broke ({type(error).__name__})") from None
+
+
+def send(run: Run, request: Any) -> Any:
+    """The answer to a request that is sent once; JSONDecodeError for one that is none."""
+    run.requests += 1
+    log.debug("Google: %s", request.methodId)
+    try:
+        answer = request.execute(num_retries=0)
+    except (AttributeError, TypeError):  # Google's client on an error of another shape, as with a number for words
+        answer = "an error of another shape"
+    if isinstance(answer, dict) == (request.method == "DELETE") or (request.method == "DELETE" and answer):
+        # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
+        raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
+    return answer
 
 
 SIGN_IN_AGAIN = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
@@ -2728,10 +2730,13 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
     mask, later = "nextPageToken,groups(id,email)", None
     try:
         request = run.api.groups().list(userKey=non_empty(had.id), maxResults=200, fields=mask)
-        groups = [g for page in pages(run.api.groups(), request, partial(call, run)) for g in page.get("groups", ())]
+        groups = [g for page in pages(run.api.groups(), request, partial(call, run)) for g in page.get("groups") or ()]
     except GoogleError as error:
         groups, later = [], error
     for group in groups:
+        if not (isinstance(group, dict) and group.get("id") and group.get("email")):
+            note_failure(run, plan, f"{had.email} may be in a group of which Google's answer cannot be read: {group}")
+            continue
         try:
             leave_group(run, plan, had, group)
         except GoogleError as error:
@@ -3118,6 +3123,9 @@ def attempt(remarks: list[Remark], doing: str, act: Callable[[], Any]) -> Any:
         remarks.append(fault(doing, str(error)))
     except GoogleError as error:
         remarks.append(fault(doing, f"run again later: {error}"))
+    except Exception as error:  # noqa: BLE001 - one fact that fails must not hide all others
+        words = f"a bug in Staff Sync ({type(error).__name__}): please report the lines that a dry run has of it"
+        remarks.append(fault(doing, words))
     return None
 
 
@@ -3278,7 +3286,8 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
         remarks.append(domain_fact(settings, google))
     if google is not None and powerschool is not None:
         remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
-        remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
+        if powerschool.staff:
+            remarks += attempt(remarks, "tonight's run", lambda: list(plan_facts(run, powerschool, google))) or []
 
 
 def clock_fact(settings: Settings) -> Remark:
@@ -3544,7 +3553,7 @@ def explain(run: Run, options: Options) -> int:
     if not fits:
         tell_nearby(who, district)
         raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
-    plans = [plan_person(person, district) for person in staff]
+    plans = plan_everybody(run, district)
     strange = rebuilt_powerschool(plans)
     dcids = frozenset(person.dcid for person in fits)
     district, plans = look_up_newcomers(run, district, plans, dcids)
@@ -3703,7 +3712,7 @@ def tell(run: Run, counts: Mapping[str, int], ending: str) -> int:
         words = "New accounts with a password that nobody knows: %d. Reset it in the Admin console for each."
         log.info(words, run.done["create"])
     log.info("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
-    return FAILED if run.bugs else HELD if held else ATTENTION if needy else DONE
+    return HELD if held else ATTENTION if needy else DONE
 
 
 def tell_remarks(remarks: Sequence[Remark]) -> None:
@@ -4453,7 +4462,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.callback(close_screen)
         try:
             code = command(run, options, stack)
-            return FAILED if tell_of_full_disk(run) else code
+            if run.bugs:
+                last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
+            return FAILED if tell_of_full_disk(run) or run.bugs else code
         except RunError as error:
             last_words(run, str(error))
             return error.exit_code
