@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import csv
 import difflib
+import errno
 import getpass
 import json
 import logging
@@ -31,6 +32,7 @@ import queue
 import re
 import runpy
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -115,6 +117,7 @@ TAKEN = "held by another"  # our own reason, among Google's
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
 BUGS_THAT_END_A_RUN = 3
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NEVER_DROPPED = 30  # newest journals, whatever their age
 CUT_OFF_SECONDS = 600  # by which Google's time of a suspension may differ from the journal's
 
@@ -300,6 +303,7 @@ class Rule(Enum):
     REFUSED = "refused", ERROR, "the run cannot start or go on: exit 2"
     IMPLAUSIBLE = "implausible", ERROR, "what was read cannot be right: exit 3"
     BUSY = "busy", ERROR, "another run is under way: exit 4"
+    FULL_DISK = "full disk", ERROR, "the log or the journal finds no room on the disk: exit 2"
     SETTING = "setting", WARN, "a setting fits nobody or nothing: most likely misspelt"
     MISSING = "missing", ERROR, "Google lacks what config.py names, and --setup can create it"
     GOOD = "good", INFO, "this is as it should be"
@@ -772,6 +776,8 @@ class Run:
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
+    unkept: str = ""  # why the log was not kept in runs/
+    has_mailed: bool = False
     exit_code: int = FAILED
 
     @property
@@ -2662,17 +2668,17 @@ def make(
         refusal = GoogleError(0, "", str(error))
         raise
     finally:
-        why = {} if state == "done" else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
+        is_done = state == "done"
+        why = {} if is_done else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
+        run.writes += is_done
+        run.done.update(change.kind for change in changes if is_done)
         for change in changes:
             journal(run, number, state, line, change, why)
         run.in_flight.clear()
-    if state != "done":
+    if not is_done:
         raise refusal
-    run.writes += 1
     for change in changes:
-        run.done[change.kind] += 1
         run.refused.pop(change.kind, None)
-    for change in changes:
         log.info("%s", change_line(plan, change, run.settings))
 
 
@@ -2706,8 +2712,7 @@ def journal(
         run.journal_file.flush()
         os.fsync(run.journal_file.fileno())
     except OSError as failure:
-        remedy = "without a journal nothing is changed, so give it the right to, or make room on the disk"
-        raise no_access(path, "written", failure, remedy) from None
+        raise no_access(path, "written, and without a journal nothing is changed,", failure) from None
 
 
 def holder_words(run: Run, address: str) -> str:
@@ -3154,22 +3159,21 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
         words = "this is root, and the folder of config.py belongs to another account"
         yield fact(words, "run the script as that account, as the scheduled task does")
     tried = {
-        "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "w"),
-        "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "w"),
+        "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "x"),
+        "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "x"),
         "StaffLog.txt": (folder / "StaffLog.txt", "r+"),
         "token.json": (folder / "token.json", "r+"),
     }
     for name, (path, mode) in tried.items():
-        if not exists(path.parent if mode == "w" else path):
+        if not exists(path.parent if mode == "x" else path):
             continue
         try:
             path.open(mode).close()
-            if mode == "w":
+            if mode == "x":
                 path.unlink()
             yield fact(f"{name} can be written")
         except OSError as error:
-            remedy = f"it cannot ({error.strerror}): give this account the right to, or run as another one"
-            yield fault(f"{name} can be written", remedy)
+            yield fault(f"{name} cannot be written by this account ({error.strerror})", right_command(path))
     free = shutil.disk_usage(folder).free >> 20
     yield fact(
         f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
@@ -3831,9 +3835,9 @@ def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> No
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
-    if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
-        raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
     try:
+        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
+            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
         with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
             writer.writeheader()
@@ -3842,8 +3846,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
                 risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
                 writer.writerow(cells | risky)
     except OSError as error:
-        remedy = "close it if it is open in Excel, or name another file after --csv"
-        raise no_access(path, "written", error, remedy) from None
+        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
+        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
     log.info("%s holds %d rows", path, len(rows))
 
 
@@ -3923,6 +3927,10 @@ def give_up(run: Run) -> None:
     os._exit(FAILED)
 
 
+def log_files() -> list[LogFile]:
+    return [handler for handler in log.handlers if isinstance(handler, LogFile)]
+
+
 def open_log(path: Path) -> None:
     try:
         patiently(lambda: add_handler(LogFile(open_private(path, "w"))))
@@ -3931,28 +3939,33 @@ def open_log(path: Path) -> None:
 
 
 def tell_of_full_disk(run: Run) -> bool:
-    """True if the log could not be written whole, which is then told where somebody may see it."""
-    broken = [handler.failure for handler in log.handlers if isinstance(handler, LogFile) and handler.failure]
-    if broken and sys.stderr is not None:
-        written = f"{run.done.total()} changes were written: see runs/{run.name}.jsonl"
-        words = f"{run.folder / 'StaffLog.txt'} is not whole ({broken[0].strerror}): make room on that disk. {written}"
-        sys.stderr.write(f"Staff Sync: {words}\n")
-    return bool(broken)
+    """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
+    reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
+    if reason:
+        seen = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
+        mail_of_cron(run, f"{seen}. {what_was_written(run)}")
+    return bool(reason)
 
 
-def last_words(run: Run, words: str) -> None:
+def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
     """The last line of a run that did not come to its end, which says whether anything was written."""
-    written = "Nothing was written"
-    if run.change_number:
-        written = f"{run.done.total()} changes were written before that: see runs/{run.name}.jsonl"
-    elif run.writes:
-        written = f"{run.writes} things were created in Google before that"
-    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
+    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {what_was_written(run)}"
     log.error("%s", sentence)
-    is_logged = any(isinstance(handler, LogFile) and not handler.failure for handler in log.handlers)
-    if sys.stderr is not None and not is_logged and not has_terminal():
-        # cron mails what comes here, even if its line throws the screen away.
+    if is_disk or not any(handler.failure is None for handler in log_files()):
+        mail_of_cron(run, sentence)
+
+
+def what_was_written(run: Run) -> str:
+    if run.change_number:
+        return f"{run.done.total()} changes were written before that: see runs/{run.name}.jsonl"
+    return f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
+
+
+def mail_of_cron(run: Run, sentence: str) -> None:
+    """One sentence to stderr, which cron mails even if its line throws the screen away."""
+    if sys.stderr is not None and not has_terminal() and not run.has_mailed:
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
+    run.has_mailed = True
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -3980,8 +3993,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
         return values, [*glued_texts(path), *config_faults(values)] or contradictions(values)
     except OSError as error:
-        mend = f"chmod u+r {path}" if sys.platform != "win32" else f'icacls "{path}" /grant {account_name()}:R'
-        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", f"run  {mend}")]
+        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", right_command(path))]
     except SyntaxError as error:
         return {}, [fault(f"line {error.lineno} is not valid Python ({error.msg})")]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
@@ -4317,18 +4329,32 @@ def account_name() -> str:
         return "(unknown)"
 
 
-def no_access(path: Path, done: str, error: OSError, remedy: str = "give it the right to") -> RunError:
-    """The sentence for a file that cannot be read, written or opened."""
-    return RunError(f"{path} cannot be {done} by the account {account_name()} ({error.strerror})", "", remedy)
+def no_access(path: Path, done: str, error: OSError, remedy: str = "") -> RunError:
+    """The sentence for a file that cannot be read, written or opened, with what mends it."""
+    who = f"{path} cannot be {done} by the account {account_name()} ({error.strerror})"
+    if error.errno in FULL_DISK:
+        return RunError(who, "", "make room on the disk", Rule.FULL_DISK)
+    return RunError(who, "", remedy or (right_command(path) if isinstance(error, PermissionError) else ""))
+
+
+def right_command(path: Path) -> str:
+    """The command that lets this account use the file or, where there is none, its folder."""
+    while not exists(path) and path != path.parent:
+        path = path.parent
+    if sys.platform == "win32":
+        return f'run  icacls "{path}" /grant "{account_name()}:M"'
+    is_own = path.stat().st_uid == os.geteuid()
+    return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
+
+
+def no_link(name: str, flags: int, more: int = 0) -> int:
+    """Opens a file, but not the one that a link in its place points to."""
+    return os.open(name, flags | more | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
     """A new or appended text file with mode 0600."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
-
-    file = open(path, mode, encoding=encoding, newline=newline, opener=opener)  # noqa: SIM115 - the caller closes it
+    file = open(path, mode, encoding=encoding, newline=newline, opener=no_link)  # noqa: SIM115 - the caller closes it
     keep_owner(path)
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
@@ -4381,9 +4407,9 @@ def only_run(run: Run) -> Iterator[None]:
             path.parent.mkdir(mode=0o755)
             keep_owner(path.parent)
         try:
-            file = open(path, "r+" if path.exists() else "w+", encoding="utf-8")  # noqa: PTH123, SIM115
+            file = open(path, "r+", encoding="utf-8", opener=partial(no_link, more=os.O_CREAT))  # noqa: SIM115
         except PermissionError:
-            file = open(path, encoding="utf-8")  # noqa: PTH123, SIM115
+            file = open(path, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
         raise no_access(path, "opened", error) from None
     with file:
@@ -4431,9 +4457,13 @@ def keep_records(run: Run) -> None:
     """
     folder = run.folder / "runs"
     if run.journal_file is not None:
-        run.journal_file.close()
-        with contextlib.suppress(OSError), open_private(folder / f"{run.name}.txt", "w") as kept:
-            kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace"))
+        with contextlib.suppress(OSError):  # what did not go to the disk has been told
+            run.journal_file.close()
+        try:
+            kept = (run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace")
+            write_private(folder / f"{run.name}.txt", kept)
+        except (OSError, RunError) as error:
+            run.unkept = str(error)
     if run.google_time is None:
         return
     oldest = (run.google_time - timedelta(days=run.settings.KEEP_DAYS)).strftime(RUN_NAME)
@@ -4460,19 +4490,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
-        try:
-            code = command(run, options, stack)
-            if run.bugs:
-                last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
-            return FAILED if tell_of_full_disk(run) or run.bugs else code
-        except RunError as error:
-            last_words(run, str(error))
-            return error.exit_code
-        except KeyboardInterrupt:
-            last_words(run, "Interrupted")
-        except Exception:
-            log.exception("A bug in Staff Sync: please report the lines below, without names")
-            last_words(run, "Stopped by a bug")
+        code = told_ending(run, options, stack)
+        if log_files():
+            keep_records(run)
+        return FAILED if tell_of_full_disk(run) else code
+
+
+def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
+    """The exit code of the command, whose every ending but the good one has a last line."""
+    try:
+        code = command(run, options, stack)
+        if not run.bugs:
+            return code
+        last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
+    except RunError as error:
+        last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
+        return error.exit_code
+    except KeyboardInterrupt:
+        last_words(run, "Interrupted")
+    except Exception:
+        log.exception("A bug in Staff Sync: please report the lines below, without names")
+        last_words(run, "Stopped by a bug")
     return FAILED
 
 
@@ -4488,7 +4526,6 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         stack.enter_context(only_run(run))
         if not options.setup:
             open_log(run.folder / "StaffLog.txt")
-            stack.callback(keep_records, run)
     part = ", undo" if options.undo else ", for some only" if options.only else ""
     log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
     run.settings = load_settings(options.config)

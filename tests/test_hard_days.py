@@ -6,16 +6,16 @@ Nothing here may hang, crash without a sentence, lose the truth of the journal, 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bed import Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
-from district import COTTON_CREEK, GRADE, HIGH, MIDDLE, OU_OF, SUSPENDED_OU, leaver, person
+from district import GRADE, HIGH, SUSPENDED_OU, leaver, person
 from google_server import ODD_ANSWERS, Request
 
 # These runs need no start of Python of their own.
@@ -294,3 +294,98 @@ def test_the_third_bug_of_ours_while_writing_ends_the_run_and_fewer_do_not(bed: 
     assert group_of(bed, "vera.sound@d118.org") == "4"
     assert "Stopped by a bug" in last_line(outcome.output)
     assert "2 changes were written" in last_line(outcome.output)
+
+
+# The disk.
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 300 KB, where this machine lets one be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)]
+    if ON_WINDOWS or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def in_place(bed: Bed, disk: Path) -> Path:
+    """The folder of config.py as a run needs it, on this disk; gives the config.py in it."""
+    bed.write()
+    for name in ("config.py", "credentials.json", "token.json"):
+        shutil.copy(bed.folder / name, disk / name)
+    return disk / "config.py"
+
+
+def fill(disk: Path, free: int) -> None:
+    """Leaves so many bytes of room on the disk."""
+    (disk / "filler").write_bytes(b"x" * (shutil.disk_usage(disk).free - free))
+
+
+def journal_lines(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the only journal in the folder, without one that is cut off."""
+    lines = [line for path in (folder / "runs").glob("*.jsonl") for line in path.read_text("utf-8").splitlines(True)]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def check_full_disk(bed: Bed, folder: Path, process: subprocess.CompletedProcess[str]) -> None:
+    """One sentence that names the disk and what was written, and a journal that knows of every write."""
+    everything = process.stdout + process.stderr
+    assert process.returncode == 2, everything
+    assert "Traceback" not in everything
+    assert "bug" not in everything
+    (sentence,) = process.stderr.splitlines()
+    assert sentence.startswith("Staff Sync: ")
+    assert str(folder) in sentence
+    assert "disk" in sentence
+    applied = [request for request in bed.google.attempted_writes if request.applied]
+    lines = journal_lines(folder)
+    for request in applied:
+        assert [line for line in lines if line["account"] == request.params["userKey"]], request
+    if not applied:
+        assert "Nothing was written" in sentence
+    else:
+        assert f"{len(applied)} changes were written" in sentence, (len(applied), sentence)
+
+
+@pytest.mark.parametrize("free", [0, 4, 8, 16])
+def test_a_full_disk_is_one_sentence_that_names_it_and_the_journal_has_the_truth(
+    bed: Bed, small_disk: Path, free: int
+) -> None:
+    settled(bed, 3)
+    for dcid in range(1, 20):
+        outdated(bed, dcid, "Ada", f"Stone{chr(96 + dcid)}")
+    config = in_place(bed, small_disk)
+    fill(small_disk, free * 1024)
+    process = plainly(bed, config=config)
+    check_full_disk(bed, small_disk, process)
+    # With room again the next run does the rest.
+    (small_disk / "filler").unlink()
+    process = plainly(bed, config=config)
+    assert process.returncode == 0, process.stdout
+    assert {group_of(bed, f"ada.stone{chr(96 + dcid)}@d118.org") for dcid in range(1, 20)} == {"9"}
+
+
+@pytest.mark.skipif(ON_WINDOWS, reason="Windows limits no file's size")
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_a_file_that_may_not_grow_is_told_as_a_full_disk_is(bed: Bed, blocks: int) -> None:
+    settled(bed, 3)
+    for dcid in range(1, 10):
+        outdated(bed, dcid, "Ada", f"Stone{chr(96 + dcid)}")
+    bed.write()
+    command = 'ulimit -f "$0"; exec "$@"'
+    process = subprocess.run(
+        ["sh", "-c", command, str(blocks), sys.executable, "-B", str(bed.script), "--config", str(bed.config)],
+        env=bed.process_environment(), cwd=bed.elsewhere, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    check_full_disk(bed, bed.folder, process)
+
+
+def test_the_check_warns_of_a_disk_with_less_than_50_megabytes(bed: Bed, small_disk: Path) -> None:
+    settled(bed)
+    config = in_place(bed, small_disk)
+    process = plainly(bed, "--check", config=config)
+    assert process.returncode == 1, process.stdout
+    assert "WARNING  room on the disk: 0 MB -> make room" in process.stdout
