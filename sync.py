@@ -2860,7 +2860,8 @@ def undo(run: Run, options: Options) -> int:
     hours = (run.started - started).total_seconds() / 3600
     counts = Counter(entry.change.kind for entry in entries)
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
-    log.info("Undo of run %s, %.1f hours ago, %s did: %s", path.stem, hours, what, counts_in_words(counts))
+    ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
+    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts_in_words(counts))
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin())
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
@@ -2989,8 +2990,8 @@ def read_journal(path: Path) -> list[Entry]:
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
     for row in journal_rows(path):
         change = Change(row["kind"], row["before"], row["after"])
-        names = {*change.before, *change.after}
-        if not all(name in known or name.startswith("customSchemas.") for name in names):
+        sides = (*change.before.items(), *change.after.items())
+        if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
             return []
         entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change, "undo" in row)
         latest[(entry.number, change.kind, change.before.get("groupId", ""))] = entry
@@ -3006,34 +3007,37 @@ def all_rows(run: Run) -> Iterator[dict[str, Any]]:
             run.note(replace(error.remark, rule=Rule.DAMAGED))
 
 
+JOURNAL_TYPES = {
+    "time": str, "change": int, "state": str, "dcid": int, "account": str, "email": str, "kind": str, "before": dict,
+    "after": dict,
+}  # fmt: skip
+
+
 def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal, one at a time; RunError for a damaged one, but for a last line that a kill cut off."""
-    needed = {
-        "change": int,
-        "state": str,
-        "dcid": int,
-        "account": str,
-        "email": str,
-        "kind": str,
-        "before": dict,
-        "after": dict,
-    }
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.endswith("\n"):
                     return
-                row = None
+                row: Any = None
                 with contextlib.suppress(ValueError):
                     row = json.loads(line)
-                if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in needed.items()):
-                    remedy = (
-                        "it was changed by something else than Staff Sync: put it right from a backup, or move it away"
-                    )
+                if not is_whole(row) or not line.isascii():
+                    remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
                     raise RunError(f"{path}, line {number}, is damaged", "", remedy)
                 yield row
     except OSError as error:
         raise no_access(path, "read", error) from None
+
+
+def is_whole(row: Any) -> bool:
+    """True for a line of a journal with everything that is read of it."""
+    if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in JOURNAL_TYPES.items()):
+        return False
+    with contextlib.suppress(ValueError):
+        return row["kind"] in KINDS and bool(datetime.fromisoformat(row["time"]))
+    return False
 
 
 def cut_off_closings(run: Run) -> dict[str, tuple[datetime, str]]:
@@ -3196,6 +3200,8 @@ def last_run_fact(run: Run) -> Remark:
     except (OSError, ValueError):
         return fact("no run of everybody that came to its end is on record", "see the end of StaffLog.txt")
     days = (run.started - last_good).total_seconds() / 86400
+    if days < 0:
+        return fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
     remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
     return fact(f"the last good run was {days:.1f} days ago", remedy if days >= LONGEST_BETWEEN_RUNS else "")
 

@@ -6,6 +6,7 @@ Nothing here may hang, crash without a sentence, lose the truth of the journal, 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -389,3 +390,146 @@ def test_the_check_warns_of_a_disk_with_less_than_50_megabytes(bed: Bed, small_d
     process = plainly(bed, "--check", config=config)
     assert process.returncode == 1, process.stdout
     assert "WARNING  room on the disk: 0 MB -> make room" in process.stdout
+
+
+# The clock.
+
+
+def old_journal(bed: Bed, day: int, year: int = 2020) -> Path:
+    """An empty journal of a run long ago, or yet to come."""
+    bed.runs.mkdir(exist_ok=True)
+    path = bed.runs / f"{year}{1 + day // 28:02d}{1 + day % 28:02d}T060000Z.jsonl"
+    path.write_text("", "utf-8")
+    path.with_suffix(".txt").write_text("", "utf-8")
+    return path
+
+
+@quick
+def test_nothing_is_deleted_without_googles_time_and_never_the_newest_30_journals(bed: Bed) -> None:
+    settled(bed)
+    old = [old_journal(bed, day) for day in range(33)]
+    bed.google.fail("token", 503, body=b"<html>", times=None)
+    assert bed.run().exit_code == 2
+    assert all(path.exists() for path in old), "this machine's own clock deletes nothing"
+    bed.google.behave()
+    bed.google.seconds_off = -86400 * 365 * 20
+    assert bed.run().exit_code == 0
+    assert all(path.exists() for path in old), "by Google's clock they are young"
+    bed.google.seconds_off = 0
+    assert bed.run("--dry-run").exit_code == 0
+    assert all(path.exists() for path in old)
+    assert bed.run().exit_code == 0
+    assert [path.exists() for path in old] == [False] * 3 + [True] * 30
+    assert [path.with_suffix(".txt").exists() for path in old] == [False] * 3 + [True] * 30
+
+
+@quick
+def test_a_run_from_the_future_is_named_as_such(bed: Bed) -> None:
+    settled(bed)
+    outdated(bed, 1, "Ada", "Stone")
+    assert bed.run().exit_code == 0
+    (journal,) = bed.runs.glob("*.jsonl")
+    ahead = journal.with_name("20990101T060000Z.jsonl")
+    journal.rename(ahead)
+    outcome = bed.run()
+    assert outcome.exit_code == 0
+    assert [line for line in warnings(outcome) if "20990101T060000Z" in line and "future" in line]
+    undone = bed.run("--undo", "last", "--dry-run").output
+    assert "20990101T060000Z" in undone
+    assert "from the future" in undone
+    assert "-" not in undone.partition("Undo of run 20990101T060000Z, ")[2].partition(" ")[0]
+    (bed.runs / "last-good.txt").write_text("2099-01-01T06:00:00+00:00", "utf-8")
+    assert "WARNING  the last good run is from the future" in bed.run("--check").output
+
+
+# The journal.
+
+
+def change_line(path: Path, number: int, change: Callable[[str], str]) -> None:
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    lines[number] = change(lines[number])
+    path.write_text("".join(lines), "utf-8")
+
+
+DAMAGES: dict[str, Callable[[str], str]] = {
+    "cut off in the middle": lambda line: line[:40] + "\n",
+    "empty": lambda _line: "\n",
+    "no object": lambda _line: "[1, 2]\n",
+    "zeros": lambda line: "\0" * len(line) + "\n",
+    "another kind": lambda line: line.replace('"update"', '"upgrade"'),
+    "no time": lambda line: line.replace('"time"', '"date"'),
+    "odd time": lambda line: re.sub(r'"time": "[^"]*"', '"time": "noon"', line),
+    "a lost byte": lambda line: line.replace("Staff_Group", "Staff\ufffdGroup"),
+    "two lines in one": lambda line: line.rstrip("\n") + line,
+}
+
+
+@quick
+def test_a_damaged_line_of_a_journal_is_an_error_that_names_it_in_a_run_and_in_an_undo(bed: Bed) -> None:
+    settled(bed)
+    outdated(bed, 1, "Ada", "Stone")
+    outdated(bed, 2, "Bo", "Stone")
+    before = bed.google.snapshot()
+    assert bed.run().exit_code == 0
+    (journal,) = bed.runs.glob("*.jsonl")
+    whole = journal.read_bytes()
+    # Somebody who is active and locked out: the run looks for closings of its own that were cut off.
+    person(bed, 3, "Cy", "Stone", HIGH)
+    matching_account(bed, 3, suspended=True)
+    for damage, change in DAMAGES.items():
+        change_line(journal, 1, change)
+        outcome = bed.run()
+        assert outcome.exit_code == 1, (damage, outcome.output)
+        assert [line for line in errors(outcome) if f"{journal}, line 2, is damaged" in line], (damage, outcome.output)
+        undone = bed.run("--undo", "last", "--yes")
+        assert (undone.exit_code, undone.writes) == (2, []), (damage, undone.output)
+        assert f"{journal}, line 2, is damaged" in last_line(undone.output), damage
+        journal.write_bytes(whole)
+    # Only a last line that was cut off is passed over: a kill does that.
+    journal.write_bytes(whole[:-30])
+    assert not [line for line in errors(bed.run()) if "damaged" in line]
+    assert bed.run("--undo", "last", "--yes").exit_code == 0
+    assert group_of(bed, "bo.stone@d118.org") == "4"
+    assert before["users"].keys() <= bed.google.snapshot()["users"].keys()
+
+
+@quick
+def test_an_undo_of_an_undo_says_so_and_is_not_headed_for_some_only(bed: Bed) -> None:
+    settled(bed)
+    outdated(bed, 1, "Ada", "Stone")
+    first = bed.run()
+    undone = bed.run("--undo", "last", "--yes")
+    assert group_of(bed, "ada.stone@d118.org") == "4"
+    again = bed.run("--undo", "last", "--yes")
+    assert group_of(bed, "ada.stone@d118.org") == "9"
+    assert "an undo" not in undone.output.partition("Undo of run")[2].splitlines()[0]
+    assert "an undo" in again.output.partition("Undo of run")[2].splitlines()[0]
+    for outcome in (first, undone, again):
+        assert "for some only" not in outcome.output
+    assert ", undo" in again.output.splitlines()[0]
+
+
+@quick
+def test_a_refused_step_of_an_undo_names_the_holder_and_keeps_no_other_step_from_being_done(bed: Bed) -> None:
+    google = bed.google
+    settled(bed)
+    person(bed, 1, "Ada", "Weber", HIGH)
+    fields = matching_fields(bed, 1, Staff_Group=4)
+    matching_account(bed, 1, email="ada.stone@d118.org", family="Stone", fields=fields)
+    outdated(bed, 2, "Bo", "Stone")
+    leaver(bed, 3, "Cy", "Stone", HIGH)
+    groups = [google.add_group(f"{name}@d118.org", members={"cy.stone@d118.org": "MEMBER"}) for name in ("a", "b")]
+    assert bed.run().exit_code == 0
+    # Meanwhile somebody else has the old address, and one group takes nobody.
+    alias = {"userKey": "ada.weber@d118.org", "alias": "ada.stone@d118.org"}
+    google.call("users.aliases.delete", alias, None)
+    google.add_user("ada.stone@d118.org", "Another", "Stone", ou="/")
+    google.fail("members.insert", 403, "forbidden", "No", times=None, match=lambda r: r.params["groupKey"] == groups[0])
+    outcome = bed.run("--undo", "last", "--yes")
+    assert outcome.exit_code == 1, outcome.output
+    assert [line for line in errors(outcome) if "ada.stone@d118.org is taken by ada.stone@d118.org" in line]
+    assert [line for line in errors(outcome) if "Cy Stone" in line and "a@d118.org" in line]
+    assert group_of(bed, "ada.weber@d118.org") == "4"
+    assert group_of(bed, "bo.stone@d118.org") == "4"
+    assert not google.user("cy.stone@d118.org")["suspended"]
+    assert google.members("b@d118.org") == {"cy.stone@d118.org": "MEMBER"}
