@@ -3305,7 +3305,7 @@ def clock_fact(settings: Settings) -> Remark:
     try:
         answer, _ = httplib2.Http(timeout=settings.TIMEOUT_SECONDS).request("https://admin.googleapis.com/", "HEAD")
     except (*TRANSPORT_ERRORS, ValueError) as error:
-        return fault("Google can be reached", str(unreachable(error)))
+        return replace(unreachable(error).remark, rule=Rule.FAULT)
     try:
         seconds = abs(parsedate_to_datetime(answer["date"]).timestamp() - time.time())
     except (KeyError, ValueError, TypeError):
@@ -4307,8 +4307,8 @@ def without_proxy(text: str) -> str:
     """The text without the address of a proxy, which may hold a password."""
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         address = os.environ.get(name, "")
-        secret = address.partition("//")[2].rpartition("@")[0]
-        for word in filter(None, (address, secret, secret.partition(":")[2])):
+        secret, _, place = address.partition("//")[2].rpartition("@")
+        for word in filter(None, (address, secret, secret.partition(":")[2], place)):
             text = text.replace(word, "(proxy)")
     return text
 
@@ -4487,9 +4487,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
-    for name in ("SIGTERM", "SIGHUP"):  # end like Ctrl-C; Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # end like Ctrl-C; Windows has no SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
     while exists(run.folder / "runs" / f"{run.name}.jsonl"):
         time.sleep(0.2)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bed import Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
-from district import GRADE, HIGH, SUSPENDED_OU, leaver, person
+from district import GRADE, HIGH, OU_OF, SUSPENDED_OU, leaver, person
 from google_server import ODD_ANSWERS, Request
 
 # These runs need no start of Python of their own.
@@ -77,12 +80,13 @@ def together(bed: Bed, *commands: tuple[str, ...]) -> list[tuple[int, str]]:
     return ended
 
 
-def plainly(bed: Bed, *arguments: str, config: Path | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
+def plainly(
+    bed: Bed, *arguments: str, config: Path | None = None, env: dict[str, str | None] | None = None
+) -> subprocess.CompletedProcess[str]:
     """The script with its two outputs apart, as cron would have them."""
     return subprocess.run(
         [sys.executable, str(bed.script), "--config", str(config or bed.config), *arguments],
-        env=bed.process_environment(), cwd=bed.elsewhere, capture_output=True, text=True, check=False, timeout=60,
-        **more,
+        env=bed.process_environment(env), cwd=bed.elsewhere, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
 
@@ -533,3 +537,182 @@ def test_a_refused_step_of_an_undo_names_the_holder_and_keeps_no_other_step_from
     assert group_of(bed, "bo.stone@d118.org") == "4"
     assert not google.user("cy.stone@d118.org")["suspended"]
     assert google.members("b@d118.org") == {"cy.stone@d118.org": "MEMBER"}
+
+
+# Secrets and files.
+
+PROXY_PASSWORDS = (
+    "pw#x1secret",
+    "pw/x2secret",
+    "pw?x3secret",
+    "pw[x4secret",
+    "77#x5secret",
+    "pw@x6secret",
+    "plainx7secret",
+)
+
+
+@quick
+def test_no_part_of_a_proxys_address_appears_whatever_its_password_holds(bed: Bed) -> None:
+    settled(bed)
+    for password in PROXY_PASSWORDS:
+        proxy = f"http://proxyuser:{password}@127.0.0.99:1"
+        for arguments in ((), ("--check",)):
+            outcome = bed.run(*arguments, env={"HTTPS_PROXY": proxy, "https_proxy": proxy})
+            assert outcome.exit_code == 2, outcome.output
+            assert "Google cannot be reached" in outcome.output
+            for word in ("proxyuser", password[:3], "secret", "127.0.0.99"):
+                assert word not in outcome.output + outcome.log, (password, arguments, outcome.output)
+
+
+@pytest.mark.skipif(ON_WINDOWS, reason="Windows lets only some accounts make links")
+@quick
+def test_a_link_in_the_place_of_what_a_run_makes_is_not_followed(bed: Bed) -> None:
+    settled(bed)
+    outdated(bed, 1, "Ada", "Stone")
+    assert bed.run("--dry-run", "--csv", str(bed.folder / "x.csv")).exit_code == 0
+    precious = bed.folder / "precious.txt"
+    bed.runs.mkdir(exist_ok=True)
+    for name in ("StaffLog.txt", "runs/lock", "x.csv"):
+        precious.write_text("what,precious", "utf-8")
+        precious.chmod(0o640)
+        place = bed.folder / name
+        place.unlink(missing_ok=True)
+        place.symlink_to(precious)
+        arguments = ("--dry-run", "--csv", str(place)) if name == "x.csv" else ()
+        outcome = bed.run(*arguments)
+        assert (outcome.exit_code, outcome.writes) == (2, []), (name, outcome.output)
+        assert place.name in last_line(outcome.output)
+        assert precious.read_text("utf-8") == "what,precious", name
+        assert stat.S_IMODE(precious.stat().st_mode) == 0o640, name
+        place.unlink()
+    # A link in the place of what is replaced whole is replaced, not followed.
+    token = (bed.folder / "token.json").read_text("utf-8")
+    last_good = bed.runs / "last-good.txt"
+    last_good.symlink_to(precious)
+    assert bed.run().exit_code == 0
+    assert precious.read_text("utf-8") == "what,precious"
+    assert not last_good.is_symlink()
+    assert (bed.folder / "token.json").read_text("utf-8") == token
+
+
+@quick
+def test_a_csv_overwrites_nothing_but_a_spreadsheet_of_its_own(bed: Bed) -> None:
+    settled(bed)
+    mine = bed.folder / "x.csv"
+    assert bed.run("--dry-run", "--csv", str(mine)).exit_code == 0
+    first = mine.read_bytes()
+    assert bed.run("--dry-run", "--csv", str(mine)).exit_code == 0, "its own of yesterday"
+    assert mine.read_bytes() == first
+    other = bed.folder / "grades.csv"
+    other.write_text("name,grade\nAda,1\n", "utf-8")
+    for path in (other, bed.config, bed.folder / "credentials.json"):
+        before = path.read_bytes()
+        outcome = bed.run("--dry-run", "--csv", str(path))
+        assert outcome.exit_code == 2
+        assert f"{path} is there and is no spreadsheet" in last_line(outcome.output)
+        assert path.read_bytes() == before
+    outcome = bed.run("--dry-run", "--csv", str(bed.elsewhere))
+    assert outcome.exit_code == 2
+    assert "Excel" not in outcome.output
+    outcome = bed.run("--dry-run", "--csv", str(bed.folder / "nowhere" / "x.csv"))
+    assert outcome.exit_code == 2
+    assert "No such file or directory" in last_line(outcome.output)
+    assert "Excel" not in outcome.output
+
+
+@pytest.mark.skipif(ON_WINDOWS, reason="file modes protect nothing on Windows")
+@quick
+def test_the_folder_runs_keeps_the_mode_that_its_owner_gave_it(bed: Bed) -> None:
+    settled(bed)
+    for mode in (0o700, 0o2770):
+        bed.runs.mkdir(exist_ok=True)
+        bed.runs.chmod(mode)
+        outdated(bed, mode, "Ada", f"Stone{'ab'[mode > 0o700]}")
+        assert bed.run().exit_code == 0
+        assert stat.S_IMODE(bed.runs.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(ON_WINDOWS, reason="file modes protect nothing on Windows")
+@quick
+def test_a_config_py_that_others_may_write_is_a_warning_with_the_command(bed: Bed) -> None:
+    settled(bed)
+    bed.write()
+    for mode, is_warned in ((0o644, False), (0o664, True), (0o646, True)):
+        bed.config.chmod(mode)
+        outcome = bed.run("--check")
+        told = [line for line in outcome.output.splitlines() if "chmod go-w config.py" in line]
+        assert bool(told) == is_warned, outcome.output
+        assert all(" WARNING " in line for line in told)
+
+
+@pytest.mark.skipif(ON_WINDOWS, reason="Windows ends a process without a word")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_a_run_with_the_last_line_the_records_and_exact_counts(bed: Bed, name: str) -> None:
+    settled(bed)
+    person(bed, 1, "Ada", "Stone", GRADE)
+    matching_account(bed, 1, ou=OU_OF[HIGH], fields=matching_fields(bed, 1, Staff_Group=4))
+    outdated(bed, 2, "Bo", "Stone")
+    outdated(bed, 3, "Cy", "Stone")
+    running: list[subprocess.Popen[bytes]] = []
+    launched = threading.Event()
+
+    def send(request: Request, when: str) -> None:
+        if request.method == "users.update" and when == "before" and len(bed.google.attempted_writes) == 2:
+            launched.wait(30)
+            running[0].send_signal(getattr(signal, name))
+
+    bed.google.hook = send
+    bed.google.fail("users.update", hang=True, match=lambda _r: len(bed.google.attempted_writes) == 2)
+    bed.write()
+    with closing_process(bed.launch(), 60) as process:
+        running.append(process)
+        launched.set()
+        output = read_lines(process, None)
+    assert process.returncode == 2, output
+    assert "Traceback" not in output
+    assert "Interrupted. 2 changes were written before that: see runs/" in last_line(output)
+    log = (bed.folder / "StaffLog.txt").read_text("utf-8")
+    assert last_line(log) == last_line(output)
+    (kept,) = bed.runs.glob("*.txt")
+    assert kept.read_text("utf-8") == log
+    assert "Done before it stopped: move 1, update 1." in log
+    states = [(row["dcid"], row["kind"], row["state"]) for row in journal_lines(bed.folder)]
+    assert states == [
+        (1, "move", "intended"), (1, "update", "intended"), (1, "move", "done"), (1, "update", "done"),
+        (2, "update", "intended"), (2, "update", "unknown"),
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(ON_WINDOWS, reason="Windows has no SIGHUP")
+def test_a_run_under_nohup_survives_the_end_of_its_terminal(bed: Bed) -> None:
+    settled(bed)
+    outdated(bed, 1, "Ada", "Stone")
+    bed.write()
+    running: list[subprocess.Popen[bytes]] = []
+    launched = threading.Event()
+
+    def hang_up(request: Request, when: str) -> None:
+        if request.method == "users.update" and when == "before":
+            launched.wait(30)
+            running[0].send_signal(signal.SIGHUP)
+
+    bed.google.hook = hang_up
+    command = ["nohup", sys.executable, str(bed.script), "--config", str(bed.config)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=bed.elsewhere,
+        env=bed.process_environment(),
+    )  # fmt: skip
+    with closing_process(process, 60):
+        running.append(process)
+        launched.set()
+        output = read_lines(process, None)
+    assert process.returncode == 0, output
+    assert group_of(bed, "ada.stone@d118.org") == "9"
+
+
+def test_the_check_works_without_a_home(bed: Bed) -> None:
+    settled(bed)
+    outcome = bed.run("--check", env=dict.fromkeys(("HOME", "USER", "LOGNAME", "USERNAME", "USERPROFILE")))
+    assert outcome.exit_code in {0, 1}, outcome.output
+    assert "Checked: " in outcome.output
