@@ -381,7 +381,7 @@ class Shape:
 
 def is_day(text: str) -> bool:
     with contextlib.suppress(ValueError):
-        return bool(date.fromisoformat(text))
+        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text) and date.fromisoformat(text))
     return False
 
 
@@ -1076,8 +1076,9 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     numbered = district.unclaimed_by_number.get(fold_number(person.teacher_number), [])
     named = [account for name in person.folded_names for account in district.unclaimed_by_name.get(name, [])]
     found |= {account.id: account for account in (*numbered, *named)}
-    unclaimed = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
-    open_accounts = [a for a in found.values() if a.is_open and a.id in unclaimed and is_staff_place(a, district)]
+    unlinked = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
+    theirs = [a for a in found.values() if a.id in unlinked and not district.claimants(a.email)]
+    open_accounts = [account for account in theirs if account.is_open and is_staff_place(account, district)]
     if not open_accounts:
         return Plan(person)
     account = open_accounts[0]
@@ -4119,7 +4120,8 @@ NEW_KEY = "create a new key in the Google Cloud console"
 # Words of Google's refusals of an access token, and what to do (facts of OAuth 2.0 expiration); the first that fits.
 REFUSED_TOKENS = {
     "rapt|Reauthentication":
-        "session control wants this admin to sign in again and again: trust this app there, or use a service account",
+        "session control wants this admin to sign in again and again: exempt this app as trusted, or use a service "
+        "account",
     "unauthorized_client|client not authorized":
         "the service account has no domain-wide delegation for exactly these scopes: {scopes}",
     "scope": f"the sign-in lacks a scope: {AUTHORIZE}  and tick every box",
@@ -4244,7 +4246,8 @@ def saved_credentials(path: Path) -> Credentials:
 def is_refusal(error: google.auth.exceptions.RefreshError) -> bool:
     """True if the token service itself says no; a page of HTML, a 5xx or a proxy's 407 do not say that."""
     answer = error.args[1] if len(error.args) > 1 else None
-    return not error.retryable and (isinstance(answer, dict) and "error" in answer)
+    says_no = isinstance(answer, dict) and "error" in answer
+    return not error.retryable and (says_no or bool(re.search("rapt|Reauthentication|scope", str(error.args[:1]))))
 
 
 def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[str]) -> RunError:

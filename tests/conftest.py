@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from bed import Bed, standard_bed
-from forked import ForkedRun, Forker
+from forked import READ_AT_START, SCRIPT, Forker
 
 
 @pytest.fixture
@@ -17,24 +19,44 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
         yield running
 
 
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Two for each processor: tests wait as long as they compute, for a time-out or for a run's name of its own."""
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session")
-def forkers() -> Iterator[list[Forker]]:
-    """The process that forks, once a test has needed it."""
-    started: list[Forker] = []
+def forkers() -> Iterator[dict[bool, Forker]]:
+    """The processes that fork measured and unmeasured runs, from when a test has needed them."""
+    started: dict[bool, Forker] = {}
     yield started
-    for forker in started:
+    for forker in started.values():
         forker.stop()
 
 
 @pytest.fixture
-def forked_runs(forkers: list[Forker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of the test are forked where that can be; `mutate.py` has a way of its own to start them."""
+def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of the test are forked, but on Windows and macOS; `mutate.py` has a way of its own to start them."""
+    ordinary: Callable[..., subprocess.Popen[bytes]] = Bed.launch
 
-    def launch(running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> ForkedRun:
+    def launch(running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> object:
         environment = running.process_environment(env)
-        if not forkers:
-            forkers.append(Forker(environment))
-        return forkers[0].launch(["--config", str(running.config), *arguments], environment, running.elsewhere)
+        is_measured = any(name.startswith("COVERAGE_") for name in environment)
+        changed = {*running.environment, *(env or {})}
+        is_about_the_start = running.script != SCRIPT or any(name.startswith(READ_AT_START) for name in changed)
+        if is_about_the_start or (is_measured in forkers and forkers[is_measured].is_busy):
+            return ordinary(running, *arguments, env=env)
+        if is_measured not in forkers:
+            forkers[is_measured] = Forker(environment)
+        return forkers[is_measured].launch(
+            ["--config", str(running.config), *arguments], environment, running.elsewhere
+        )
 
-    if hasattr(os, "fork") and Bed.launch.__module__ == "bed":
+    if sys.platform == "linux" and ordinary.__module__ == Bed.__module__:
         monkeypatch.setattr(Bed, "launch", launch)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of the test do not count as coverage: they go, many times, where those of other tests go."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        monkeypatch.delenv(name)

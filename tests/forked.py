@@ -3,11 +3,13 @@
 That start takes some 0.4 seconds of processor time, all that a small run does afterwards a tenth of a second. What
 is forked is a process of its own like any other, with its own arguments, environment, folder and screen; it begins
 with the first line of the script, ends as Python ends and can be killed. Only what looks at the start of Python
-itself needs the ordinary way. A module asks for this with `pytestmark = pytest.mark.usefixtures("forked_runs")`.
+itself needs the ordinary way, and gets it. A module asks for forked runs with
+`pytestmark = pytest.mark.usefixtures("forked_runs")`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -26,6 +28,8 @@ from typing import Any
 import httplib2
 
 SCRIPT = Path(__file__).resolve().parents[1] / "sync.py"
+# What Python and the packages read of the environment once, when they start.
+READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "HTTPLIB2_")
 NUMBER = struct.Struct("=i")
 
 
@@ -36,6 +40,7 @@ class Forker:
     """The process that forks, as its user sees it; one run at a time."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        self.newest: ForkedRun | None = None
         self.channel, other = socket.socketpair()
         arguments = [sys.executable, __file__, str(other.fileno())]
         # Nothing comes through the pipe, but what Python thinks of its screen depends on what that is at its start.
@@ -49,7 +54,12 @@ class Forker:
         wanted = {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
         socket.send_fds(self.channel, [json.dumps(wanted).encode()], [screen])
         os.close(screen)
-        return ForkedRun(self, output)
+        self.newest = ForkedRun(self, output)
+        return self.newest
+
+    @property
+    def is_busy(self) -> bool:
+        return self.newest is not None and self.newest.returncode is None
 
     def number(self) -> int:
         (number,) = NUMBER.unpack(self.channel.recv(NUMBER.size))
@@ -71,7 +81,8 @@ class ForkedRun:
 
     def kill(self) -> None:
         if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, _timeout: float | None = None) -> int:
         with self.waiting:

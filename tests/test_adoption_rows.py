@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_deciding import CLOSED, HIGH_OU, MAYA_AT, account, district, leaver, staff, stranger
+from test_deciding import CLOSED, DCID, HIGH_OU, MAYA_AT, account, district, leaver, staff, stranger
 
 import sync
-from sync import Account, Note, Plan, Staff
+from sync import Account, Plan, Remark, Rule, Staff
 
 ALONE = "no DCID and no address of anybody active"
 UNLINKED = account(dcid=None)
-DOUBT = Note("ERROR", "not linked", "the names disagree", "Maya Patel")
-OTHER = Note("ERROR", "org unit missing", "no such org unit", "Maya Patel")
+DOUBT = Remark(Rule.NOT_LINKED, "Maya Patel", "the names disagree")
+OTHER = Remark(Rule.MISSING_ORG_UNIT, "Maya Patel", "no such org unit")
 
 
 def rows(*plans: Plan, people: tuple[Staff, ...] = (), accounts: tuple[Account, ...] = ()) -> list[dict[str, str]]:
-    return sync.adoption_rows(plans, district(people, accounts))
+    return sync.linking_rows(plans, district(people, accounts))
 
 
-def link(person: Staff, had: Account, *notes: Note) -> Plan:
-    changes = (sync.Change("link", {"dcid": None}, {"dcid": person.dcid}),)
-    return Plan(person, had, had, changes, notes, "address and names")
+def link(person: Staff, had: Account, *remarks: Remark) -> Plan:
+    changes = (sync.Change("link", {DCID: ""}, {DCID: str(person.dcid)}),)
+    return Plan(person, had, changes, remarks, "address and names")
 
 
 @pytest.mark.parametrize(
@@ -30,16 +30,16 @@ def link(person: Staff, had: Account, *notes: Note) -> Plan:
     [
         (link(staff(), UNLINKED), ("link", "found by address and names", MAYA_AT)),
         (link(staff(), UNLINKED, DOUBT), ("link", "the names disagree", MAYA_AT)),
-        (Plan(staff(), UNLINKED, notes=(DOUBT,)), ("in doubt", "the names disagree", MAYA_AT)),
-        (Plan(staff(), None, notes=(DOUBT,)), ("in doubt", "the names disagree", MAYA_AT)),
-        (Plan(staff(), None, notes=(OTHER, DOUBT)), ("in doubt", "no such org unit; the names disagree", MAYA_AT)),
-        (Plan(staff(), None, notes=(OTHER,)), ("no account", "no such org unit", MAYA_AT)),
+        (Plan(staff(), UNLINKED, remarks=(DOUBT,)), ("in doubt", "the names disagree", MAYA_AT)),
+        (Plan(staff(), None, remarks=(DOUBT,)), ("in doubt", "the names disagree", MAYA_AT)),
+        (Plan(staff(), None, remarks=(OTHER, DOUBT)), ("in doubt", "no such org unit; the names disagree", MAYA_AT)),
+        (Plan(staff(), None, remarks=(OTHER,)), ("no account", "no such org unit", MAYA_AT)),
         (Plan(staff(), None), ("no account", "", MAYA_AT)),
         (Plan(staff(email="new.one@d118.org"), None), ("no account", "", "")),
         (Plan(staff(), account()), None),
-        (Plan(staff(), account(), notes=(OTHER,)), None),
+        (Plan(staff(), account(), remarks=(OTHER,)), None),
         (Plan(leaver(), None), None),
-        (Plan(leaver(), None, notes=(DOUBT,)), None),
+        (Plan(leaver(), None, remarks=(DOUBT,)), None),
         (link(leaver(), UNLINKED), None),
     ],
 )
@@ -51,8 +51,8 @@ def test_an_active_person_has_a_row_unless_simply_in_step(plan: Plan, expected: 
 
 def test_an_open_account_of_somebody_who_left_has_a_row_of_its_own_and_no_other() -> None:
     open_account = account(dcid=None)
-    notes = tuple(Note("INFO", "inactive person's address", words, "") for words in ("not active", "close it"))
-    (row,) = rows(Plan(leaver(), None, notes=notes), people=(leaver(),), accounts=(open_account,))
+    remarks = tuple(Remark(Rule.LEFT_OPEN, "", words) for words in ("not active", "close it"))
+    (row,) = rows(Plan(leaver(), None, remarks=remarks), people=(leaver(),), accounts=(open_account,))
     assert (row["what"], row["reason"]) == ("left, open", "not active; close it")
     assert (row["dcid"], row["google_address"]) == ("7", MAYA_AT)
 
@@ -85,7 +85,7 @@ def test_a_staff_account_nobody_claims_has_a_row(
 
 def test_every_account_is_looked_at_whatever_the_first_ones_are() -> None:
     accounts = (account(id="1"), stranger(id="2"), stranger(id="3", email="a.b@d118.org"))
-    plans = (Plan(staff(), accounts[0]), Plan(staff(dcid=9, email="a.b@d118.org"), None, notes=(DOUBT,)))
+    plans = (Plan(staff(), accounts[0]), Plan(staff(dcid=9, email="a.b@d118.org"), None, remarks=(DOUBT,)))
     found = rows(*plans, people=(staff(), plans[1].person), accounts=accounts)
     assert [(row["what"], row["google_address"]) for row in found] == [
         ("in doubt", "a.b@d118.org"),
@@ -114,7 +114,7 @@ def test_rows_are_sorted_by_what_then_name_then_address() -> None:
     ],
 )
 def test_a_row_shows_both_sides(changes: dict[str, Any], state: str, last: str) -> None:
-    assert sync.adoption_row("link", "why", staff(email="m@d118.org"), account(**changes)) == {
+    assert sync.linking_row("link", "why", staff(email="m@d118.org"), account(**changes)) == {
         "what": "link", "dcid": "7", "name": "Maya Patel", "powerschool_address": "m@d118.org",
         "google_address": MAYA_AT, "google_name": "Maya Patel", "org_unit": HIGH_OU, "state": state,
         "last_sign_in": last, "reason": "why",
@@ -122,26 +122,9 @@ def test_a_row_shows_both_sides(changes: dict[str, Any], state: str, last: str) 
 
 
 def test_a_row_of_one_side_leaves_the_other_empty() -> None:
-    of_person = sync.adoption_row("no account", "", staff(first_name="", last_name="Patel"), None)
+    of_person = sync.linking_row("no account", "", staff(first_name="", last_name="Patel"), None)
     assert {name: text for name, text in of_person.items() if text} == {
         "what": "no account", "dcid": "7", "name": "Patel", "powerschool_address": MAYA_AT,
     }  # fmt: skip
-    of_account = sync.adoption_row("nobody", "", None, stranger())
+    of_account = sync.linking_row("nobody", "", None, stranger())
     assert not any(of_account[name] for name in ("dcid", "name", "powerschool_address"))
-
-
-def test_one_sentence_counts_what_the_rows_and_the_notes_say() -> None:
-    others = [staff(dcid=dcid, email=f"p{dcid}@d118.org") for dcid in (8, 9)]
-    gone = leaver(dcid=10, email="gone@d118.org")
-    plans = [
-        link(staff(), UNLINKED),
-        Plan(others[0], None, notes=(DOUBT, OTHER)),
-        Plan(others[1], None),
-        Plan(gone, None, notes=(DOUBT,)),
-    ]
-    found = rows(*plans, people=(staff(), *others, gone), accounts=(UNLINKED, stranger()))
-    assert sync.adoption_words(found, plans) == (
-        "Linking: 1 to link (by address and names 1), 1 in doubt (not linked 1), "
-        "1 active staff without an account, 1 staff accounts with nobody in PowerSchool, "
-        "0 open accounts with the address of somebody who left"
-    )

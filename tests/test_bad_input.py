@@ -108,10 +108,10 @@ def test_only_the_settings_of_the_first_release_are_required(bed: Bed) -> None:
         ("BUILDING_OUS = {5: '/Students/High'}", "/Students/High (BUILDING_OUS) lies in PROTECTED_OUS"),
         ("TEMPORARY_REACTIVATION_OUS = ['/suspended accounts']", "lies in TEMPORARY_REACTIVATION_OUS"),
         ("GOOGLE_DOMAINS = ['d118.org ']", "GOOGLE_DOMAINS must be"),
-        ("HANDS_OFF = {'pat.lee': ('on leave', '2099-01-01')}", "look at 'pat.lee'"),
-        ("HANDS_OFF = {7: ('on leave', '2099-01-01'), 8: ('gone', '2027-6-31')}", "look at 8"),
-        ("FROZEN_OUS = ['/A', '/B/']", "look at '/B/'"),
-        ("CUSTOM_SCHEMAS = {'A': {'X': 'dcid'}, 'B': {}}", "look at 'B'"),
+        ("HANDS_OFF = {'pat.lee': ('on leave', '2099-01-01')}", "HANDS_OFF must be an address or a DCID: not 'pat.lee'"),
+        ("HANDS_OFF = {7: ('on leave', '2099-01-01'), 8: ('gone', '2027-6-31')}", "not '2027-6-31' for 8"),
+        ("FROZEN_OUS = ['/A', '/B/']", "not '/B/'"),
+        ("CUSTOM_SCHEMAS = {'A': {'X': 'dcid'}, 'B': {}}", "CUSTOM_SCHEMAS: 'B' has no field"),
         ("HOLD_SUSPENSIONS = [('W01-1', 'W20-1')]", "HOLD_SUSPENSIONS must be"),
         ("TIMEOUT_SECONDS = 1e300", "TIMEOUT_SECONDS must be a number above 0 and at most 86400"),
         ("SET_EMPLOYEE_ID = true", "NameError: name 'true' is not defined (True, False and None begin with a capital"),
@@ -350,7 +350,8 @@ def test_every_code_of_oracle_has_its_remedy_bare_and_behind_a_failed_connection
 
 
 def test_no_remedy_is_left_without_a_test() -> None:
-    assert not set(sync.ORACLE_REMEDIES) - set(REMEDIES) - set(MORE_REMEDIES)
+    tried = {*REMEDIES, *MORE_REMEDIES}
+    assert [pattern for pattern in sync.ORACLE_REMEDIES if not any(re.fullmatch(pattern, code) for code in tried)] == []
 
 
 @pytest.mark.usefixtures("powerschool_variables")
@@ -497,7 +498,7 @@ def test_a_statement_that_oracle_refuses_is_told_with_the_table(
 def test_an_extension_column_that_is_not_there_is_told(bed: Bed) -> None:
     for column, code in (("u_nothing.cellphone", "ORA-00942"), ("u_humanresources.cell", "ORA-00904")):
         bed.settings["EXTENSION_COLUMNS"] = {"cell_phone": column}
-        check_refusal(bed, bed.run(), "reading USERS", "correct EXTENSION_COLUMNS", code)
+        check_refusal(bed, bed.run(), f"reading {column.partition('.')[0].upper()}", "correct EXTENSION_COLUMNS", code)
 
 
 def test_a_statement_that_never_answers_does_not_hold_the_run(bed: Bed) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_deciding import CLOSED, HIGH_OU, MAYA_FIELDS, MIDDLE_OU, account, directory, district, staff
+from test_deciding import CLOSED, DCID, HIGH_OU, MAYA_FIELDS, MIDDLE_OU, account, directory, district, staff
 
 import sync
 from sync import Account, District, Plan, Staff
@@ -66,10 +66,6 @@ accounts = st.lists(
         dcid=st.sampled_from([None, 1, 2, 3, 4, 9]),
         fields=st.sampled_from([{}, MAYA_FIELDS]),
         employee_id=st.sampled_from(NUMBERS),
-    ).map(
-        lambda had: replace(
-            had, external_ids=({"type": "organization", "value": had.employee_id},) if had.employee_id else ()
-        )
     ),
     max_size=4,
     unique_by=(lambda had: had.id, lambda had: had.email),
@@ -80,42 +76,42 @@ accounts = st.lists(
 def districts(draw: st.DrawFn) -> District:
     config: dict[str, Any] = {name: draw(values) for name, values in CONFIG.items()}
     admin = draw(st.sampled_from(["", "b@d118.org"]))
-    return district(draw(people), draw(accounts), admin_email=admin, named=draw(st.booleans()), **config)
+    return district(draw(people), draw(accounts), admin_email=admin, only=draw(st.booleans()), **config)
 
 
 def plans_of(given_district: District) -> list[Plan]:
-    return [sync.plan_person(person, given_district) for person in given_district.staff.values()]
+    return [sync.plan_person(person, given_district) for person in given_district.powerschool.staff]
+
+
+def wanted_of(plan: Plan) -> dict[str, str]:
+    """Every attribute that the plan changes, as it shall be."""
+    return {name: text for change in plan.changes for name, text in change.after.items()}
 
 
 def carried_out(plan: Plan) -> Account:
     """The account as Google has it after this plan: with its old address as an alias and its IDs merged."""
-    assert plan.wanted is not None
-    wanted, had = plan.wanted, plan.had or Account()
-    aliases = (*had.aliases, *([had.email] if had.email not in {"", wanted.email} else []))
-    ids = had.external_ids
-    if wanted.employee_id != had.employee_id:
-        ids = tuple(sync.merged_ids(had, wanted.employee_id))
+    wanted, had = wanted_of(plan), plan.had or account(id="new", email=wanted_of(plan).get(sync.EMAIL, ""), fields={})
+    empty = dict.fromkeys(had.values, "") | {sync.SUSPENDED: sync.NO} if plan.had is None else had.values
+    values = {**empty, **wanted}
+    aliases = (*had.aliases, *([had.email] if plan.had and had.email != values[sync.EMAIL] else []))
+    entries = had.entries[sync.EMPLOYEE_ID] if plan.had else ()
+    if sync.EMPLOYEE_ID in wanted:
+        entries = tuple(sync.merged(entries, "organization", wanted[sync.EMPLOYEE_ID]))
     return replace(
-        wanted,
-        id=had.id or "new",
-        aliases=tuple(alias for alias in aliases if alias != wanted.email),
-        external_ids=ids,
-        suspension_reason="ADMIN" if wanted.suspended else "",
+        had,
+        values=values,
+        dcid=int(values[DCID]) if values[DCID] else None,
+        aliases=tuple(alias for alias in aliases if alias != values[sync.EMAIL]),
+        entries={sync.EMPLOYEE_ID: entries},
+        suspension_reason="ADMIN" if values[sync.SUSPENDED] == sync.YES else "",
     )
 
 
 def after(plan: Plan, before: District) -> District:
     """The district once this plan was carried out."""
     done = carried_out(plan)
-    others = [had for had in before.directory.accounts.values() if had.id != done.id]
-    return sync.district_of(
-        before.settings,
-        sync.PowerSchool(before.schools, tuple(before.staff.values())),
-        directory([*others, done]),
-        before.today,
-        admin_email=before.admin_email,
-        named=before.named,
-    )
+    others = [had for had in before.google.accounts.values() if had.id != done.id]
+    return replace(before, google=directory([*others, done]))
 
 
 @modestly
@@ -140,29 +136,29 @@ def test_what_is_hands_off_is_never_changed(before: District) -> None:
     for plan in plans_of(before):
         if not plan.changes:
             continue
-        had = plan.had or Account()
-        assert not had.is_admin
-        assert not had.org_unit.startswith("/Students")
-        assert before.admin_email not in {had.email, *had.aliases} or not before.admin_email
+        had = plan.had
+        assert not had or not had.is_admin
+        assert not had or not had.org_unit.startswith("/Students")
+        addresses = {plan.person.email, *(had.addresses if had else ())}
+        assert not had or not before.admin_email or before.admin_email not in had.addresses
         assert "1" not in before.settings.HANDS_OFF or plan.person.dcid != 1
-        assert "a@d118.org" not in before.settings.HANDS_OFF or "a@d118.org" not in {had.email, plan.person.email}
+        assert "a@d118.org" not in before.settings.HANDS_OFF or "a@d118.org" not in addresses
 
 
 @settings(modestly, max_examples=100)
 @given(districts())
 def test_every_change_stays_inside_what_the_rules_allow(before: District) -> None:
-    units = set(before.directory.org_units.values())
+    units = set(before.google.org_units.values())
     for plan in plans_of(before):
-        person, had, wanted = plan.person, plan.had, plan.wanted
+        person, had, wanted = plan.person, plan.had, wanted_of(plan)
         if not plan.changes:
             continue
-        assert wanted is not None
-        assert not had or had.dcid in {None, person.dcid} or not before.staff[had.dcid].is_active
+        assert not had or had.dcid in {None, person.dcid} or not before.powerschool.by_dcid[had.dcid].is_active
         assert "suspend" not in plan.kinds or (had and not person.is_active)
-        assert "suspend" not in plan.kinds or (had and had.email not in before.active_by_address)
+        assert "suspend" not in plan.kinds or (had and had.email not in before.powerschool.active_by_address)
         assert "reactivate" not in plan.kinds or (had and had.org_unit == CLOSED and person.is_active)
-        assert "rename" not in plan.kinds or wanted.email.endswith("@d118.org")
-        assert not plan.kinds & {"move", "create"} or wanted.org_unit in units - {"/", CLOSED}
+        assert "rename" not in plan.kinds or wanted[sync.EMAIL].endswith("@d118.org")
+        assert not plan.kinds & {"move", "create"} or wanted[sync.ORG_UNIT] in units - {"/", CLOSED}
         assert "create" not in plan.kinds or (person.is_active and had is None)
         assert person.is_active or plan.kinds <= {"suspend", "move to suspended"}
 
@@ -173,7 +169,7 @@ def test_no_two_plans_write_to_one_account_or_claim_one_address(before: District
     written = [plan for plan in plans_of(before) if plan.changes]
     ids = [plan.had.id for plan in written if plan.had]
     assert len(ids) == len(set(ids))
-    claimed = [p.wanted.email for p in written if p.wanted and p.kinds & {"create", "rename"}]
+    claimed = [wanted_of(plan)[sync.EMAIL] for plan in written if plan.kinds & {"create", "rename"}]
     assert len(claimed) == len(set(claimed))
 
 
@@ -182,7 +178,7 @@ def test_no_two_plans_write_to_one_account_or_claim_one_address(before: District
 def test_limits_are_never_exceeded_after_the_hold(before: District, limits: dict[str, int]) -> None:
     plans = plans_of(before)
     over = sync.over_limits(plans, limits)
-    left = [sync.without_held(plan, frozenset(over)) for plan in plans]
+    left = [sync.without_held(plan, frozenset(over), before) for plan in plans]
     assert sync.over_limits(left, limits) == {}
     for plan, kept in zip(plans, left, strict=True):
         assert not sync.limited_kinds(kept) & set(over)
@@ -195,11 +191,9 @@ def test_limits_are_never_exceeded_after_the_hold(before: District, limits: dict
 def test_every_change_is_worth_a_request(before: District) -> None:
     """What is sent is what differs, and nothing is sent that does not differ."""
     for plan in plans_of(before):
-        had = plan.had or Account()
         for change in plan.changes:
             assert change.before != change.after
-            body = sync.body_for([change], had, before.directory, before.settings)
-            assert body
+            assert sync.body_for([change], plan.had, before)
 
 
 @modestly
@@ -231,8 +225,8 @@ def test_proper_case_of_a_proper_name_is_the_name(text: str) -> None:
 def test_a_fitting_value_fits_and_stays(value: str) -> None:
     """Else a run would send the same value again every night."""
     for field_type in ("STRING", "INT64", "DOUBLE", "DATE", "BOOL", "EMAIL", "PHONE"):
-        once = sync.fit(value, field_type)
-        assert once is None or sync.fit(once, field_type) == once
+        once = sync.form(value, field_type)
+        assert once is None or sync.form(once, field_type) == once
 
 
 @modestly

@@ -418,7 +418,7 @@ def attempt_as_nobody(folder: Path) -> int:
         os.setgid(65534)
         os.setuid(65534)
         try:
-            with sync.only_run(folder, datetime.now(timezone.utc)):
+            with sync.only_run(sync.Run(folder, datetime.now(timezone.utc))):
                 code = 0
         except sync.RunError as error:
             start = datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc).astimezone()
