@@ -1060,13 +1060,21 @@ def plan_found(person: Staff, had: Account, district: District) -> Plan:
 
 def skip_rule(person: Staff, settings: Settings) -> Rule | None:
     """Which rule leaves this person out of everything, if any."""
-    bad = {" ".join(name.split()).casefold() for name in settings.BAD_NAMES}
-    names = (person.first_name, person.last_name, f"{person.first_name} {person.last_name}")
-    if any(name.strip().casefold() in bad for name in names if name.strip()):
+    if {listed(name) for name in settings.BAD_NAMES} & names_as_listed(person):
         return Rule.BAD_NAME
     if settings.SKIP_NUMERIC_EMAILS and person.email.rpartition("@")[0].isdigit():
         return Rule.NUMERIC_ADDRESS
     return None
+
+
+def listed(name: str) -> str:
+    """A name in the form in which it is looked for in BAD_NAMES."""
+    return " ".join(name.split()).casefold()
+
+
+def names_as_listed(person: Staff) -> set[str]:
+    names = (person.first_name, person.last_name, f"{person.first_name} {person.last_name}")
+    return set(map(listed, names)) - {""}
 
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
@@ -2096,14 +2104,16 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[
     ]
 
 
-def idle_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[Remark]:
-    """The frozen and temporary org units that Google does not have."""
+def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> list[Remark]:
+    """The org units that Google does not have, though config.py names them; who waits for one is told besides."""
     named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
-    remedy = "correct FROZEN_OUS or TEMPORARY_REACTIVATION_OUS"
+    idle = [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
+    places = (settings.SUBSTITUTE_OU, *settings.BUILDING_OUS.values())
+    idle += [path for path in dict.fromkeys(places) if path.lower() not in org_units]
     return [
-        Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", remedy)
-        for path in named
-        if not any(is_frozen(unit, [path]) for unit in org_units)
+        Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", "correct it there")
+        for path in idle
+        if is_check or path not in AS_SHIPPED
     ]
 
 
@@ -3078,7 +3088,10 @@ VARIABLES = (
 TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE", "STRING")}
 # Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
 CLOCK_DOUBT, CLOCK_FAULT = 60, 300
-SHIPPED_SUBSTITUTE_BUILDING = "Substitute"
+# Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
+AS_SHIPPED: frozenset[object] = frozenset(
+    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations", 131, 133, 134, 135}
+)
 LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
@@ -3353,8 +3366,9 @@ def org_unit_facts(
 ) -> Iterator[Remark]:
     """The org units that config.py names, and every one the active staff belong in, with how many."""
     yield from missing_org_units(settings, org_units) or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
-    yield from idle_org_units(settings, org_units)
-    for path, count in sorted(places_of_staff(settings, powerschool).items() if powerschool else ()):
+    places = places_of_staff(settings, powerschool) if powerschool else Counter()
+    yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
+    for path, count in sorted(places.items()):
         if path.lower() in org_units:
             yield fact(f"org unit {path}: {people(count)}")
         else:
@@ -3398,9 +3412,12 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     """What tonight's run would do, and what would hold it back; counts only."""
     district = District(run.settings, powerschool, google, run.today, own_admin())
     yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
+    names = {name for p in powerschool.staff for name in names_as_listed(p)}
+    unmet = {listed(name) for name in run.settings.BAD_NAMES} - names
+    yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
-    if strange := rebuilt_powerschool(plans):
-        yield fault("tonight's run would stop", str(strange[0]))
+    for remark in (*rebuilt_powerschool(plans), *foreign_staff(district)):
+        yield fault("tonight's run would stop", str(remark))
         return
     district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid))
     held = too_much(plans, district, {})
@@ -3418,35 +3435,29 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
 
 
 def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
-    """Each setting that means to protect or place somebody and fits nobody: most likely misspelt."""
+    """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
     addresses = {*google.by_address, *(person.email for person in powerschool.staff)}
-    idle = [
-        (f"HANDS_OFF names {key}, which is no address or DCID on either side", "correct or remove it")
+    domains = {address.rpartition("@")[2] for address in google.by_address}
+    schools = {"", *(school.name.casefold() for school in powerschool.schools.values())}
+    idle: list[tuple[str, object, str]] = [
+        ("HANDS_OFF", key, "is no address or DCID on either side")
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    # What is left as it was shipped is told by --check alone: a name that nothing here knows was not chosen here.
-    names = {school.name.casefold() for school in powerschool.schools.values()}
     lost = [number for number in settings.BUILDING_ALIASES if not district.school_name(number)]
-    if lost and (is_check or any(settings.BUILDING_ALIASES[number].casefold() in names for number in lost)):
-        numbers = ", ".join(map(str, lost))
-        idle.append(
-            (f"BUILDING_ALIASES names the school numbers {numbers}, which nothing knows", "correct or remove them")
-        )
-    substitutes = settings.SUBSTITUTE_BUILDING
-    if substitutes.casefold() not in {"", *names} and (is_check or substitutes != SHIPPED_SUBSTITUTE_BUILDING):
-        idle.append((f"SUBSTITUTE_BUILDING is {substitutes}, which is no school's name", "correct it"))
-    seen_domains = {address.rpartition("@")[2] for address in google.by_address}
-    idle += [
-        (f"GOOGLE_DOMAINS names {domain}, at which Google has no address", "correct or remove it")
-        for domain in settings.GOOGLE_DOMAINS
-        if domain.casefold() not in seen_domains
-    ]
+    idle += [("BUILDING_ALIASES", number, "no school has as its number") for number in lost]
+    if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
+        idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
+    unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in domains]
+    idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
     if district.admin_email and district.admin_email not in google.by_address:
-        seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
-        idle.append((seen, "correct it"))
-    return [Remark(Rule.SETTING, "", *words) for words in idle]
+        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects none"))
+    return [
+        Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
+        for setting, entry, why in idle
+        if is_check or entry not in AS_SHIPPED
+    ]
 
 
 def hidden_words(domains: object, folder: Path) -> dict[str, str]:

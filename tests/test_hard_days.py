@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
+from bed import Bed, Outcome, closing_process, matching_account, matching_fields, read_lines, shipped_settings
 from district import GRADE, HIGH, OU_OF, SUSPENDED_OU, leaver, person
 from google_server import ODD_ANSWERS, Request
 
@@ -716,3 +716,89 @@ def test_the_check_works_without_a_home(bed: Bed) -> None:
     outcome = bed.run("--check", env=dict.fromkeys(("HOME", "USER", "LOGNAME", "USERNAME", "USERPROFILE")))
     assert outcome.exit_code in {0, 1}, outcome.output
     assert "Checked: " in outcome.output
+
+
+# Settings that fit nobody, and what is held.
+
+
+@quick
+def test_an_entry_that_fits_nobody_is_a_warning_in_every_run_and_as_shipped_only_in_the_check(bed: Bed) -> None:
+    settled(bed)
+    as_shipped = {**shipped_settings()["BUILDING_ALIASES"], 5: "Wauconda High School"}
+    bed.settings |= {"BUILDING_ALIASES": as_shipped, "FROZEN_OUS": ["/Administrators"]}
+    for path in ("/Administrators", "/Temporary Re-Activations", "/Substitute Teachers"):
+        del bed.google.org_units[path.lower()]
+    bed.powerschool.schools = [row for row in bed.powerschool.schools if row["name"] != "Substitute"]
+    outcome = bed.run()
+    assert (outcome.exit_code, warnings(outcome)) == (0, []), "nothing but what was shipped"
+    checked = bed.run("--check").output
+    for entry in ("131", "Substitute", "/Administrators", "/Temporary Re-Activations", "/Substitute Teachers"):
+        assert re.search(rf"WARNING .*names (the org unit )?{entry},", checked), (entry, checked)
+    assert "entries of BAD_NAMES that are nobody's name: 7 of 7" in checked
+
+    odd = {
+        "GOOGLE_DOMAINS": ["d118.org", "d18.example"], "SUBSTITUTE_BUILDING": "Substitut",
+        "BUILDING_ALIASES": {0: "Wauconda High School", 4711: "Bus Garage"},
+        "BUILDING_OUS": {5: OU_OF[HIGH], 4712: "/D118 Staff/Garage"}, "SUBSTITUTE_OU": "/Subs",
+        "FROZEN_OUS": ["/Board"], "TEMPORARY_REACTIVATION_OUS": ["/Guests"],
+        "HANDS_OFF": {"nobody@d118.org": ("on leave", "2099-12-31")},
+    }  # fmt: skip
+    bed.settings |= odd
+    entries = (
+        "d18.example",
+        "Substitut",
+        "4711",
+        "/D118 Staff/Garage",
+        "/Subs",
+        "/Board",
+        "/Guests",
+        "nobody@d118.org",
+    )
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
+    for entry in entries:
+        assert len([line for line in warnings(outcome) if re.search(rf"names (the org unit )?{entry},", line)]) == 1, (
+            entry
+        )
+    assert len(warnings(outcome)) == len(entries)
+
+
+@quick
+def test_more_than_half_of_the_staff_outside_google_domains_holds_the_run(bed: Bed) -> None:
+    settled(bed)
+    outdated(bed, 1, "Ada", "Stone")
+    leaver(bed, 2, "Bo", "Stone", HIGH)
+    bed.settings["GOOGLE_DOMAINS"] = ["d18.org"]
+    for arguments in ((), ("--dry-run",), ("--only", "dcid:1")):
+        outcome = bed.run(*arguments)
+        assert (outcome.exit_code, outcome.writes) == (3, []), outcome.output
+        assert "5 of 5 active staff have an address outside GOOGLE_DOMAINS" in last_line(outcome.output)
+    assert "5 of 5 active staff have an address outside GOOGLE_DOMAINS" in bed.run("--check").output
+    bed.settings["GOOGLE_DOMAINS"] = ["d118.org"]
+    for dcid in range(900, 903):
+        bed.powerschool.person(dcid)["email_addr"] = f"kim{dcid}@gmail.example"
+    assert bed.run().exit_code == 3, "three of five"
+    bed.powerschool.person(902)["email_addr"] = "kim.settledc@d118.org"
+    assert bed.run().exit_code == 0, "two of five"
+
+
+@quick
+def test_held_counts_stand_in_the_summary(bed: Bed) -> None:
+    settled(bed, 26)
+    for dcid in range(1, 13):
+        leaver(bed, dcid, "Ada", f"Gone{chr(96 + dcid)}", HIGH)
+    outdated(bed, 50, "Bo", "Stone")
+    bed.settings |= {"LIMITS": {**shipped_settings()["LIMITS"], "suspend": 3}}
+    for arguments, doing in ((("--dry-run",), "Would do"), ((), "Done")):
+        outcome = bed.run(*arguments)
+        assert outcome.exit_code == 3
+        assert f"{doing}: update 1. Held: suspend 12." in outcome.output, outcome.output
+    assert "Done: nothing. Held: suspend 12." in bed.run().output
+    # Held by its share of the accounts, and not by its number.
+    bed.settings |= {"LIMITS": {**shipped_settings()["LIMITS"], "suspend": 50}}
+    outcome = bed.run()
+    assert outcome.exit_code == 3
+    assert "Done: nothing. Held: suspend 12." in outcome.output
+    done = bed.run("--allow", "suspend=12")
+    assert done.exit_code == 0
+    assert "Held" not in done.output
