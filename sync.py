@@ -389,7 +389,11 @@ def like(words: str, pattern: str) -> Shape:
     return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
 
 
-OrgUnit = Annotated[str, like('a path such as "/D118 Staff"', r"/.*[^/]")]
+OrgUnit = Annotated[
+    str,
+    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
+    like("a path without / at its end", ".*[^/]"),
+]
 Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
 Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
 Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
@@ -4055,8 +4059,11 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
     several: Any = {float: (int, float), tuple: (tuple, list)}
     accepted = several.get(origin, origin if isinstance(origin, type) and origin is not UnionType else parts)
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
-    if not is_right or (origin is tuple and len(value) != len(parts)) or not all(s.fits(value) for s in shapes):
-        yield f"{value!r}{place}", type_words(hint)
+    if not is_right or (origin is tuple and len(value) != len(parts)):
+        quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
+        yield f"{value!r}{place}", f"{type_words(hint)}{quotes}"
+    elif unfit := [shape.words for shape in shapes if not shape.fits(value)]:
+        yield f"{value!r}{place}", unfit[0]
     elif origin in {list, tuple}:
         for position, entry in enumerate(value):
             yield from misfits(entry, parts[0 if origin is list else position], place)
@@ -4406,7 +4413,7 @@ def keep_owner(path: Path) -> None:
 
 def patiently(act: Callable[[], object]) -> None:
     """Do this with a file; on Windows one that another program reads refuses it for a moment."""
-    for wait in (0.1, 0.3, 1, 3):
+    for wait in (0.1, 0.3, 1, 3) if sys.platform == "win32" else ():
         try:
             act()
             return

@@ -5,22 +5,36 @@ Nothing here may hang, crash without a sentence, lose the truth of the journal, 
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, Outcome, closing_process, matching_account, matching_fields, read_lines, shipped_settings
+from bed import (
+    Bed,
+    Outcome,
+    closing_process,
+    matching_account,
+    matching_fields,
+    read_lines,
+    shipped_settings,
+    standard_bed,
+)
 from district import GRADE, HIGH, OU_OF, SUSPENDED_OU, leaver, person
 from google_server import ODD_ANSWERS, Request
+
+import sync
 
 # These runs need no start of Python of their own.
 quick = pytest.mark.usefixtures("forked_runs")
@@ -802,3 +816,102 @@ def test_held_counts_stand_in_the_summary(bed: Bed) -> None:
     done = bed.run("--allow", "suspend=12")
     assert done.exit_code == 0
     assert "Held" not in done.output
+
+
+# Settings and words that say what is wrong.
+
+FAULTY_SETTINGS: tuple[tuple[str, dict[str, str | None], tuple[str, ...]], ...] = (
+    # config.py, the variables of the environment, and the words that say what is wrong
+    ('STAFF_OU = "/D118 Staff/"', {}, ("STAFF_OU", "'/D118 Staff/'", "without / at its end")),
+    ('PROTECTED_OUS = ["Students"]', {}, ("PROTECTED_OUS", "'Students'", "with / at its beginning")),
+    ('LIMITS = {"suspend": "10"}', {}, ("LIMITS", "'10' for 'suspend'", "without quotes")),
+    ('LIMITS = {"supend": 10}', {}, ("LIMITS", "'supend'", "one of create, ")),
+    ('UPDATE_NAMES = "True"', {}, ("UPDATE_NAMES", "'True'", "without quotes")),
+    ('BAD_NAMES = ["dummy", "training1" "plugin"]', {}, ("a comma is missing", '"training1"', '"plugin"')),
+    ('GOOGLE_DOMAINS = ["d118.org"\n    "d118.net"]', {}, ("a comma is missing", '"d118.org"')),
+    ("", {"POWERSCHOOL_PROD_DB": "jdbc:oracle:thin:@db.example:1521/PSPRODDB"}, ("jdbc:", "host:1521/PSPRODDB")),
+)  # fmt: skip
+
+
+@quick
+@pytest.mark.parametrize(("text", "env", "words"), FAULTY_SETTINGS)
+def test_a_faulty_setting_says_what_is_wrong_and_not_only_what_it_must_be(
+    bed: Bed, text: str, env: dict[str, str | None], words: tuple[str, ...]
+) -> None:
+    bed.config_text = text
+    outcome = bed.run(env=env)
+    assert outcome.exit_code == 2
+    for word in words:
+        assert word in last_line(outcome.output), outcome.output
+    assert last_line(outcome.output).endswith("Nothing was written")
+    assert "no user and password" not in outcome.output
+
+
+@quick
+def test_a_config_py_in_utf_16_is_told_as_such(bed: Bed) -> None:
+    bed.write()
+    text = bed.config.read_text("utf-8")
+    for encoding in ("utf-16", "utf-16-le"):
+        bed.config.write_bytes(text.encode(encoding))
+        outcome = run_as_it_is(bed)
+        assert outcome.exit_code == 2
+        assert "UTF-16" in last_line(outcome.output)
+        assert "save it as UTF-8" in last_line(outcome.output)
+
+
+def run_as_it_is(bed: Bed, *arguments: str) -> Outcome:
+    """A run with config.py as it lies there."""
+    written, bed.write = bed.write, lambda: None  # type: ignore[method-assign]
+    try:
+        return bed.run(*arguments)
+    finally:
+        bed.write = written  # type: ignore[method-assign]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_file_of_somebody_else_is_told_with_the_command_that_mends_it() -> None:
+    with tempfile.TemporaryDirectory() as folder, standard_bed(Path(folder, "bed")) as bed:
+        Path(folder).chmod(0o755)
+        settled(bed)
+        assert bed.run().exit_code == 0
+        for path in (bed.folder, *bed.folder.rglob("*")):
+            os.chown(path, 65534, 65534)
+        for name in ("config.py", "credentials.json", "token.json", "StaffLog.txt", "runs/lock", "runs"):
+            place = bed.folder / name
+            mode = stat.S_IMODE(place.stat().st_mode)
+            os.chown(place, 0, 0)
+            place.chmod(0o700 if name == "runs" else 0o600)
+            code, output = run_as_nobody(bed)
+            if name != "runs/lock":  # it is enough to lock it
+                assert code == 2, (name, output)
+                assert f"run  sudo chown nobody {place}" in last_line(output), (name, output)
+            assert "copy the shipped one" not in output
+            os.chown(place, 65534, 65534)
+            place.chmod(0o000)
+            code, output = run_as_nobody(bed)
+            assert code == 2, (name, output)
+            assert f"run  chmod u+rwX {place}" in last_line(output), (name, output)
+            place.chmod(mode)
+
+
+def run_as_nobody(bed: Bed) -> tuple[int, str]:
+    """Exit code and screen of a run under another account, in a child of this process.
+
+    That account may not even read this Python from its disk.
+    """
+    codecs.lookup("utf-8-sig")  # read from this Python's disk when it is first needed
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.dup2(writing, 1)
+        sys.stdout = sys.stderr = os.fdopen(1, "w", encoding="utf-8")
+        os.environ.clear()
+        os.environ.update(bed.process_environment())
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        os._exit(sync.main(["--config", str(bed.config)]))
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as screen:
+        output = screen.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), output
