@@ -3577,8 +3577,7 @@ def explain(run: Run, options: Options) -> int:
     named = [person for person in staff if is_like({who}, *names_of(person))]
     fits = people_meant(who, district) or (named if len(named) == 1 else [])
     if not fits:
-        tell_nearby(who, district)
-        raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
+        return tell_nearby(who, district)
     plans = plan_everybody(run, district)
     strange = rebuilt_powerschool(plans)
     dcids = frozenset(person.dcid for person in fits)
@@ -3634,8 +3633,8 @@ def tell_account(account: Account, heading: str = "Google:") -> None:
     log.info("%s %s", heading, words)
 
 
-def tell_nearby(who: str, district: District) -> None:
-    """Who in PowerSchool or Google comes close to a word that fits nobody: address, number or name."""
+def tell_nearby(who: str, district: District) -> int:
+    """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
     text, google = whom(who)[1], district.google
     local, holder = text.partition("@")[0], google.by_address.get(text)
     words = {text, local, *({holder.name} if holder else ())}
@@ -3647,11 +3646,16 @@ def tell_nearby(who: str, district: District) -> None:
     for account in google.accounts.values():
         if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
             near.append(account)
-    staff_accounts = {a.id: a for a in near if not is_at_or_below(a.org_unit, district.settings.PROTECTED_OUS)}
+    protected = district.settings.PROTECTED_OUS
+    staff_accounts = {a.id: a for a in near if a is holder or not is_at_or_below(a.org_unit, protected)}
     for account in list(staff_accounts.values())[:10]:
-        tell_account(account, "Near: Google has")
+        tell_account(account, "Google:" if account is holder else "Near: Google has")
     if len(staff_accounts) > 10:
         log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
+    if holder is None:
+        raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
+    log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
+    return DONE
 
 
 def is_like(words: Iterable[str], first: str, last: str) -> bool:

@@ -915,3 +915,94 @@ def run_as_nobody(bed: Bed) -> tuple[int, str]:
     with os.fdopen(reading, encoding="utf-8") as screen:
         output = screen.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), output
+
+
+@quick
+def test_a_table_that_is_not_there_is_named_in_a_run_and_in_the_check(bed: Bed) -> None:
+    settled(bed)
+    for table in ("SCHOOLSTAFF", "U_HUMANRESOURCES"):
+        bed.oracle.faults.statement_errors.clear()
+        bed.oracle.faults.fail(table, 942)
+        outcome = bed.run()
+        assert outcome.exit_code == 2
+        assert f"reading {table}" in last_line(outcome.output)
+        assert "ORA-00942" in last_line(outcome.output)
+        assert re.search(rf"FAULT .*table {table}", bed.run("--check").output)
+
+
+def test_a_misspelt_option_is_asked_for(bed: Bed) -> None:
+    for wrong, meant in (("--dryrun", "--dry-run"), ("--alow", "--allow"), ("--chekc", "--check")):
+        process = plainly(bed, wrong)
+        assert process.returncode == 2
+        assert f"did you mean {meant}?" in process.stderr
+        assert process.stderr.endswith("Nothing was written\n")
+
+
+@quick
+def test_a_name_in_a_suggested_command_is_quoted(bed: Bed) -> None:
+    settled(bed)
+    outcome = bed.run("--only", "Ruth Eriksen", "--dry-run")
+    assert outcome.exit_code == 2
+    assert '--explain "Ruth Eriksen"' in last_line(outcome.output)
+    bed.settings["LIMITS"] = {"move to suspended": 1}
+    for dcid in (1, 2):
+        leaver(bed, dcid, "Ada", f"Gone{'xab'[dcid]}", HIGH, suspended=True)
+    assert '--allow "move to suspended=2"' in bed.run("--dry-run").output
+
+
+def test_the_sign_in_shows_its_address_at_once_through_a_pipe(bed: Bed) -> None:
+    bed.write()
+    env: dict[str, str | None] = {"PATH": None, "DISPLAY": None, "BROWSER": "/bin/false", "PYTHONUNBUFFERED": None}
+    process = bed.launch("--authorize", env=env)
+    with closing_process(process, 60):
+        assert process.stdout
+        for raw in process.stdout:
+            if b"https://accounts.google.com/" in raw:
+                break
+        else:
+            raise AssertionError("no address was shown")
+        assert process.poll() is None, "it waits for the browser"
+        process.kill()
+
+
+@quick
+def test_explain_finds_an_account_by_its_address_and_says_in_step_of_nobody_without_one(bed: Bed) -> None:
+    settled(bed)
+    # Katherine Vance has an account under another address than PowerSchool's.
+    person(bed, 1, "Katherine", "Vance", HIGH)
+    matching_account(bed, 1, email="kate.vance@d118.org", aliases=["kvance@d118.org"])
+    for address in ("kate.vance@d118.org", "KVance@d118.org", "katherine.vance@d118.org"):
+        outcome = bed.run("--explain", address)
+        assert outcome.exit_code == 0, outcome.output
+        assert "PowerSchool: Katherine Vance" in outcome.output
+        assert "Google: kate.vance@d118.org" in outcome.output
+        assert not errors(outcome)
+    # An account that is nobody's in PowerSchool.
+    bed.google.add_user("frontdesk@d118.org", "Front", "Desk", ou="/")
+    outcome = bed.run("--explain", "frontdesk@d118.org")
+    assert "frontdesk@d118.org, Front Desk, no DCID, open" in outcome.output
+    assert "Nobody in PowerSchool has this address" in outcome.output
+    assert "Near:" not in outcome.output
+    assert outcome.exit_code == 0
+    # People without an account.
+    person(bed, 2, "Emily", "Novak", HIGH)
+    person(bed, 3, "Left", "Longago", HIGH)
+    bed.powerschool.leave(3)
+    person(bed, 4, "No", "Address", HIGH, email=None)
+    for dcid in (2, 3, 4):
+        outcome = bed.run("--explain", f"dcid:{dcid}")
+        assert outcome.exit_code == 0
+        assert "in step" not in outcome.output, outcome.output
+        assert "no account has this DCID" in outcome.output
+    assert "in step" in bed.run("--explain", "dcid:900").output
+
+
+@quick
+def test_the_check_says_nothing_good_in_the_words_of_a_fault(bed: Bed) -> None:
+    settled(bed)
+    assert bed.run().exit_code == 0
+    assert re.search(r"good +the last good run was 0\.0 days ago", bed.run("--check").output)
+    bed.google.fail("tunnel", 502, times=None)
+    checked = bed.run("--check").output
+    assert not re.search("FAULT .*can be", checked), checked
+    assert re.search("FAULT +Google cannot be reached ->", checked)
