@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import csv
 import difflib
+import errno
 import getpass
 import json
 import logging
@@ -31,6 +32,7 @@ import queue
 import re
 import runpy
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -115,6 +117,7 @@ TAKEN = "held by another"  # our own reason, among Google's
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
 BUGS_THAT_END_A_RUN = 3
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NEVER_DROPPED = 30  # newest journals, whatever their age
 CUT_OFF_SECONDS = 600  # by which Google's time of a suspension may differ from the journal's
 
@@ -300,6 +303,7 @@ class Rule(Enum):
     REFUSED = "refused", ERROR, "the run cannot start or go on: exit 2"
     IMPLAUSIBLE = "implausible", ERROR, "what was read cannot be right: exit 3"
     BUSY = "busy", ERROR, "another run is under way: exit 4"
+    FULL_DISK = "full disk", ERROR, "the log or the journal finds no room on the disk: exit 2"
     SETTING = "setting", WARN, "a setting fits nobody or nothing: most likely misspelt"
     MISSING = "missing", ERROR, "Google lacks what config.py names, and --setup can create it"
     GOOD = "good", INFO, "this is as it should be"
@@ -385,7 +389,11 @@ def like(words: str, pattern: str) -> Shape:
     return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
 
 
-OrgUnit = Annotated[str, like('a path such as "/D118 Staff"', r"/.*[^/]")]
+OrgUnit = Annotated[
+    str,
+    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
+    like("a path without / at its end", ".*[^/]"),
+]
 Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
 Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
 Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
@@ -772,6 +780,8 @@ class Run:
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
+    unkept: str = ""  # why the log was not kept in runs/
+    has_mailed: bool = False
     exit_code: int = FAILED
 
     @property
@@ -1054,13 +1064,21 @@ def plan_found(person: Staff, had: Account, district: District) -> Plan:
 
 def skip_rule(person: Staff, settings: Settings) -> Rule | None:
     """Which rule leaves this person out of everything, if any."""
-    bad = {" ".join(name.split()).casefold() for name in settings.BAD_NAMES}
-    names = (person.first_name, person.last_name, f"{person.first_name} {person.last_name}")
-    if any(name.strip().casefold() in bad for name in names if name.strip()):
+    if {listed(name) for name in settings.BAD_NAMES} & names_as_listed(person):
         return Rule.BAD_NAME
     if settings.SKIP_NUMERIC_EMAILS and person.email.rpartition("@")[0].isdigit():
         return Rule.NUMERIC_ADDRESS
     return None
+
+
+def listed(name: str) -> str:
+    """A name in the form in which it is looked for in BAD_NAMES."""
+    return " ".join(name.split()).casefold()
+
+
+def names_as_listed(person: Staff) -> set[str]:
+    names = (person.first_name, person.last_name, f"{person.first_name} {person.last_name}")
+    return set(map(listed, names)) - {""}
 
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
@@ -1450,7 +1468,8 @@ def hold_window(settings: Settings, today: date) -> str:
 
 def homeschool_fault(person: Staff, district: District) -> Remark | None:
     if person.homeschool == NO_SCHOOL:
-        return about(person, Rule.HOME_SCHOOL, "no home school in PowerSchool", "choose one there")
+        seen = "; ".join(person.odd) or "no home school in PowerSchool"
+        return about(person, Rule.HOME_SCHOOL, seen, "choose one there")
     if not district.school_name(person.homeschool):
         seen = f"the home school {person.homeschool} is not in SCHOOLS"
         return about(person, Rule.HOME_SCHOOL, seen, "correct it in PowerSchool")
@@ -1926,10 +1945,12 @@ def whole(value: Any, column: str) -> int:
 
 
 def number_of(value: Any, of_null: int | None) -> int | None:
-    """A number as an int, which may arrive as 131 or 131.0; `of_null` for NULL, None for anything else."""
+    """A number as an int, which may arrive as 131, 131.0 or "131"; `of_null` for NULL, None for anything else."""
     if value is None:
         return of_null
-    return int(value) if isinstance(value, (int, float)) and value == int(value) else None
+    with contextlib.suppress(ValueError, OverflowError, TypeError):
+        return int(value) if float(value) == int(float(value)) else None
+    return None
 
 
 def text_of(value: Any) -> str:
@@ -2087,14 +2108,16 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[
     ]
 
 
-def idle_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[Remark]:
-    """The frozen and temporary org units that Google does not have."""
+def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> list[Remark]:
+    """The org units that Google does not have, though config.py names them; who waits for one is told besides."""
     named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
-    remedy = "correct FROZEN_OUS or TEMPORARY_REACTIVATION_OUS"
+    idle = [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
+    places = (settings.SUBSTITUTE_OU, *settings.BUILDING_OUS.values())
+    idle += [path for path in dict.fromkeys(places) if path.lower() not in org_units]
     return [
-        Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", remedy)
-        for path in named
-        if not any(is_frozen(unit, [path]) for unit in org_units)
+        Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", "correct it there")
+        for path in idle
+        if is_check or path not in AS_SHIPPED
     ]
 
 
@@ -2120,25 +2143,8 @@ def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) 
 def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, Mapping[str, Any]]) -> Google:
     """Every account of the Google customer, with the org units and fields it is decided by; RunError if one fails."""
     settings = run.settings
-    mask = f"nextPageToken,users({USER_FIELDS})"
-    request = run.api.users().list(customer="my_customer", maxResults=500, fields=mask, **projection(settings))
-    ask = partial(read_request, run, doing="listing accounts")
-    accounts = {}
-    try:
-        for page in pages(run.api.users(), request, ask):
-            for user in page.get("users", ()):
-                try:
-                    accounts[user["id"]] = account_from(user, settings)
-                except (AttributeError, KeyError, TypeError, ValueError):
-                    who = str(user.get("primaryEmail") or user.get("id") if isinstance(user, dict) else user)[:100]
-                    remedy = "look at it in the Admin console; it is left out of everything"
-                    run.remarks.append(
-                        Remark(Rule.UNREADABLE, who, "Google's answer on this account cannot be read", remedy)
-                    )
-    except GoogleError as error:
-        raise RunError("Google, listing accounts", f"{error} (run again later)") from None
     return Google(
-        accounts=accounts,
+        accounts={account.id: account for account, _ in listed_accounts(run, "listing accounts")},
         org_units=org_units,
         field_types={f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields},
         dcid_is_indexed=schemas[settings.dcid_field].get("indexed", True),
@@ -2147,14 +2153,25 @@ def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, 
 
 def list_deleted(run: Run) -> list[tuple[Account, str]]:
     """The accounts that were deleted in the last 20 days: until then Google can restore them with all they held."""
-    fields = f"nextPageToken,users({USER_FIELDS},deletionTime)"
-    users = run.api.users()
-    request = users.list(
-        customer="my_customer", showDeleted="true", maxResults=500, fields=fields, **projection(run.settings)
-    )
-    ask = partial(read_request, run, doing="listing deleted accounts")
-    found = [user for page in pages(users, request, ask) for user in page.get("users", ())]
-    return [(account_from(user, run.settings), str(user.get("deletionTime", ""))[:10]) for user in found]
+    return list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
+
+
+def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Account, str]]:
+    """Each account of a listing, with the day it was deleted; one that cannot be read is told. RunError for no list."""
+    settings, users = run.settings, run.api.users()
+    mask = f"nextPageToken,users({USER_FIELDS},deletionTime)"
+    request = users.list(customer="my_customer", maxResults=500, fields=mask, **which, **projection(settings))
+    listing = pages(users, request, partial(read_request, run, doing=doing))
+    try:
+        for user in (user for page in listing for user in page.get("users") or ()):
+            try:
+                yield account_from(user, settings), str(user.get("deletionTime", ""))[:10]
+            except (AttributeError, KeyError, TypeError, ValueError):
+                who = str(user.get("primaryEmail") or user.get("id") if isinstance(user, dict) else user)[:100]
+                remedy = "look at it in the Admin console; it is left out of everything"
+                run.note(Remark(Rule.UNREADABLE, who, "Google's answer on this account cannot be read", remedy))
+    except GoogleError as error:
+        raise RunError(f"Google, {doing}", f"{error} (run again later)") from None
 
 
 def projection(settings: Settings) -> dict[str, str]:
@@ -2268,22 +2285,13 @@ def pages(resource: Any, request: Any, ask: Callable[[Any], Any]) -> Iterator[di
 def call(run: Run, request: Any) -> Any:
     """The answer to one Directory API request; GoogleError if it is refused, RunError if no request can succeed."""
 
-    def execute() -> Any:
-        run.requests += 1
-        log.debug("Google: %s", request.methodId)
-        answer = request.execute(num_retries=0)
-        if isinstance(answer, dict) == (request.method == "DELETE") or (request.method == "DELETE" and answer):
-            # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
-            raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
-        return answer
-
     def note_time(response: Mapping[str, str]) -> None:
         with contextlib.suppress(KeyError, ValueError, TypeError):
             run.google_time = parsedate_to_datetime(response["date"])
 
     request.add_response_callback(note_time)
     try:
-        return retrying(run.settings, execute, max(run.deadline - time.monotonic(), 1))
+        return retrying(run.settings, partial(send, run, request), max(run.deadline - time.monotonic(), 1))
     except HttpError as error:
         status, reason, message = error_words(error)
         if status == 401 and not run.asked_again and "Login Required" in message:  # now and then passing
@@ -2299,6 +2307,20 @@ def call(run: Run, request: Any) -> Any:
         if isinstance(error, SSLCertVerificationError):
             raise unreachable(error) from None
         raise GoogleError(0, "", f"the connection to Google broke ({type(error).__name__})") from None
+
+
+def send(run: Run, request: Any) -> Any:
+    """The answer to a request that is sent once; JSONDecodeError for one that is none."""
+    run.requests += 1
+    log.debug("Google: %s", request.methodId)
+    try:
+        answer = request.execute(num_retries=0)
+    except (AttributeError, TypeError):  # Google's client on an error of another shape, as with a number for words
+        answer = "an error of another shape"
+    if isinstance(answer, dict) == (request.method == "DELETE") or (request.method == "DELETE" and answer):
+        # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
+        raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
+    return answer
 
 
 SIGN_IN_AGAIN = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
@@ -2661,17 +2683,17 @@ def make(
         refusal = GoogleError(0, "", str(error))
         raise
     finally:
-        why = {} if state == "done" else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
+        is_done = state == "done"
+        why = {} if is_done else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
+        run.writes += is_done
+        run.done.update(change.kind for change in changes if is_done)
         for change in changes:
             journal(run, number, state, line, change, why)
         run.in_flight.clear()
-    if state != "done":
+    if not is_done:
         raise refusal
-    run.writes += 1
     for change in changes:
-        run.done[change.kind] += 1
         run.refused.pop(change.kind, None)
-    for change in changes:
         log.info("%s", change_line(plan, change, run.settings))
 
 
@@ -2705,8 +2727,7 @@ def journal(
         run.journal_file.flush()
         os.fsync(run.journal_file.fileno())
     except OSError as failure:
-        remedy = "without a journal nothing is changed, so give it the right to, or make room on the disk"
-        raise no_access(path, "written", failure, remedy) from None
+        raise no_access(path, "written, and without a journal nothing is changed,", failure) from None
 
 
 def holder_words(run: Run, address: str) -> str:
@@ -2729,10 +2750,13 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
     mask, later = "nextPageToken,groups(id,email)", None
     try:
         request = run.api.groups().list(userKey=non_empty(had.id), maxResults=200, fields=mask)
-        groups = [g for page in pages(run.api.groups(), request, partial(call, run)) for g in page.get("groups", ())]
+        groups = [g for page in pages(run.api.groups(), request, partial(call, run)) for g in page.get("groups") or ()]
     except GoogleError as error:
         groups, later = [], error
     for group in groups:
+        if not (isinstance(group, dict) and group.get("id") and group.get("email")):
+            note_failure(run, plan, f"{had.email} may be in a group of which Google's answer cannot be read: {group}")
+            continue
         try:
             leave_group(run, plan, had, group)
         except GoogleError as error:
@@ -2851,7 +2875,8 @@ def undo(run: Run, options: Options) -> int:
     hours = (run.started - started).total_seconds() / 3600
     counts = Counter(entry.change.kind for entry in entries)
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
-    log.info("Undo of run %s, %.1f hours ago, %s did: %s", path.stem, hours, what, counts_in_words(counts))
+    ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
+    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts_in_words(counts))
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin())
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
@@ -2980,8 +3005,8 @@ def read_journal(path: Path) -> list[Entry]:
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
     for row in journal_rows(path):
         change = Change(row["kind"], row["before"], row["after"])
-        names = {*change.before, *change.after}
-        if not all(name in known or name.startswith("customSchemas.") for name in names):
+        sides = (*change.before.items(), *change.after.items())
+        if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
             return []
         entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change, "undo" in row)
         latest[(entry.number, change.kind, change.before.get("groupId", ""))] = entry
@@ -2997,34 +3022,37 @@ def all_rows(run: Run) -> Iterator[dict[str, Any]]:
             run.note(replace(error.remark, rule=Rule.DAMAGED))
 
 
+JOURNAL_TYPES = {
+    "time": str, "change": int, "state": str, "dcid": int, "account": str, "email": str, "kind": str, "before": dict,
+    "after": dict,
+}  # fmt: skip
+
+
 def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal, one at a time; RunError for a damaged one, but for a last line that a kill cut off."""
-    needed = {
-        "change": int,
-        "state": str,
-        "dcid": int,
-        "account": str,
-        "email": str,
-        "kind": str,
-        "before": dict,
-        "after": dict,
-    }
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.endswith("\n"):
                     return
-                row = None
+                row: Any = None
                 with contextlib.suppress(ValueError):
                     row = json.loads(line)
-                if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in needed.items()):
-                    remedy = (
-                        "it was changed by something else than Staff Sync: put it right from a backup, or move it away"
-                    )
+                if not is_whole(row) or not line.isascii():
+                    remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
                     raise RunError(f"{path}, line {number}, is damaged", "", remedy)
                 yield row
     except OSError as error:
         raise no_access(path, "read", error) from None
+
+
+def is_whole(row: Any) -> bool:
+    """True for a line of a journal with everything that is read of it."""
+    if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in JOURNAL_TYPES.items()):
+        return False
+    with contextlib.suppress(ValueError):
+        return row["kind"] in KINDS and bool(datetime.fromisoformat(row["time"]))
+    return False
 
 
 def cut_off_closings(run: Run) -> dict[str, tuple[datetime, str]]:
@@ -3064,7 +3092,10 @@ VARIABLES = (
 TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE", "STRING")}
 # Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
 CLOCK_DOUBT, CLOCK_FAULT = 60, 300
-SHIPPED_SUBSTITUTE_BUILDING = "Substitute"
+# Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
+AS_SHIPPED: frozenset[object] = frozenset(
+    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations", 131, 133, 134, 135}
+)
 LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
@@ -3119,6 +3150,9 @@ def attempt(remarks: list[Remark], doing: str, act: Callable[[], Any]) -> Any:
         remarks.append(fault(doing, str(error)))
     except GoogleError as error:
         remarks.append(fault(doing, f"run again later: {error}"))
+    except Exception as error:  # noqa: BLE001 - one fact that fails must not hide all others
+        words = f"a bug in Staff Sync ({type(error).__name__}): please report the lines that a dry run has of it"
+        remarks.append(fault(doing, words))
     return None
 
 
@@ -3147,22 +3181,21 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
         words = "this is root, and the folder of config.py belongs to another account"
         yield fact(words, "run the script as that account, as the scheduled task does")
     tried = {
-        "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "w"),
-        "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "w"),
+        "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "x"),
+        "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "x"),
         "StaffLog.txt": (folder / "StaffLog.txt", "r+"),
         "token.json": (folder / "token.json", "r+"),
     }
     for name, (path, mode) in tried.items():
-        if not exists(path.parent if mode == "w" else path):
+        if not exists(path.parent if mode == "x" else path):
             continue
         try:
             path.open(mode).close()
-            if mode == "w":
+            if mode == "x":
                 path.unlink()
             yield fact(f"{name} can be written")
         except OSError as error:
-            remedy = f"it cannot ({error.strerror}): give this account the right to, or run as another one"
-            yield fault(f"{name} can be written", remedy)
+            yield fault(f"{name} cannot be written by this account ({error.strerror})", right_command(path))
     free = shutil.disk_usage(folder).free >> 20
     yield fact(
         f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
@@ -3185,6 +3218,8 @@ def last_run_fact(run: Run) -> Remark:
     except (OSError, ValueError):
         return fact("no run of everybody that came to its end is on record", "see the end of StaffLog.txt")
     days = (run.started - last_good).total_seconds() / 86400
+    if days < 0:
+        return fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
     remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
     return fact(f"the last good run was {days:.1f} days ago", remedy if days >= LONGEST_BETWEEN_RUNS else "")
 
@@ -3279,7 +3314,8 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
         remarks.append(domain_fact(settings, google))
     if google is not None and powerschool is not None:
         remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
-        remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
+        if powerschool.staff:
+            remarks += attempt(remarks, "tonight's run", lambda: list(plan_facts(run, powerschool, google))) or []
 
 
 def clock_fact(settings: Settings) -> Remark:
@@ -3287,7 +3323,7 @@ def clock_fact(settings: Settings) -> Remark:
     try:
         answer, _ = httplib2.Http(timeout=settings.TIMEOUT_SECONDS).request("https://admin.googleapis.com/", "HEAD")
     except (*TRANSPORT_ERRORS, ValueError) as error:
-        return fault("Google can be reached", str(unreachable(error)))
+        return replace(unreachable(error).remark, rule=Rule.FAULT)
     try:
         seconds = abs(parsedate_to_datetime(answer["date"]).timestamp() - time.time())
     except (KeyError, ValueError, TypeError):
@@ -3334,8 +3370,9 @@ def org_unit_facts(
 ) -> Iterator[Remark]:
     """The org units that config.py names, and every one the active staff belong in, with how many."""
     yield from missing_org_units(settings, org_units) or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
-    yield from idle_org_units(settings, org_units)
-    for path, count in sorted(places_of_staff(settings, powerschool).items() if powerschool else ()):
+    places = places_of_staff(settings, powerschool) if powerschool else Counter()
+    yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
+    for path, count in sorted(places.items()):
         if path.lower() in org_units:
             yield fact(f"org unit {path}: {people(count)}")
         else:
@@ -3379,9 +3416,12 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     """What tonight's run would do, and what would hold it back; counts only."""
     district = District(run.settings, powerschool, google, run.today, own_admin())
     yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
+    names = {name for p in powerschool.staff for name in names_as_listed(p)}
+    unmet = {listed(name) for name in run.settings.BAD_NAMES} - names
+    yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
-    if strange := rebuilt_powerschool(plans):
-        yield fault("tonight's run would stop", str(strange[0]))
+    for remark in (*rebuilt_powerschool(plans), *foreign_staff(district)):
+        yield fault("tonight's run would stop", str(remark))
         return
     district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid))
     held = too_much(plans, district, {})
@@ -3399,35 +3439,29 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
 
 
 def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
-    """Each setting that means to protect or place somebody and fits nobody: most likely misspelt."""
+    """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
     addresses = {*google.by_address, *(person.email for person in powerschool.staff)}
-    idle = [
-        (f"HANDS_OFF names {key}, which is no address or DCID on either side", "correct or remove it")
+    domains = {address.rpartition("@")[2] for address in google.by_address}
+    schools = {"", *(school.name.casefold() for school in powerschool.schools.values())}
+    idle: list[tuple[str, object, str]] = [
+        ("HANDS_OFF", key, "is no address or DCID on either side")
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    # What is left as it was shipped is told by --check alone: a name that nothing here knows was not chosen here.
-    names = {school.name.casefold() for school in powerschool.schools.values()}
     lost = [number for number in settings.BUILDING_ALIASES if not district.school_name(number)]
-    if lost and (is_check or any(settings.BUILDING_ALIASES[number].casefold() in names for number in lost)):
-        numbers = ", ".join(map(str, lost))
-        idle.append(
-            (f"BUILDING_ALIASES names the school numbers {numbers}, which nothing knows", "correct or remove them")
-        )
-    substitutes = settings.SUBSTITUTE_BUILDING
-    if substitutes.casefold() not in {"", *names} and (is_check or substitutes != SHIPPED_SUBSTITUTE_BUILDING):
-        idle.append((f"SUBSTITUTE_BUILDING is {substitutes}, which is no school's name", "correct it"))
-    seen_domains = {address.rpartition("@")[2] for address in google.by_address}
-    idle += [
-        (f"GOOGLE_DOMAINS names {domain}, at which Google has no address", "correct or remove it")
-        for domain in settings.GOOGLE_DOMAINS
-        if domain.casefold() not in seen_domains
-    ]
+    idle += [("BUILDING_ALIASES", number, "no school has as its number") for number in lost]
+    if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
+        idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
+    unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in domains]
+    idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
     if district.admin_email and district.admin_email not in google.by_address:
-        seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
-        idle.append((seen, "correct it"))
-    return [Remark(Rule.SETTING, "", *words) for words in idle]
+        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects none"))
+    return [
+        Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
+        for setting, entry, why in idle
+        if is_check or entry not in AS_SHIPPED
+    ]
 
 
 def hidden_words(domains: object, folder: Path) -> dict[str, str]:
@@ -3543,9 +3577,8 @@ def explain(run: Run, options: Options) -> int:
     named = [person for person in staff if is_like({who}, *names_of(person))]
     fits = people_meant(who, district) or (named if len(named) == 1 else [])
     if not fits:
-        tell_nearby(who, district)
-        raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
-    plans = [plan_person(person, district) for person in staff]
+        return tell_nearby(who, district)
+    plans = plan_everybody(run, district)
     strange = rebuilt_powerschool(plans)
     dcids = frozenset(person.dcid for person in fits)
     district, plans = look_up_newcomers(run, district, plans, dcids)
@@ -3600,8 +3633,8 @@ def tell_account(account: Account, heading: str = "Google:") -> None:
     log.info("%s %s", heading, words)
 
 
-def tell_nearby(who: str, district: District) -> None:
-    """Who in PowerSchool or Google comes close to a word that fits nobody: address, number or name."""
+def tell_nearby(who: str, district: District) -> int:
+    """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
     text, google = whom(who)[1], district.google
     local, holder = text.partition("@")[0], google.by_address.get(text)
     words = {text, local, *({holder.name} if holder else ())}
@@ -3613,11 +3646,16 @@ def tell_nearby(who: str, district: District) -> None:
     for account in google.accounts.values():
         if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
             near.append(account)
-    staff_accounts = {a.id: a for a in near if not is_at_or_below(a.org_unit, district.settings.PROTECTED_OUS)}
+    protected = district.settings.PROTECTED_OUS
+    staff_accounts = {a.id: a for a in near if a is holder or not is_at_or_below(a.org_unit, protected)}
     for account in list(staff_accounts.values())[:10]:
-        tell_account(account, "Near: Google has")
+        tell_account(account, "Google:" if account is holder else "Near: Google has")
     if len(staff_accounts) > 10:
         log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
+    if holder is None:
+        raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
+    log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
+    return DONE
 
 
 def is_like(words: Iterable[str], first: str, last: str) -> bool:
@@ -3704,7 +3742,7 @@ def tell(run: Run, counts: Mapping[str, int], ending: str) -> int:
         words = "New accounts with a password that nobody knows: %d. Reset it in the Admin console for each."
         log.info(words, run.done["create"])
     log.info("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
-    return FAILED if run.bugs else HELD if held else ATTENTION if needy else DONE
+    return HELD if held else ATTENTION if needy else DONE
 
 
 def tell_remarks(remarks: Sequence[Remark]) -> None:
@@ -3823,9 +3861,9 @@ def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> No
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
-    if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
-        raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
     try:
+        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
+            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
         with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
             writer.writeheader()
@@ -3834,8 +3872,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
                 risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
                 writer.writerow(cells | risky)
     except OSError as error:
-        remedy = "close it if it is open in Excel, or name another file after --csv"
-        raise no_access(path, "written", error, remedy) from None
+        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
+        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
     log.info("%s holds %d rows", path, len(rows))
 
 
@@ -3915,6 +3953,10 @@ def give_up(run: Run) -> None:
     os._exit(FAILED)
 
 
+def log_files() -> list[LogFile]:
+    return [handler for handler in log.handlers if isinstance(handler, LogFile)]
+
+
 def open_log(path: Path) -> None:
     try:
         patiently(lambda: add_handler(LogFile(open_private(path, "w"))))
@@ -3923,28 +3965,33 @@ def open_log(path: Path) -> None:
 
 
 def tell_of_full_disk(run: Run) -> bool:
-    """True if the log could not be written whole, which is then told where somebody may see it."""
-    broken = [handler.failure for handler in log.handlers if isinstance(handler, LogFile) and handler.failure]
-    if broken and sys.stderr is not None:
-        written = f"{run.done.total()} changes were written: see runs/{run.name}.jsonl"
-        words = f"{run.folder / 'StaffLog.txt'} is not whole ({broken[0].strerror}): make room on that disk. {written}"
-        sys.stderr.write(f"Staff Sync: {words}\n")
-    return bool(broken)
+    """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
+    reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
+    if reason:
+        seen = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
+        mail_of_cron(run, f"{seen}. {what_was_written(run)}")
+    return bool(reason)
 
 
-def last_words(run: Run, words: str) -> None:
+def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
     """The last line of a run that did not come to its end, which says whether anything was written."""
-    written = "Nothing was written"
-    if run.change_number:
-        written = f"{run.done.total()} changes were written before that: see runs/{run.name}.jsonl"
-    elif run.writes:
-        written = f"{run.writes} things were created in Google before that"
-    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
+    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {what_was_written(run)}"
     log.error("%s", sentence)
-    is_logged = any(isinstance(handler, LogFile) and not handler.failure for handler in log.handlers)
-    if sys.stderr is not None and not is_logged and not has_terminal():
-        # cron mails what comes here, even if its line throws the screen away.
+    if is_disk or not any(handler.failure is None for handler in log_files()):
+        mail_of_cron(run, sentence)
+
+
+def what_was_written(run: Run) -> str:
+    if run.change_number:
+        return f"{run.done.total()} changes were written before that: see runs/{run.name}.jsonl"
+    return f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
+
+
+def mail_of_cron(run: Run, sentence: str) -> None:
+    """One sentence to stderr, which cron mails even if its line throws the screen away."""
+    if sys.stderr is not None and not has_terminal() and not run.has_mailed:
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
+    run.has_mailed = True
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -3972,8 +4019,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
         return values, [*glued_texts(path), *config_faults(values)] or contradictions(values)
     except OSError as error:
-        mend = f"chmod u+r {path}" if sys.platform != "win32" else f'icacls "{path}" /grant {account_name()}:R'
-        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", f"run  {mend}")]
+        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", right_command(path))]
     except SyntaxError as error:
         return {}, [fault(f"line {error.lineno} is not valid Python ({error.msg})")]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
@@ -4017,8 +4063,11 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
     several: Any = {float: (int, float), tuple: (tuple, list)}
     accepted = several.get(origin, origin if isinstance(origin, type) and origin is not UnionType else parts)
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
-    if not is_right or (origin is tuple and len(value) != len(parts)) or not all(s.fits(value) for s in shapes):
-        yield f"{value!r}{place}", type_words(hint)
+    if not is_right or (origin is tuple and len(value) != len(parts)):
+        quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
+        yield f"{value!r}{place}", f"{type_words(hint)}{quotes}"
+    elif unfit := [shape.words for shape in shapes if not shape.fits(value)]:
+        yield f"{value!r}{place}", unfit[0]
     elif origin in {list, tuple}:
         for position, entry in enumerate(value):
             yield from misfits(entry, parts[0 if origin is list else position], place)
@@ -4283,8 +4332,8 @@ def without_proxy(text: str) -> str:
     """The text without the address of a proxy, which may hold a password."""
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         address = os.environ.get(name, "")
-        secret = address.partition("//")[2].rpartition("@")[0]
-        for word in filter(None, (address, secret, secret.partition(":")[2])):
+        secret, _, place = address.partition("//")[2].rpartition("@")
+        for word in filter(None, (address, secret, secret.partition(":")[2], place)):
             text = text.replace(word, "(proxy)")
     return text
 
@@ -4311,18 +4360,32 @@ def account_name() -> str:
         return "(unknown)"
 
 
-def no_access(path: Path, done: str, error: OSError, remedy: str = "give it the right to") -> RunError:
-    """The sentence for a file that cannot be read, written or opened."""
-    return RunError(f"{path} cannot be {done} by the account {account_name()} ({error.strerror})", "", remedy)
+def no_access(path: Path, done: str, error: OSError, remedy: str = "") -> RunError:
+    """The sentence for a file that cannot be read, written or opened, with what mends it."""
+    who = f"{path} cannot be {done} by the account {account_name()} ({error.strerror})"
+    if error.errno in FULL_DISK:
+        return RunError(who, "", "make room on the disk", Rule.FULL_DISK)
+    return RunError(who, "", remedy or (right_command(path) if isinstance(error, PermissionError) else ""))
+
+
+def right_command(path: Path) -> str:
+    """The command that lets this account use the file or, where there is none, its folder."""
+    while not exists(path) and path != path.parent:
+        path = path.parent
+    if sys.platform == "win32":
+        return f'run  icacls "{path}" /grant "{account_name()}:M"'
+    is_own = path.stat().st_uid == os.geteuid()
+    return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
+
+
+def no_link(name: str, flags: int, more: int = 0) -> int:
+    """Opens a file, but not the one that a link in its place points to."""
+    return os.open(name, flags | more | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
     """A new or appended text file with mode 0600."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
-
-    file = open(path, mode, encoding=encoding, newline=newline, opener=opener)  # noqa: SIM115 - the caller closes it
+    file = open(path, mode, encoding=encoding, newline=newline, opener=no_link)  # noqa: SIM115 - the caller closes it
     keep_owner(path)
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
@@ -4354,7 +4417,7 @@ def keep_owner(path: Path) -> None:
 
 def patiently(act: Callable[[], object]) -> None:
     """Do this with a file; on Windows one that another program reads refuses it for a moment."""
-    for wait in (0.1, 0.3, 1, 3):
+    for wait in (0.1, 0.3, 1, 3) if sys.platform == "win32" else ():
         try:
             act()
             return
@@ -4375,9 +4438,9 @@ def only_run(run: Run) -> Iterator[None]:
             path.parent.mkdir(mode=0o755)
             keep_owner(path.parent)
         try:
-            file = open(path, "r+" if path.exists() else "w+", encoding="utf-8")  # noqa: PTH123, SIM115
+            file = open(path, "r+", encoding="utf-8", opener=partial(no_link, more=os.O_CREAT))  # noqa: SIM115
         except PermissionError:
-            file = open(path, encoding="utf-8")  # noqa: PTH123, SIM115
+            file = open(path, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
         raise no_access(path, "opened", error) from None
     with file:
@@ -4425,9 +4488,13 @@ def keep_records(run: Run) -> None:
     """
     folder = run.folder / "runs"
     if run.journal_file is not None:
-        run.journal_file.close()
-        with contextlib.suppress(OSError), open_private(folder / f"{run.name}.txt", "w") as kept:
-            kept.write((run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace"))
+        with contextlib.suppress(OSError):  # what did not go to the disk has been told
+            run.journal_file.close()
+        try:
+            kept = (run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace")
+            write_private(folder / f"{run.name}.txt", kept)
+        except (OSError, RunError) as error:
+            run.unkept = str(error)
     if run.google_time is None:
         return
     oldest = (run.google_time - timedelta(days=run.settings.KEEP_DAYS)).strftime(RUN_NAME)
@@ -4445,26 +4512,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
-    for name in ("SIGTERM", "SIGHUP"):  # end like Ctrl-C; Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # end like Ctrl-C; Windows has no SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
     while exists(run.folder / "runs" / f"{run.name}.jsonl"):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
-        try:
-            code = command(run, options, stack)
-            return FAILED if tell_of_full_disk(run) else code
-        except RunError as error:
-            last_words(run, str(error))
-            return error.exit_code
-        except KeyboardInterrupt:
-            last_words(run, "Interrupted")
-        except Exception:
-            log.exception("A bug in Staff Sync: please report the lines below, without names")
-            last_words(run, "Stopped by a bug")
+        code = told_ending(run, options, stack)
+        if log_files():
+            keep_records(run)
+        return FAILED if tell_of_full_disk(run) else code
+
+
+def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
+    """The exit code of the command, whose every ending but the good one has a last line."""
+    try:
+        code = command(run, options, stack)
+        if not run.bugs:
+            return code
+        last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
+    except RunError as error:
+        last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
+        return error.exit_code
+    except KeyboardInterrupt:
+        last_words(run, "Interrupted")
+    except Exception:
+        log.exception("A bug in Staff Sync: please report the lines below, without names")
+        last_words(run, "Stopped by a bug")
     return FAILED
 
 
@@ -4480,7 +4557,6 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         stack.enter_context(only_run(run))
         if not options.setup:
             open_log(run.folder / "StaffLog.txt")
-            stack.callback(keep_records, run)
     part = ", undo" if options.undo else ", for some only" if options.only else ""
     log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
     run.settings = load_settings(options.config)
