@@ -3031,19 +3031,20 @@ JOURNAL_TYPES = {
 def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal, one at a time; RunError for a damaged one, but for a last line that a kill cut off."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.endswith("\n"):
-                    return
-                row: Any = None
-                with contextlib.suppress(ValueError):
-                    row = json.loads(line)
-                if not is_whole(row) or not line.isascii():
-                    remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
-                    raise RunError(f"{path}, line {number}, is damaged", "", remedy)
-                yield row
+        lines = path.open(encoding="utf-8", errors="replace")
     except OSError as error:
         raise no_access(path, "read", error) from None
+    with lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith("\n"):
+                return
+            row: Any = None
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+            if not is_whole(row) or not line.isascii():
+                remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
+                raise RunError(f"{path}, line {number}, is damaged", "", remedy)
+            yield row
 
 
 def is_whole(row: Any) -> bool:
@@ -3094,7 +3095,7 @@ TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE"
 CLOCK_DOUBT, CLOCK_FAULT = 60, 300
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
 AS_SHIPPED: frozenset[object] = frozenset(
-    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations", 131, 133, 134, 135}
+    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"}
 )
 LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
@@ -3449,8 +3450,13 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    lost = [number for number in settings.BUILDING_ALIASES if not district.school_name(number)]
-    idle += [("BUILDING_ALIASES", number, "no school has as its number") for number in lost]
+    names = Counter(name.casefold() for name in settings.BUILDING_ALIASES.values())
+    idle += [
+        ("BUILDING_ALIASES", number, "no school has as its number")
+        for number, name in settings.BUILDING_ALIASES.items()
+        # As shipped are several with one name, which nobody here knows.
+        if not district.school_name(number) and (is_check or name.casefold() in schools or names[name.casefold()] == 1)
+    ]
     if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in domains]
@@ -3647,12 +3653,12 @@ def tell_nearby(who: str, district: District) -> int:
         if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
             near.append(account)
     protected = district.settings.PROTECTED_OUS
-    staff_accounts = {a.id: a for a in near if a is holder or not is_at_or_below(a.org_unit, protected)}
+    staff_accounts = {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}
     for account in list(staff_accounts.values())[:10]:
-        tell_account(account, "Google:" if account is holder else "Near: Google has")
+        tell_account(account, "Google:" if account.email == text else "Near: Google has")
     if len(staff_accounts) > 10:
         log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
-    if holder is None:
+    if holder is None or holder.email != text:
         raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
     log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
     return DONE
