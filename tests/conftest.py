@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from bed import Bed, standard_bed
+from bed import Bed, matching_account, standard_bed
 from forked import READ_AT_START, SCRIPT, Forker
 
 
@@ -60,3 +60,11 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs of the test do not count as coverage: they go, many times, where those of other tests go."""
     for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def one_in_step(bed: Bed) -> Bed:
+    """One person in step, who works here whatever happens to the others."""
+    bed.powerschool.add_person(1, "Sam", "Stays", "sam.stays@d118.org", schools={5: 1})
+    matching_account(bed, 1)
+    return bed

@@ -286,7 +286,7 @@ EXPECTED: dict[int, Expectation] = {
     219: account(219, "noel.yates", OU_OF[GRADE]),
     220: account(220, "priya.zimmer", FROZEN_OU, "INFO frozen"),
     221: account(221, "william.ames", OU_OF[CROWN]),
-    301: closed(301, "george.bauer", "INFO a foreign group"),
+    301: closed(301, "george.bauer"),
     302: closed(302, "tina.crane"),
     303: closed(303, "alan.drew"),
     304: account(304, "monica.egan", TEMPORARY_OU, "INFO temporary reactivation"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import oracledb
 import pytest
-from bed import PASSWORD, Bed, Outcome, matching_account, shipped_settings
+import stories
+from bed import PASSWORD, PROJECT, Bed, Outcome, matching_account, shipped_settings
 
 import sync
 
@@ -108,7 +111,7 @@ def test_only_the_settings_of_the_first_release_are_required(bed: Bed) -> None:
         ("BUILDING_OUS = {5: '/Students/High'}", "/Students/High (BUILDING_OUS) lies in PROTECTED_OUS"),
         ("TEMPORARY_REACTIVATION_OUS = ['/suspended accounts']", "lies in TEMPORARY_REACTIVATION_OUS"),
         ("GOOGLE_DOMAINS = ['d118.org ']", "GOOGLE_DOMAINS must be"),
-        ("HANDS_OFF = {'pat.lee': ('on leave', '2099-01-01')}", "HANDS_OFF must be an address or a DCID: not 'pat.lee'"),
+        ("HANDS_OFF = {'pat.lee': ('on leave', '2099-01-01')}", "must be an address or a DCID: not 'pat.lee'"),
         ("HANDS_OFF = {7: ('on leave', '2099-01-01'), 8: ('gone', '2027-6-31')}", "not '2027-6-31' for 8"),
         ("FROZEN_OUS = ['/A', '/B/']", "not '/B/'"),
         ("CUSTOM_SCHEMAS = {'A': {'X': 'dcid'}, 'B': {}}", "CUSTOM_SCHEMAS: 'B' has no field"),
@@ -578,3 +581,69 @@ def test_a_runs_folder_that_cannot_be_made_is_told(bed: Bed) -> None:
     assert str(bed.runs) in outcome.lines("ERROR")[0]
     assert outcome.output.splitlines()[-1].endswith("Nothing was written")
     assert not outcome.requests
+
+
+def test_a_config_that_is_a_folder_or_misspelt_is_told_and_creates_nothing(one_in_step: Bed) -> None:
+    bed = one_in_step
+    other = bed.folder / "other"
+    other.mkdir()
+    shutil.copy(PROJECT / "config.py", other / "config.py")
+    bed.write()
+    before = sorted(bed.folder.rglob("*"))
+    misspelt = other / "confg.py"
+    for path, arguments in ((other, ()), (misspelt, ("--setup", "--yes")), (misspelt, ("--check",))):
+        outcome = bed.run("--config", str(path), *arguments)
+        check_refusal(bed, outcome, f"--config {path}: there is no such file")
+        assert not outcome.requests
+        assert not outcome.statements
+        assert sorted(bed.folder.rglob("*")) == before
+
+
+def test_only_said_twice_means_both(one_in_step: Bed) -> None:
+    bed = one_in_step
+    for dcid in (8, 9, 10):
+        stories.add_known(bed, dcid)
+        bed.powerschool.leave(dcid)
+    outcome = bed.run("--only", stories.NOOR, "--only", "dcid:9")
+    assert outcome.exit_code == 0, outcome.output
+    assert [stories.is_open(bed, email) for email in (stories.NOOR, stories.ADA, stories.ELI)] == [False, False, True]
+
+
+class Cursor:
+    """As the driver's cursor, for a row that the driver itself cannot turn into Python."""
+
+    description = True
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def execute(self, _sql: str, **_binds: object) -> None:
+        pass
+
+    def fetchall(self) -> None:
+        raise self.error
+
+
+class Connection:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    @contextlib.contextmanager
+    def cursor(self) -> Iterator[Cursor]:
+        yield Cursor(self.error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("year 0 is out of range"),
+        UnicodeDecodeError("utf-8", b"M\xfcller", 1, 2, "invalid start byte"),
+    ],
+    ids=["a date", "a name"],
+)
+def test_a_value_that_the_driver_cannot_read_is_told_with_the_statement(error: Exception) -> None:
+    broken: Any = Connection(error)
+    with pytest.raises(sync.RunError) as caught:
+        sync.fetch(broken, "SELECT 1 FROM users", "reading USERS")
+    assert str(caught.value) == f"PowerSchool, reading USERS: a value cannot be read ({error}): correct that row"
+    assert caught.value.exit_code == 2

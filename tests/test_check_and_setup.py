@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stories
 from bed import PASSWORD, SIGNED_IN_SCOPES, Bed, matching_account
 
 import sync
@@ -377,3 +379,72 @@ def test_setup_leaves_a_protected_org_unit_and_a_type_for_numbers_to_a_person(be
         "Synchronization_Data.Staff_Type is INT64, which cannot hold a building: make a text field (STRING)",
     ]
     assert "Next: python sync.py --check" in outcome.output.splitlines()[-1]
+
+
+def test_a_log_in_another_encoding_or_none_at_all_does_not_keep_the_check_from_its_end(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7)
+    assert bed.run("--setup", "--yes").exit_code == 0
+    log = bed.folder / "StaffLog.txt"
+    assert not log.exists(), "a set-up is no run"
+    code, output = stories.screen(bed, "--check")
+    assert (code, "WARNING  no run yet" in output) == (1, True), output
+
+    log.write_bytes("2026-11-23 06:00:00 INFO  Done: nothing.\n".encode("utf-16"))
+    code, output = stories.screen(bed, "--check")
+    assert code == 1, output
+    assert "WARNING  no run of everybody that came to its end is on record" in output
+    assert "a run tonight would do: nothing" in output
+
+    log.unlink()
+    log.mkdir()
+    code, output = stories.screen(bed, "--check")
+    assert code == 2, output
+    assert "FAULT    StaffLog.txt can be written -> it cannot" in output
+    assert "a run tonight would do: nothing" in output
+
+
+def test_an_org_unit_spelt_in_two_cases_is_needed_once(one_in_step: Bed) -> None:
+    bed = one_in_step
+    bed.settings["BUILDING_OUS"] = {5: "/New Staff", 101: "/new staff"}
+    bed.powerschool.add_person(8, "Noor", "Haddad", stories.NOOR, schools={101: 1})
+    shown = bed.run("--setup", "--dry-run").output
+    assert shown.lower().count("missing: the org unit /new staff") == 1
+
+
+def test_the_check_shows_no_dcids_of_accounts_that_look_like_somebody_elses(one_in_step: Bed) -> None:
+    bed = one_in_step
+    for dcid in range(2, 9):
+        bed.powerschool.add_person(dcid, "Mona", f"Adler{dcid}", f"p{dcid}@d118.org", schools={5: 1})
+        matching_account(bed, dcid, email=f"other{dcid}@d118.org", given="Some", family="Body", employee_id=None)
+    output = bed.run("--check").output
+    assert "7 of 8 accounts look like somebody else's" in output
+    assert "Look at some of them with --explain" in output
+    assert not re.search(r"dcid:\s*\d", output, re.IGNORECASE)
+
+
+FOLDERS = [r"C:\Users\jane.smith\Staff Sync (prod)", "/home/jane.smith/Staff Sync (prod)", r"\\files\jane.smith\sync"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_is_safe_to_paste_holds_no_folder_address_domain_or_host(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERSCHOOL_PROD_DB", "db7.d118.org:1521/PSPRODDB")
+    monkeypatch.setenv("GOOGLE_ADMIN_EMAIL", "it.admin@d118.org")
+    monkeypatch.setenv("HTTPS_PROXY", "http://jane:pw@gate.d118.org:3128/")
+    monkeypatch.delenv("https_proxy", raising=False)
+    hidden = sync.hidden_words(["d118.org"], Path(folder))
+    slash = "\\" if "\\" in folder else "/"
+    token = sync.paste_safe(f"{Path(folder)}{slash}token.json is damaged (not valid JSON): sign in", hidden)
+    assert re.fullmatch(r"(\(folder\)[\\/])?token\.json is damaged \(not valid JSON\): sign in", token)
+    doubled = folder.replace("\\", "\\\\")  # as in the words of an OSError
+    assert "jane" not in sync.paste_safe(f"cannot open '{doubled}'", hidden)
+    for text, shown in (
+        ("signed in as It.Admin@d118.org, not o'neil@staff.d118.org", "signed in as (address), not (address)"),
+        ("cannot connect to gate.d118.org:3128", "cannot connect to (host):3128"),
+        ("no such host: db7.d118.org", "no such host: (host)"),
+        ("GOOGLE_DOMAINS: d118.org", "GOOGLE_DOMAINS: (domain)"),
+        ("d118.organic is no word to hide", "d118.organic is no word to hide"),
+    ):
+        assert sync.paste_safe(text, hidden) == shown

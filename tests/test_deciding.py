@@ -597,7 +597,8 @@ def test_names_google_would_refuse(changes: dict[str, str], words: str) -> None:
     ),
     "suspended without a reason among the closed": (staff(), account(dcid=None, suspended=True, org_unit=CLOSED), None),
     "suspended for abuse": (
-        staff(), account(dcid=None, suspended=True, org_unit=CLOSED, suspension_reason="ABUSE"), ("INFO", "not linked, closed"),
+        staff(), account(dcid=None, suspended=True, org_unit=CLOSED, suspension_reason="ABUSE"),
+        ("INFO", "not linked, closed"),
     ),
     "locked below the closed": (
         staff(), account(dcid=None, suspended=True, org_unit=f"{CLOSED}/Locked"), ("INFO", "not linked, closed"),
@@ -889,7 +890,7 @@ def test_a_temporarily_reactivated_account_waits_for_no_org_unit() -> None:
     "among the closed": (account(suspended=True, org_unit=CLOSED), ""),
     "in another case": (account(suspended=True, org_unit=CLOSED.lower()), ""),
     "by an administrator": (account(org_unit=CLOSED, suspension_reason="ADMIN"), ""),
-    "for abuse": (account(org_unit=CLOSED, suspension_reason="ABUSE"), "Google itself has locked maya.patel@d118.org (abuse)"),
+    "for abuse": (account(org_unit=CLOSED, suspension_reason="ABUSE"), "Google itself has locked"),
     "a super admin": (account(org_unit=CLOSED, is_admin=True), "admin role"),
     "a delegated admin": (account(org_unit=CLOSED, is_delegated_admin=True), "admin role"),
     "below the closed": (account(org_unit=f"{CLOSED}/Locked"), "not in /Suspended Accounts"),
@@ -1302,7 +1303,7 @@ def test_who_does_not_count_as_not_linked(person: Staff, held: Account) -> None:
 def test_what_is_held_is_over_a_limit_or_waits_for_the_linking() -> None:
     people, accounts = people_and_accounts(1, 2)
     suspended = planned_with(Change("suspend", {}, {sync.SUSPENDED: sync.YES}))
-    for only, waiting in ((False, {"create", "suspend"}), (True, set())):
+    for only, waiting in ((False, frozenset({"create", "suspend"})), (True, frozenset[str]())):
         world = district(people, accounts, LIMITS={"suspend": 1, "move": 1}, only=only)
         held = sync.too_much([suspended, suspended], world, {})
         assert (dict(held.over), held.waiting) == ({"suspend": 2}, waiting)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import stories
 from bed import Bed, matching_account
 
 
@@ -85,3 +88,18 @@ def test_a_name_that_fits_one_person_is_enough_and_the_rule_is_told_though_nothi
     closed = bed.run("--explain", "Haddad, Noor")
     assert "Rule: suspend: who has no SCHOOLSTAFF row with status 1 has left" in closed.output
     assert "Nothing would change" in closed.output
+
+
+def test_explain_hides_what_is_private_on_both_sides(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7, ou="/Substitute Teachers", employee_id="T6", fields={"Synchronization_Data": {"DCID": 7}})
+    bed.powerschool.add_school_staff(7, 101, 1)
+    private = ["cell_phone", "teacher_number", "homeschool_id", "school_access_list"]
+    bed.settings["PRIVATE_VALUES"] = private
+    outcome = bed.run("--explain", "dcid:7")
+    assert outcome.exit_code == 0
+    assert f"PowerSchool: Maya Patel, {stories.MAYA} (DCID 7), teacher number (private)" in outcome.output
+    assert "PowerSchool: home school (private), active at (private)" in outcome.output
+    assert "Synchronization_Data.School_Access_List (private)" in outcome.output
+    shown = "\n".join(outcome.lines("INFO")[1:])
+    assert not re.search(r"\bT[67]\b|\b101\b|school 5|home school 5", shown), shown

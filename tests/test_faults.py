@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import stories
 from bed import Bed, Outcome, matching_account, matching_fields, shipped_settings
 from google_server import WRITES, Request
+from test_bad_input import check_refusal
 
 import sync
 
@@ -530,3 +532,65 @@ def test_a_run_does_not_take_longer_than_it_may_because_google_is_ill(bed: Bed) 
     outcome = bed.run(timeout=60)
     assert outcome.exit_code == 2
     assert bed.google.attempted_writes == []
+
+
+def test_a_filters_page_in_place_of_an_account_is_asked_for_again(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7, ou="/Substitute Teachers")
+    bed.google.fail("users.get", 200, body=stories.FILTER_PAGE)
+    outcome = bed.run()
+    assert (outcome.exit_code, [write.method for write in outcome.writes]) == (0, ["users.update"]), outcome.output
+    assert sum(request.method == "users.get" for request in outcome.requests) == 2
+    assert bed.google.user(stories.MAYA)["orgUnitPath"] == stories.HIGH_OU
+
+
+def test_a_token_that_is_none_and_a_proxy_without_a_port_are_one_sentence(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7, ou="/Substitute Teachers")
+    for body in (stories.FILTER_PAGE, b"<html>Blocked</html>", b"", b"[]"):
+        bed.google.fail("token", 200, body=body, times=100)
+        check_refusal(bed, bed.run(), "Google cannot be reached")
+        bed.google.behave()
+    faulty = {"HTTPS_PROXY": "http://proxy:80a", "https_proxy": "http://proxy:80a"}
+    check_refusal(bed, bed.run(env=faulty), "Google cannot be reached", "HTTPS_PROXY")
+    check = bed.run("--check", env=faulty)
+    assert check.exit_code == 2
+    assert "FAULT    Google can be reached -> Google cannot be reached" in check.output
+    assert check.output.splitlines()[-1].endswith("--check  again"), "it goes on to the last fact"
+
+
+def test_an_answer_that_holds_no_account_is_told_and_not_a_bug(one_in_step: Bed) -> None:
+    bed = one_in_step
+    for dcid in (7, 8):
+        stories.add_known(bed, dcid)
+        bed.powerschool.person(dcid)["homeschoolid"] = 101
+    bed.google.fail("users.list", 200, body=b'{"users": [{}]}', times=1)
+    check_refusal(bed, bed.run(), "listing accounts", "an account without id or address", "run again later")
+
+    bed.google.fail("users.get", 200, body=b"{}", times=1)
+    outcome = bed.run()
+    assert outcome.exit_code == 1
+    assert len(outcome.writes) == 1, "the other one is moved"
+    assert any("an account without id or address: the next run tries again" in text for text in outcome.lines("ERROR"))
+
+
+def test_a_wrong_file_for_a_filters_certificate_is_one_sentence(one_in_step: Bed) -> None:
+    bed = one_in_step
+    outcome = bed.run(env={"HTTPLIB2_CA_CERTS": str(bed.folder / "nowhere.pem")})
+    assert outcome.exit_code == 2
+    (line,) = outcome.output.splitlines()
+    assert line.startswith("ERROR ")
+    assert "HTTPLIB2_CA_CERTS" in line
+    assert "Nothing was read or written" in line
+    assert not outcome.requests
+
+
+def test_an_account_made_with_an_empty_answer_is_made(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7)
+    bed.powerschool.add_person(8, *stories.PEOPLE[8], schools={5: 1})
+    bed.google.fail("users.insert", 200, body=b"{}", when="after")
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
+    assert [line["state"] for line in outcome.journal] == ["intended", "done"]
+    assert bed.google.user(stories.NOOR)["orgUnitPath"] == stories.HIGH_OU

@@ -563,3 +563,24 @@ def test_a_random_password_is_told_to_nobody_but_google(bed: Bed) -> None:
         path.read_bytes().decode("utf-8", "replace") for path in bed.folder.rglob("*") if path.is_file()
     )
     assert not any(password in left for password in passwords)
+
+
+class OnNoDisk:
+    """A file as on a network drive that knows no locks: its descriptor is none, so that the system refuses."""
+
+    name = "runs/lock"
+
+    def fileno(self) -> int:
+        return 1_000_000
+
+    def seek(self, _place: int) -> None:
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_not_taken_for_another_run() -> None:
+    file: Any = OnNoDisk()
+    with pytest.raises(
+        sync.RunError, match=r"runs/lock cannot be locked \(.+\): keep this folder on a local disk"
+    ) as caught:
+        sync.try_lock(file)
+    assert caught.value.exit_code == 2

@@ -14,6 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import certifi
 import pytest
+import stories
 from bed import PROJECT, SIGNED_IN_SCOPES, Bed, matching_account
 from bed import read_lines as read_to_end
 from google.auth.exceptions import RefreshError
@@ -409,3 +410,23 @@ def test_a_browser_sign_in_without_a_usable_client_is_told(bed: Bed) -> None:
         if text:
             path.write_text(text, "utf-8")
         check_refusal(bed, bed.run("--authorize", env=NO_BROWSER), words)
+
+
+def test_a_file_of_the_sign_in_with_a_byte_order_mark_is_read_and_a_hollow_one_refused(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 8, ou="/Substitute Teachers")
+    client, token = (bed.folder / name for name in ("credentials.json", "token.json"))
+    for path in (client, token):  # as Notepad saves it
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert sync.read_client(client)["installed"]
+    assert sync.saved_credentials(token).refresh_token
+    kept = client.read_bytes()
+
+    hollow: Any
+    for hollow in (None, [], {"client_id": "1"}):
+        client.write_text(json.dumps({"installed": hollow}), "utf-8")
+        check_refusal(bed, bed.run("--authorize"), "credentials.json is not a whole OAuth client", "download it again")
+    client.write_bytes(kept)
+    whole = json.loads(token.read_text("utf-8-sig"))
+    token.write_text(json.dumps({**whole, "expiry": 5}), "utf-8")
+    check_refusal(bed, bed.run(), "token.json is not a whole sign-in", "sync.py --authorize")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stories
 from bed import Bed, Outcome, matching_account, matching_fields
 from district import (
     CROWN,
@@ -493,3 +494,18 @@ def test_everything_is_kept_beside_the_config_in_use(bed: Bed, tmp_path: Path) -
     assert "Done: nothing." in (tmp_path / "StaffLog.txt").read_text(encoding="utf-8")
     (text,) = (path.read_text(encoding="utf-8") for path in (tmp_path / "runs").glob("20*.txt"))
     assert "suspend 1" in text
+
+
+def test_what_would_be_done_is_counted_in_the_order_of_the_first_change_of_each_kind(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7)
+    bed.powerschool.leave(7)
+    bed.powerschool.add_person(8, *stories.PEOPLE[8], schools={5: 1})
+    outdated = matching_fields(bed, 8, Staff_Type=4)
+    matching_account(bed, 8, email="n.haddad@d118.org", ou="/Substitute Teachers", fields=outdated)
+    bed.powerschool.add_person(9, *stories.PEOPLE[9], schools={5: 1})
+    stories.add_known(bed, 10, employee_id=None)
+    counts = "suspend 1, move to suspended 1, move 1, rename 1, update 2, create 1"
+    outcome = bed.run("--dry-run")
+    assert f"Dry run, nothing written. Would do: {counts}." in outcome.lines("INFO"), outcome.output
+    assert f"a run tonight would do: {counts}" in bed.run("--check").output

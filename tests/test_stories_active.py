@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import stories
 from bed import Bed, matching_account, matching_fields
 from district import (
     COTTON_CREEK,
@@ -735,3 +736,33 @@ def test_people_without_an_address_of_the_district_are_counted_and_left(staffed:
         told(outcome, "INFO", dcid, word)
     bed.settings |= {"SKIP_NUMERIC_EMAILS": False, "BAD_NAMES": []}
     assert inserted(bed.run()) == ["plugin.nurse@d118.org", "test.user@d118.org"]
+
+
+def test_an_org_unit_with_every_odd_letter_goes_the_whole_way(one_in_step: Bed) -> None:
+    bed = one_in_step
+    school, path = "Arts & Crafts #1? +50% O'Neil", "/D118 Staff/Arts & Crafts #1? +50% O'Neil Staff"
+    bed.powerschool.add_school(777, school)
+    bed.powerschool.add_person(9, "Eli", "Moss", "eli.moss@d118.org", schools={777: 1}, teacher_number="N9")
+    stories.add_known(bed, 7)
+    assert any(path in text for text in bed.run("--dry-run").lines("ERROR"))
+    bed.google.add_org_unit(path)
+    bed.powerschool.person(7)["homeschoolid"] = 777
+    assert bed.run().exit_code == 0
+    assert bed.google.user("eli.moss@d118.org")["orgUnitPath"] == path
+    assert bed.google.user(stories.MAYA)["orgUnitPath"] == path
+    assert not bed.run().writes
+    assert bed.run("--undo", "last", "--yes", "--only", "dcid:7").exit_code == 0
+    assert bed.google.user(stories.MAYA)["orgUnitPath"] != path
+
+
+def test_hands_off_takes_a_dcid_with_its_word_in_front(one_in_step: Bed) -> None:
+    bed = one_in_step
+    for dcid in (7, 8):
+        stories.add_known(bed, dcid)
+        bed.powerschool.leave(dcid)
+    bed.settings["HANDS_OFF"] = {" DCID:7 ": ("court case", "2099-01-31")}
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
+    assert (stories.is_open(bed, stories.MAYA), stories.is_open(bed, stories.NOOR)) == (True, False)
+    assert any("court case" in text and "DCID 7" in text for text in outcome.lines("INFO"))
+    assert not outcome.lines("WARN"), "an entry that fits somebody is not told to be misspelt"

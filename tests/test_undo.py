@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import district
 import pytest
+import stories
 from bed import Bed, matching_account, standard_bed
 
 Snapshot = Any
@@ -359,3 +362,83 @@ def test_a_field_that_config_py_no_longer_names_is_neither_put_back_nor_shown(be
         assert any("Maya Patel" in text and "not put back: update" in text for text in one.lines("INFO")), one.output
     assert [write.body for write in outcome.writes] == [{"customSchemas": {"Synchronization_Data": {"Staff_Group": 4}}}]
     assert bed.google.user("maya.patel@d118.org")["customSchemas"] == emptied
+
+
+def test_a_damaged_journal_is_told_to_who_asks_for_it_and_stops_no_reactivation(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7)
+    stories.add_known(bed, 8)
+    bed.google.add_group("math@d118.org", members={stories.MAYA: "OWNER", stories.NOOR: "OWNER"})
+    bed.powerschool.leave(7)
+    bed.run()
+    left = stories.newest_journal(bed).rename(bed.runs / "20260101T000000Z.jsonl")
+    # Newer than the run that closed the account, so that a search for it comes by here.
+    (bed.runs / "20260201T000000Z.jsonl").write_bytes(b'{"change": 1, "email": "\xff\xfe"}\n')
+    for row in bed.powerschool.affiliations(7):
+        row["status"] = 1
+
+    outcome = bed.run()
+
+    assert outcome.exit_code == 1, outcome.output
+    (line,) = outcome.lines("ERROR")
+    assert "20260201T000000Z.jsonl, line 1, is damaged" in line
+    assert stories.is_open(bed, stories.MAYA)
+    assert any(f"--undo {left.stem} --only dcid:7" in text for text in outcome.lines("INFO")), outcome.output
+
+    shutil.copy(left, bed.runs / "99999999T999999Z.jsonl")
+    line = {"change": 1, "state": "done", "dcid": 7, "account": "1", "email": stories.MAYA, "kind": "update"}
+    for name, sides in (
+        ("20260301T000000Z", {"before": None, "after": {}}),
+    ):
+        (bed.runs / f"{name}.jsonl").write_text(json.dumps({**line, **sides}) + "\n")
+    for name, words in (
+        ("20260201T000000Z", "is damaged"),
+        ("20260301T000000Z", "is damaged"),
+        ("99999999T999999Z", "its name is no start of a run"),
+    ):
+        refused = bed.run("--undo", name, "--yes")
+        assert (refused.exit_code, refused.writes) == (2, [])
+        stories.told_once(refused.output, name, words)
+
+
+def test_accounts_that_refuse_keep_no_other_from_being_put_back(one_in_step: Bed) -> None:
+    bed = one_in_step
+    bed.settings["LIMIT_SHARE"] = 1.0
+    ids = {dcid: stories.add_known(bed, dcid) for dcid in stories.PEOPLE}
+    for dcid in stories.PEOPLE:
+        bed.powerschool.leave(dcid)
+    bed.run()
+    run = stories.newest_journal(bed).stem
+
+    def of(dcid: int) -> Callable[[Any], bool]:
+        return lambda request: request.params["userKey"] == ids[dcid]
+
+    bed.google.fail("users.get", 403, "forbidden", "Not Authorized", times=None, match=of(7))
+    bed.google.fail("users.update", 503, times=None, match=of(9))
+
+    everybody = (stories.MAYA, stories.NOOR, stories.ADA, stories.ELI)
+    one = bed.run("--undo", run, "--yes", "--only", "dcid:8")
+    assert (one.exit_code, one.lines("ERROR")) == (0, []), one.output
+    assert [stories.is_open(bed, email) for email in everybody] == [False, True, False, False]
+
+    outcome = bed.run("--undo", run, "--yes")
+    assert outcome.exit_code == 1, outcome.output
+    assert [stories.is_open(bed, email) for email in everybody] == [False, True, False, True]
+    maya, ada, summary = outcome.lines("ERROR")
+    assert "not looked up" in maya
+    assert "(DCID 7): not put back, run the same undo again: Google answered 403" in maya
+    assert "(DCID 9)" in ada
+    assert ada.endswith("run the same undo again")
+    assert summary == "lines above.", "and no third"
+    assert "next run tries again" not in outcome.output
+
+
+def test_the_end_of_input_is_no_yes(one_in_step: Bed) -> None:
+    bed = one_in_step
+    stories.add_known(bed, 7)
+    bed.powerschool.leave(7)
+    bed.run()
+    stories.answer_end_of_file(bed)
+    outcome = bed.run("--undo", "last")
+    assert (outcome.exit_code, outcome.writes) == (2, []), outcome.output
+    stories.told_once(outcome.output, "not agreed to, so nothing was put back")

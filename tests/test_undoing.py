@@ -165,7 +165,8 @@ UNDONE = {
     247: Undone(outdated("Other"), setting(DCID=777), sent=(GROUP_4,), kept=(GROUP_BACK,)),
     248: Undone(outdated("Zero"), journal=with_dcid(0), sent=(GROUP_4,), kept=(GROUP_BACK,)),
     # An account that goes while the undo is at work is left; an alias whose removal nobody confirms is looked up.
-    261: Undone(left("Going"), planned=("move", "reactivate"), moved_on="the account is no longer there: left as it is"),
+    261: Undone(left("Going"), planned=("move", "reactivate"),
+                moved_on="the account is no longer there: left as it is"),
     264: Undone(left("Opened"), sent=(HOME_AGAIN,), kept=(OPENING_MOVE,), planned=("move", "reactivate"),
                 moved_on="the account is no longer there: left as it is"),
     265: Undone(Situation("Unseen", {"email": "old.unseen@d118.org"}, {"Staff_Group": 4}), refusing("users.get", 403),
