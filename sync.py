@@ -2076,7 +2076,8 @@ def read_org_units(run: Run) -> dict[str, str]:
     units = run.api.orgunits()
     request = units.list(customerId="my_customer", type="all", fields="organizationUnits(orgUnitPath)")
     answer = read_request(run, request, "reading org units")
-    return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in answer.get("organizationUnits", ())}
+    paths = [unit["orgUnitPath"] for unit in objects(answer, "organizationUnits", "orgUnitPath")]
+    return {path.lower(): path for path in paths}
 
 
 def read_schemas(run: Run) -> dict[str, dict[str, Any]]:
@@ -2085,9 +2086,15 @@ def read_schemas(run: Run) -> dict[str, dict[str, Any]]:
     answer = read_request(run, run.api.schemas().list(customerId="my_customer", fields=mask), "reading custom schemas")
     return {
         f"{schema['schemaName']}.{entry['fieldName']}": entry
-        for schema in answer.get("schemas", ())
-        for entry in schema.get("fields", ())
+        for schema in objects(answer, "schemas", "schemaName")
+        for entry in objects(schema, "fields", "fieldName", "fieldType")
     }
+
+
+def objects(answer: Mapping[str, Any], name: str, *texts: str) -> list[dict[str, Any]]:
+    """The objects of a list in Google's answer that have these texts; what else there is concerns nobody."""
+    entries = answer.get(name) if isinstance(answer.get(name), list) else []
+    return [e for e in entries or () if isinstance(e, dict) and all(isinstance(e.get(text), str) for text in texts)]
 
 
 CREATE_OR = "create it with --setup, or"
@@ -2317,10 +2324,18 @@ def send(run: Run, request: Any) -> Any:
         answer = request.execute(num_retries=0)
     except (AttributeError, TypeError):  # Google's client on an error of another shape, as with a number for words
         answer = "an error of another shape"
-    if isinstance(answer, dict) == (request.method == "DELETE") or (request.method == "DELETE" and answer):
+    is_nothing = not answer and not isinstance(answer, dict)
+    if not (is_nothing if request.method == "DELETE" else is_answer(answer)):
         # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
         raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
     return answer
+
+
+def is_answer(answer: Any) -> bool:
+    """True for an object in which what has to be a list is one, and the token of the next page a text."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("nextPageToken", ""), str):
+        return False
+    return all(isinstance(answer.get(name) or [], list) for name in ("users", "groups", "members"))
 
 
 SIGN_IN_AGAIN = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
@@ -2796,7 +2811,7 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
     member, members = membership(run, group["id"], had.id), run.api.members()
     if member is None:
         return
-    role = member.get("role", "MEMBER")
+    role = str(member.get("role") or "MEMBER")
     delivery = {"delivery_settings": member["delivery_settings"]} if member.get("delivery_settings") else {}
     change = Change("leave group", {"group": group["email"], "groupId": group["id"], "role": role, **delivery}, {})
     request = members.delete(groupKey=non_empty(group["id"]), memberKey=non_empty(had.id))
@@ -2848,7 +2863,7 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
     group, group_id = change.after["group"], change.after["groupId"]
     present = membership(run, group_id, now.id)
     if present is not None:
-        role = present.get("role", "MEMBER").lower()
+        role = str(present.get("role") or "MEMBER").lower()
         log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, group, role)
         return
     body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
@@ -3031,19 +3046,20 @@ JOURNAL_TYPES = {
 def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal, one at a time; RunError for a damaged one, but for a last line that a kill cut off."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.endswith("\n"):
-                    return
-                row: Any = None
-                with contextlib.suppress(ValueError):
-                    row = json.loads(line)
-                if not is_whole(row) or not line.isascii():
-                    remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
-                    raise RunError(f"{path}, line {number}, is damaged", "", remedy)
-                yield row
+        lines = path.open(encoding="utf-8", errors="replace")
     except OSError as error:
         raise no_access(path, "read", error) from None
+    with lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith("\n"):
+                return
+            row: Any = None
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+            if not is_whole(row) or not line.isascii():
+                remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
+                raise RunError(f"{path}, line {number}, is damaged", "", remedy)
+            yield row
 
 
 def is_whole(row: Any) -> bool:
@@ -3094,7 +3110,7 @@ TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE"
 CLOCK_DOUBT, CLOCK_FAULT = 60, 300
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
 AS_SHIPPED: frozenset[object] = frozenset(
-    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations", 131, 133, 134, 135}
+    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"}
 )
 LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
@@ -3449,8 +3465,13 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    lost = [number for number in settings.BUILDING_ALIASES if not district.school_name(number)]
-    idle += [("BUILDING_ALIASES", number, "no school has as its number") for number in lost]
+    names = Counter(name.casefold() for name in settings.BUILDING_ALIASES.values())
+    idle += [
+        ("BUILDING_ALIASES", number, "no school has as its number")
+        for number, name in settings.BUILDING_ALIASES.items()
+        # As shipped are several with one name, which nobody here knows.
+        if not district.school_name(number) and (is_check or name.casefold() in schools or names[name.casefold()] == 1)
+    ]
     if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in domains]
@@ -3647,12 +3668,12 @@ def tell_nearby(who: str, district: District) -> int:
         if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
             near.append(account)
     protected = district.settings.PROTECTED_OUS
-    staff_accounts = {a.id: a for a in near if a is holder or not is_at_or_below(a.org_unit, protected)}
+    staff_accounts = {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}
     for account in list(staff_accounts.values())[:10]:
-        tell_account(account, "Google:" if account is holder else "Near: Google has")
+        tell_account(account, "Google:" if account.email == text else "Near: Google has")
     if len(staff_accounts) > 10:
         log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
-    if holder is None:
+    if holder is None or holder.email != text:
         raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
     log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
     return DONE
