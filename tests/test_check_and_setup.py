@@ -244,7 +244,7 @@ def test_secrets_that_others_can_read_and_a_folder_that_cannot_be_written_are_to
     outcome = bed.run("--check")
     assert "other accounts of this machine can read credentials.json -> keep it to this account" in outcome.output
     assert "token.json ->" not in outcome.output
-    assert "the folder runs can be written -> it cannot" in "".join(facts(outcome.output, "FAULT"))
+    assert "the folder runs cannot be written by this account" in "".join(facts(outcome.output, "FAULT"))
 
 
 def test_the_last_good_run_is_one_of_everybody_that_came_to_its_end(bed: Bed) -> None:
@@ -400,7 +400,7 @@ def test_a_log_in_another_encoding_or_none_at_all_does_not_keep_the_check_from_i
     log.mkdir()
     code, output = stories.screen(bed, "--check")
     assert code == 2, output
-    assert "FAULT    StaffLog.txt can be written -> it cannot" in output
+    assert "FAULT    StaffLog.txt cannot be written by this account" in output
     assert "a run tonight would do: nothing" in output
 
 

@@ -30,18 +30,7 @@ from district import (
     person,
 )
 from google_server import Request
-from test_stories import (
-    LETTERS,
-    at_rest,
-    bodies,
-    colleagues,
-    done,
-    errors,
-    inserted,
-    settle,
-    silent,
-    told,
-)
+from test_stories import LETTERS, at_rest, bodies, colleagues, done, errors, inserted, settle, silent, told
 
 
 @pytest.fixture
