@@ -3211,7 +3211,8 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
                 path.unlink()
             yield fact(f"{name} can be written")
         except OSError as error:
-            yield fault(f"{name} cannot be written by this account ({error.strerror})", right_command(path))
+            mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
+            yield fault(f"{name} can be written", f"it cannot ({error.strerror}): {mend}")
     free = shutil.disk_usage(folder).free >> 20
     yield fact(
         f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
@@ -3465,24 +3466,24 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
+    # Aliases as shipped are several with one name, which nobody here knows.
     names = Counter(name.casefold() for name in settings.BUILDING_ALIASES.values())
-    idle += [
-        ("BUILDING_ALIASES", number, "no school has as its number")
-        for number, name in settings.BUILDING_ALIASES.items()
-        # As shipped are several with one name, which nobody here knows.
-        if not district.school_name(number) and (is_check or name.casefold() in schools or names[name.casefold()] == 1)
-    ]
+    lost = {n: name.casefold() for n, name in settings.BUILDING_ALIASES.items() if not district.school_name(n)}
+    told = [str(number) for number, name in lost.items() if is_check or name in schools or names[name] == 1]
+    idle += [("BUILDING_ALIASES", f"the school numbers {', '.join(told)}", "nothing knows")] if told else []
     if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in domains]
     idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
-    if district.admin_email and district.admin_email not in google.by_address:
-        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects none"))
-    return [
+    remarks = [
         Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
         for setting, entry, why in idle
         if is_check or entry not in AS_SHIPPED
     ]
+    if district.admin_email and district.admin_email not in google.by_address:
+        seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
+        remarks.append(Remark(Rule.SETTING, seen, "", "correct it"))
+    return remarks
 
 
 def hidden_words(domains: object, folder: Path) -> dict[str, str]:
