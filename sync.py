@@ -1304,7 +1304,9 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return Plan(person, remarks=(fault,))
     target, missing = building_org_unit(person, district)
     if missing:
-        return Plan(person, remarks=(no_org_unit(person, missing, settings),))
+        return Plan(
+            person, remarks=(no_org_unit(person, missing, settings, nearly(missing, district.google.org_units)),)
+        )
     wanted, remarks = wishes_and_remarks(wanted_fields(person, district))
     wanted |= {
         EMAIL: person.email,
@@ -1558,7 +1560,7 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> Iterator
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
     elif missing:
-        yield no_org_unit(person, missing, settings)
+        yield no_org_unit(person, missing, settings, nearly(missing, district.google.org_units))
     else:
         yield ORG_UNIT, target
 
@@ -1582,8 +1584,8 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     return known, "" if known else path
 
 
-def no_org_unit(person: Staff, path: str, settings: Settings) -> Remark:
-    remedy = f"{CREATE_OR} {other_org_unit(path, settings)}"
+def no_org_unit(person: Staff, path: str, settings: Settings, near: str = "") -> Remark:
+    remedy = f"{f'did you mean {near}? If not, ' if near else ''}{CREATE_OR} {other_org_unit(path, settings)}"
     return about(person, Rule.MISSING_ORG_UNIT, f"the org unit {path} does not exist in Google", remedy)
 
 
@@ -2097,17 +2099,25 @@ def objects(answer: Mapping[str, Any], name: str, *texts: str) -> list[dict[str,
     return [e for e in entries or () if isinstance(e, dict) and all(isinstance(e.get(text), str) for text in texts)]
 
 
+def nearly(path: str, org_units: Mapping[str, str]) -> str:
+    """The org unit that Google has in place of one that is most likely misspelt, or ""."""
+    near = difflib.get_close_matches(path.lower(), org_units, 1, 0.94)
+    return org_units[near[0]] if near and path.lower() not in org_units else ""
+
+
 CREATE_OR = "create it with --setup, or"
 
 
 def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[Remark]:
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
-    named = [(settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")]
-    missing = [
-        Remark(Rule.MISSING, f"the org unit {path} ({setting}) does not exist", "", f"{CREATE_OR} correct {setting}")
-        for path, setting in named
-        if path.lower() not in org_units
-    ]
+    missing = []
+    for path, setting in ((settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")):
+        seen, near = f"the org unit {path} ({setting}) does not exist", nearly(path, org_units)
+        if near:
+            remedy = f"did you mean {near}? Correct {setting}, or make the other one in the Admin console"
+            missing.append(Remark(Rule.FAULT, seen, "", remedy))
+        elif path.lower() not in org_units:
+            missing.append(Remark(Rule.MISSING, seen, "", f"{CREATE_OR} correct {setting}"))
     return missing + [
         Remark(Rule.FAULT, f"the org unit {path} (PROTECTED_OUS) does not exist", "", "correct PROTECTED_OUS")
         for path in settings.PROTECTED_OUS
@@ -3394,7 +3404,8 @@ def org_unit_facts(
             yield fact(f"org unit {path}: {people(count)}")
         else:
             words = f"org unit {path} does not exist; waiting for it: {people(count)}"
-            yield Remark(Rule.MISSING, words, "", f"{CREATE_OR} {other_org_unit(path, settings)}")
+            near = f"did you mean {near}? If not, " if (near := nearly(path, org_units)) else ""
+            yield Remark(Rule.MISSING, words, "", f"{near}{CREATE_OR} {other_org_unit(path, settings)}")
 
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool) -> Counter[str]:
@@ -3519,7 +3530,12 @@ def set_up(run: Run, options: Options) -> int:
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
-    lacking = {path.lower(): path for path in sorted(paths) if path.lower() not in org_units}
+    misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
+    lacking = {
+        path.lower(): path
+        for path in sorted(paths)
+        if path.lower() not in org_units and not is_at_or_below(path, misspelt)
+    }
     units = sorted(lacking.values(), key=lambda path: (path.count("/"), path))
     missing = [name for name in settings.fields if name not in schemas]
     faults = (*missing_org_units(settings, org_units), *schema_faults(settings, schemas))
@@ -3528,7 +3544,8 @@ def set_up(run: Run, options: Options) -> int:
     for remark in wrong:
         log.error("Set-up leaves this to you: %s", remark)
     for path in units:
-        log.info("Missing: the org unit %s", path)
+        near = nearly(path, org_units)
+        log.info("Missing: the org unit %s%s", path, f" (did you mean {near}, which Google has?)" if near else "")
     for name in missing:
         log.info("Missing: the custom schema field %s (%s)", name, field_definition(settings, name)["fieldType"])
     if not units and not missing:
