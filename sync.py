@@ -1304,7 +1304,9 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return Plan(person, remarks=(fault,))
     target, missing = building_org_unit(person, district)
     if missing:
-        return Plan(person, remarks=(no_org_unit(person, missing, settings),))
+        return Plan(
+            person, remarks=(no_org_unit(person, missing, settings, nearly(missing, district.google.org_units)),)
+        )
     wanted, remarks = wishes_and_remarks(wanted_fields(person, district))
     wanted |= {
         EMAIL: person.email,
@@ -1558,7 +1560,7 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> Iterator
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
     elif missing:
-        yield no_org_unit(person, missing, settings)
+        yield no_org_unit(person, missing, settings, nearly(missing, district.google.org_units))
     else:
         yield ORG_UNIT, target
 
@@ -1582,8 +1584,8 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     return known, "" if known else path
 
 
-def no_org_unit(person: Staff, path: str, settings: Settings) -> Remark:
-    remedy = f"{CREATE_OR} {other_org_unit(path, settings)}"
+def no_org_unit(person: Staff, path: str, settings: Settings, near: str = "") -> Remark:
+    remedy = f"{f'did you mean {near}? If not, ' if near else ''}{CREATE_OR} {other_org_unit(path, settings)}"
     return about(person, Rule.MISSING_ORG_UNIT, f"the org unit {path} does not exist in Google", remedy)
 
 
@@ -2097,17 +2099,25 @@ def objects(answer: Mapping[str, Any], name: str, *texts: str) -> list[dict[str,
     return [e for e in entries or () if isinstance(e, dict) and all(isinstance(e.get(text), str) for text in texts)]
 
 
+def nearly(path: str, org_units: Mapping[str, str]) -> str:
+    """The org unit that Google has in place of one that is most likely misspelt, or ""."""
+    near = difflib.get_close_matches(path.lower(), org_units, 1, 0.94)
+    return org_units[near[0]] if near and path.lower() not in org_units else ""
+
+
 CREATE_OR = "create it with --setup, or"
 
 
 def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[Remark]:
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
-    named = [(settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")]
-    missing = [
-        Remark(Rule.MISSING, f"the org unit {path} ({setting}) does not exist", "", f"{CREATE_OR} correct {setting}")
-        for path, setting in named
-        if path.lower() not in org_units
-    ]
+    missing = []
+    for path, setting in ((settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")):
+        seen, near = f"the org unit {path} ({setting}) does not exist", nearly(path, org_units)
+        if near:
+            remedy = f"did you mean {near}? Correct {setting}, or make the other one in the Admin console"
+            missing.append(Remark(Rule.FAULT, seen, "", remedy))
+        elif path.lower() not in org_units:
+            missing.append(Remark(Rule.MISSING, seen, "", f"{CREATE_OR} correct {setting}"))
     return missing + [
         Remark(Rule.FAULT, f"the org unit {path} (PROTECTED_OUS) does not exist", "", "correct PROTECTED_OUS")
         for path in settings.PROTECTED_OUS
@@ -3211,7 +3221,8 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
                 path.unlink()
             yield fact(f"{name} can be written")
         except OSError as error:
-            yield fault(f"{name} cannot be written by this account ({error.strerror})", right_command(path))
+            mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
+            yield fault(f"{name} can be written", f"it cannot ({error.strerror}): {mend}")
     free = shutil.disk_usage(folder).free >> 20
     yield fact(
         f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
@@ -3393,7 +3404,8 @@ def org_unit_facts(
             yield fact(f"org unit {path}: {people(count)}")
         else:
             words = f"org unit {path} does not exist; waiting for it: {people(count)}"
-            yield Remark(Rule.MISSING, words, "", f"{CREATE_OR} {other_org_unit(path, settings)}")
+            near = f"did you mean {near}? If not, " if (near := nearly(path, org_units)) else ""
+            yield Remark(Rule.MISSING, words, "", f"{near}{CREATE_OR} {other_org_unit(path, settings)}")
 
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool) -> Counter[str]:
@@ -3465,24 +3477,24 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
+    # Aliases as shipped are several with one name, which nobody here knows.
     names = Counter(name.casefold() for name in settings.BUILDING_ALIASES.values())
-    idle += [
-        ("BUILDING_ALIASES", number, "no school has as its number")
-        for number, name in settings.BUILDING_ALIASES.items()
-        # As shipped are several with one name, which nobody here knows.
-        if not district.school_name(number) and (is_check or name.casefold() in schools or names[name.casefold()] == 1)
-    ]
+    lost = {n: name.casefold() for n, name in settings.BUILDING_ALIASES.items() if not district.school_name(n)}
+    told = [str(number) for number, name in lost.items() if is_check or name in schools or names[name] == 1]
+    idle += [("BUILDING_ALIASES", f"the school numbers {', '.join(told)}", "nothing knows")] if told else []
     if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in domains]
     idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
-    if district.admin_email and district.admin_email not in google.by_address:
-        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects none"))
-    return [
+    remarks = [
         Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
         for setting, entry, why in idle
         if is_check or entry not in AS_SHIPPED
     ]
+    if district.admin_email and district.admin_email not in google.by_address:
+        seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
+        remarks.append(Remark(Rule.SETTING, seen, "", "correct it"))
+    return remarks
 
 
 def hidden_words(domains: object, folder: Path) -> dict[str, str]:
@@ -3518,7 +3530,12 @@ def set_up(run: Run, options: Options) -> int:
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
-    lacking = {path.lower(): path for path in sorted(paths) if path.lower() not in org_units}
+    misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
+    lacking = {
+        path.lower(): path
+        for path in sorted(paths)
+        if path.lower() not in org_units and not is_at_or_below(path, misspelt)
+    }
     units = sorted(lacking.values(), key=lambda path: (path.count("/"), path))
     missing = [name for name in settings.fields if name not in schemas]
     faults = (*missing_org_units(settings, org_units), *schema_faults(settings, schemas))
@@ -3527,7 +3544,8 @@ def set_up(run: Run, options: Options) -> int:
     for remark in wrong:
         log.error("Set-up leaves this to you: %s", remark)
     for path in units:
-        log.info("Missing: the org unit %s", path)
+        near = nearly(path, org_units)
+        log.info("Missing: the org unit %s%s", path, f" (did you mean {near}, which Google has?)" if near else "")
     for name in missing:
         log.info("Missing: the custom schema field %s (%s)", name, field_definition(settings, name)["fieldType"])
     if not units and not missing:

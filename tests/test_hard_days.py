@@ -783,7 +783,7 @@ def test_an_entry_that_fits_nobody_is_a_warning_in_every_run_and_as_shipped_only
     assert (outcome.exit_code, warnings(outcome)) == (0, []), "nothing but what was shipped"
     checked = bed.run("--check").output
     for entry in ("131", "Substitute", "/Administrators", "/Temporary Re-Activations", "/Substitute Teachers"):
-        assert re.search(rf"WARNING .*names (the org unit )?{entry},", checked), (entry, checked)
+        assert re.search(rf"WARNING .*names (the org unit |the school numbers )?{entry},", checked), (entry, checked)
     assert "entries of BAD_NAMES that are nobody's name: 7 of 7" in checked
 
     odd = {
@@ -807,9 +807,16 @@ def test_an_entry_that_fits_nobody_is_a_warning_in_every_run_and_as_shipped_only
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
     for entry in entries:
-        assert len([line for line in warnings(outcome) if re.search(rf"names (the org unit )?{entry},", line)]) == 1, (
-            entry
-        )
+        assert (
+            len(
+                [
+                    line
+                    for line in warnings(outcome)
+                    if re.search(rf"names (the org unit |the school numbers )?{entry},", line)
+                ]
+            )
+            == 1
+        ), entry
     assert len(warnings(outcome)) == len(entries)
 
 
@@ -1042,3 +1049,24 @@ def test_the_check_says_nothing_good_in_the_words_of_a_fault(bed: Bed) -> None:
     checked = bed.run("--check").output
     assert not re.search("FAULT .*can be", checked), checked
     assert re.search("FAULT +Google cannot be reached ->", checked)
+
+
+@quick
+def test_a_misspelt_org_unit_is_asked_for_before_any_offer_to_create_others(bed: Bed) -> None:
+    settled(bed)
+    before = bed.google.snapshot()
+    bed.settings["STAFF_OU"] = "/D118 Staf"
+    for arguments in ((), ("--check",), ("--setup", "--yes"), ("--setup", "--dry-run")):
+        outcome = bed.run(*arguments)
+        assert "did you mean /D118 Staff?" in outcome.output, arguments
+        assert "Missing: the org unit" not in outcome.output, arguments
+        assert outcome.exit_code == (1 if "--setup" in arguments else 2)
+    assert "--setup  creates" not in bed.run("--check").output
+    assert bed.google.snapshot() == before
+    # One building: the others are not touched by it, and its people are told the likely word first.
+    bed.settings |= {"STAFF_OU": "/D118 Staff", "BUILDING_OUS": {GRADE: "/D118 Staff/Wauconda Grade School Staf"}}
+    person(bed, 1, "Ada", "Stone", GRADE)
+    remedy = f"did you mean {OU_OF[GRADE]}? If not, create it with --setup"
+    assert [line for line in errors(bed.run("--dry-run")) if remedy in line and "Ada Stone" in line]
+    assert f"-> {remedy}" in bed.run("--check").output
+    assert f"(did you mean {OU_OF[GRADE]}, which Google has?)" in bed.run("--setup", "--dry-run").output
