@@ -2129,8 +2129,7 @@ def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check
     """The org units that Google does not have, though config.py names them; who waits for one is told besides."""
     named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
     idle = [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
-    places = (settings.SUBSTITUTE_OU, *settings.BUILDING_OUS.values())
-    idle += [path for path in dict.fromkeys(places) if path.lower() not in org_units]
+    idle += [path for path in dict.fromkeys(settings.BUILDING_OUS.values()) if path.lower() not in org_units]
     return [
         Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", "correct it there")
         for path in idle
