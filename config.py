@@ -110,6 +110,10 @@ PRIVATE_VALUES = ["cell_phone"]
 # Example for the summer: [("06-10", "08-20")]
 HOLD_SUSPENSIONS: list[tuple[str, str]] = []
 
+# Of the staff with an open account no more than this share is suspended in one run, whatever LIMITS says: 0.2 is a
+# fifth. Three people always may be.
+LIMIT_SHARE = 0.2
+
 # How many days the journals and logs in runs/ are kept.
 KEEP_DAYS = 400
 

@@ -82,9 +82,7 @@ def test_a_database_that_drops_the_line_at_any_statement_ends_the_run_with_nothi
         bed.oracle.faults.drop_statement = None
 
 
-def test_a_database_that_drops_the_line_in_the_middle_of_the_rows_ends_the_run_with_nothing_written(
-    bed: Bed,
-) -> None:
+def test_a_database_that_drops_the_line_in_the_middle_of_the_rows_ends_the_run_with_nothing_written(bed: Bed) -> None:
     small_district(bed)
     before = bed.google.snapshot()
     for statement in STATEMENTS[1:]:
@@ -259,9 +257,7 @@ def test_more_than_one_page_of_groups_is_read_when_somebody_leaves(bed: Bed) -> 
     assert {line["before"]["group"] for line in outcome.journal if line["kind"] == "leave group"} == set(names)
 
 
-def test_a_listing_that_lags_behind_the_last_run_makes_no_second_account_and_no_second_suspension(
-    bed: Bed,
-) -> None:
+def test_a_listing_that_lags_behind_the_last_run_makes_no_second_account_and_no_second_suspension(bed: Bed) -> None:
     small_district(bed)
     add_person(bed, 4)
     matching_account(bed, 4, email="old.name@d118.org")

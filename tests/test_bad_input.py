@@ -458,8 +458,7 @@ def test_a_listener_that_never_answers_does_not_hold_the_run(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "table"),
-    [("school_number", "SCHOOLS"), ("from users", "USERS"), ("from schoolstaff", "SCHOOLSTAFF")],
+    ("statement", "table"), [("school_number", "SCHOOLS"), ("from users", "USERS"), ("from schoolstaff", "SCHOOLSTAFF")]
 )
 def test_a_connection_dropped_at_any_statement_ends_the_run(bed: Bed, statement: str, table: str) -> None:
     bed.oracle.faults.drop_statement = statement
@@ -635,10 +634,7 @@ class Connection:
 
 @pytest.mark.parametrize(
     "error",
-    [
-        ValueError("year 0 is out of range"),
-        UnicodeDecodeError("utf-8", b"M\xfcller", 1, 2, "invalid start byte"),
-    ],
+    [ValueError("year 0 is out of range"), UnicodeDecodeError("utf-8", b"M\xfcller", 1, 2, "invalid start byte")],
     ids=["a date", "a name"],
 )
 def test_a_value_that_the_driver_cannot_read_is_told_with_the_statement(error: Exception) -> None:

@@ -183,10 +183,7 @@ def test_what_would_stop_the_run_or_hold_it_is_told_without_names(bed: Bed) -> N
 def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
     two_people(bed)
     bed.google.add_schema("Phones", {"Cell": {"fieldType": "STRING", "readAccessType": "ALL_DOMAIN_USERS"}})
-    bed.settings["CUSTOM_SCHEMAS"] = {
-        "Synchronization_Data": {"DCID": "dcid"},
-        "Phones": {"Cell": "cell_phone"},
-    }
+    bed.settings["CUSTOM_SCHEMAS"] = {"Synchronization_Data": {"DCID": "dcid"}, "Phones": {"Cell": "cell_phone"}}
     bed.settings["LIMITS"] = {"suspend": 0}
     bed.powerschool.add_school(777, "New School")
     bed.powerschool.add_person(9, "Eli", "Moss", "eli.moss@d118.org", schools={777: 1})

@@ -267,10 +267,7 @@ def the_next_run_finishes(bed: Bed, number: int, moment: str) -> None:
         for line in journals(bed)
         if line["kind"] == "leave group"
     }
-    assert lost_memberships(bed) == {
-        ("gus.stone@d118.org", OWNED, "OWNER"),
-        ("gus.stone@d118.org", JOINED, "MEMBER"),
-    }
+    assert lost_memberships(bed) == {("gus.stone@d118.org", OWNED, "OWNER"), ("gus.stone@d118.org", JOINED, "MEMBER")}
     assert lost_memberships(bed) <= told
     if request.method in WRITES:
         # Elsewhere the equal state says it: after it, as proved above, nothing is left to write.

@@ -381,7 +381,8 @@ def test_a_damaged_journal_is_told_to_who_asks_for_it_and_stops_no_reactivation(
 
     assert outcome.exit_code == 1, outcome.output
     damaged = [text for text in outcome.lines("ERROR") if "20260201T000000Z.jsonl, line 1, is damaged" in text]
-    assert len(damaged) == 1 and not any("reactivat" in text for text in outcome.lines("ERROR")), outcome.output
+    assert len(damaged) == 1, outcome.output
+    assert not any("reactivat" in text for text in outcome.lines("ERROR")), outcome.output
     assert stories.is_open(bed, stories.MAYA)
     assert any(f"--undo {left.stem} --only dcid:7" in text for text in outcome.lines("INFO")), outcome.output
 

@@ -358,9 +358,7 @@ def test_last_is_the_newest_run_that_changed_something_or_may_have(bed: Bed) -> 
     assert unknown.lines("ERROR")[-1].endswith(f"has no such journal (the newest: {newest_five}). Nothing was written")
 
 
-def test_who_is_opened_again_is_told_the_runs_that_took_the_account_out_of_groups_since_it_was_closed(
-    bed: Bed,
-) -> None:
+def test_who_is_opened_again_is_told_the_runs_that_took_the_account_out_of_groups_since_it_was_closed(bed: Bed) -> None:
     people = {201: "Twice", 202: "Once", 203: "Since", 204: "Joined", 205: "Never"}
     groups = {dcid: {f"group{dcid}": "MEMBER"} for dcid in people if dcid != 205}
     add_all(bed, {dcid: left(last, groups=groups.get(dcid, {})) for dcid, last in people.items()})

@@ -122,9 +122,7 @@ class Situation:
 
 def said(outcome: Outcome, level: str, dcid: int) -> list[str]:
     """The lines of this level that name the person, but for the warning of a failure that an ERROR line repeats."""
-    return [
-        line for line in outcome.lines(level) if f"(DCID {dcid})" in line and not line.startswith("Not done: ")
-    ]
+    return [line for line in outcome.lines(level) if f"(DCID {dcid})" in line and not line.startswith("Not done: ")]
 
 
 def add_all(bed: Bed, situations: Mapping[int, Situation]) -> dict[int, str]:
@@ -565,9 +563,7 @@ def leaver(last: str, group: str, *befalls: Act, is_left: bool, **more: Any) -> 
     )  # fmt: skip
 
 
-def refusing_group(
-    group: str, status: int, method: str = "members.delete", **more: Any
-) -> Act:
+def refusing_group(group: str, status: int, method: str = "members.delete", **more: Any) -> Act:
     """Nobody can be taken out of this group, or whatever the method asks of it."""
 
     def befalls(bed: Bed, _identity: str) -> None:
