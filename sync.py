@@ -2129,7 +2129,8 @@ def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check
     """The org units that Google does not have, though config.py names them; who waits for one is told besides."""
     named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
     idle = [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
-    idle += [path for path in dict.fromkeys(settings.BUILDING_OUS.values()) if path.lower() not in org_units]
+    places = (settings.SUBSTITUTE_OU, *settings.BUILDING_OUS.values())
+    idle += [path for path in dict.fromkeys(places) if path.lower() not in org_units]
     return [
         Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", "correct it there")
         for path in idle
@@ -3221,7 +3222,7 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
             yield fact(f"{name} can be written")
         except OSError as error:
             mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
-            yield fault(f"{name} can be written", f"it cannot ({error.strerror}): {mend}")
+            yield fault(f"{name} cannot be written by this account ({error.strerror})", mend)
     free = shutil.disk_usage(folder).free >> 20
     yield fact(
         f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"

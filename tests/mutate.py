@@ -1,7 +1,7 @@
 """Breaks the rules of sync.py on purpose, one at a time, and names the changes that no test notices.
 
     python tests/mutate.py Deciding tests/test_deciding.py tests/test_adoption_rows.py
-    python tests/mutate.py Applying tests/test_applying.py tests/test_faults.py ...
+    python tests/mutate.py Writing tests/test_writing.py tests/test_faults.py ...
 
 The first word is where a section of sync.py begins, or several with commas. The tests are collected once; each
 mutant is then tried in a forked process, on the tests that reach its line, the quickest first, with the runs of the
@@ -42,7 +42,7 @@ SOURCE = (PROJECT / "sync.py").read_text(encoding="utf-8")
 PROCESSES = 2 * (os.cpu_count() or 1)
 # A test that takes longer than the first is left out; one that does not end under a mutant has noticed it; a mutant
 # that lives longer than the last counts as not noticed.
-TEST_SECONDS, HANGING_SECONDS, MUTANT_SECONDS = 5.0, 12, 12.0
+TEST_SECONDS, HANGING_SECONDS, MUTANT_SECONDS = 15.0, 12, 12.0
 OTHER_COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Eq: (ast.NotEq,),
     ast.NotEq: (ast.Eq,),

@@ -72,6 +72,7 @@ def test_each_step_of_the_first_day_tells_the_next_to_the_first_quiet_night(bed:
     quiet = bed.run()
     assert (quiet.exit_code, quiet.writes) == (0, [])
     assert "Done: nothing." in quiet.output
+    bed.google.add_org_unit("/Substitute Teachers")
     settled = bed.run("--check")
     assert settled.exit_code == 0, settled.output
     assert "a run tonight would do: nothing" in settled.output
