@@ -34,8 +34,11 @@ def forkers() -> Iterator[dict[bool, Forker]]:
 
 
 @pytest.fixture
-def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of the test are forked, but on Windows and macOS; `mutate.py` has a way of its own to start them."""
+def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The runs of the test are forked, but on Windows and macOS; `mutate.py` has a way of its own to start them.
+
+    A test about the process itself (its signals, limits or start) has the mark `ordinary_runs`.
+    """
     ordinary: Callable[..., subprocess.Popen[bytes]] = Bed.launch
 
     def launch(running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> object:
@@ -51,7 +54,8 @@ def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch) ->
             ["--config", str(running.config), *arguments], environment, running.elsewhere
         )
 
-    if sys.platform == "linux" and ordinary.__module__ == Bed.__module__:
+    is_asked_for = request.node.get_closest_marker("ordinary_runs") is None
+    if is_asked_for and sys.platform == "linux" and ordinary.__module__ == Bed.__module__:
         monkeypatch.setattr(Bed, "launch", launch)
 
 

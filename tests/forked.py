@@ -3,8 +3,7 @@
 That start takes some 0.4 seconds of processor time, all that a small run does afterwards a tenth of a second. What
 is forked is a process of its own like any other, with its own arguments, environment, folder and screen; it begins
 with the first line of the script, ends as Python ends and can be killed. Only what looks at the start of Python
-itself needs the ordinary way, and gets it. A module asks for forked runs with
-`pytestmark = pytest.mark.usefixtures("forked_runs")`.
+itself needs the ordinary way, and gets it, by itself or by its mark `ordinary_runs`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import httplib2
 
 SCRIPT = Path(__file__).resolve().parents[1] / "sync.py"
 # What Python and the packages read of the environment once, when they start.
-READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "HTTPLIB2_")
+READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "HTTPLIB2_", "TNS_")
 NUMBER = struct.Struct("=i")
 
 

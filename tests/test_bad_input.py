@@ -78,7 +78,15 @@ def test_every_fault_of_config_py_and_the_environment_is_told_in_one_go(bed: Bed
 
 
 # What the first release did not have: a district that updates keeps its config.py.
-ADDED_LATER = ("HOLD_SUSPENSIONS", "KEEP_DAYS", "TIMEOUT_SECONDS", "RETRY_WAIT_SECONDS", "RETRY_SECONDS", "RUN_MINUTES")
+ADDED_LATER = (
+    "HOLD_SUSPENSIONS",
+    "LIMIT_SHARE",
+    "KEEP_DAYS",
+    "TIMEOUT_SECONDS",
+    "RETRY_WAIT_SECONDS",
+    "RETRY_SECONDS",
+    "RUN_MINUTES",
+)
 
 
 def test_only_the_settings_of_the_first_release_are_required(bed: Bed) -> None:
@@ -563,6 +571,7 @@ def folder_in_the_way(bed: Bed) -> Iterator[Path]:
     path.rmdir()
 
 
+@pytest.mark.ordinary_runs
 def test_a_log_that_cannot_be_written_is_told_with_file_and_account(bed: Bed, folder_in_the_way: Path) -> None:
     with bed.launch() as process:
         output = process.communicate(timeout=60)[0].decode()

@@ -424,6 +424,7 @@ def test_a_full_disk_is_one_sentence_that_names_it_and_the_journal_has_the_truth
 
 @pytest.mark.skipif(ON_WINDOWS, reason="Windows limits no file's size")
 @pytest.mark.parametrize("blocks", [1, 4])
+@pytest.mark.ordinary_runs
 def test_a_file_that_may_not_grow_is_told_as_a_full_disk_is(bed: Bed, blocks: int) -> None:
     settled(bed, 3)
     for dcid in range(1, 10):
@@ -697,6 +698,7 @@ def test_a_config_py_that_others_may_write_is_a_warning_with_the_command(bed: Be
 
 @pytest.mark.skipif(ON_WINDOWS, reason="Windows ends a process without a word")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.ordinary_runs
 def test_a_signal_ends_a_run_with_the_last_line_the_records_and_exact_counts(bed: Bed, name: str) -> None:
     settled(bed)
     person(bed, 1, "Ada", "Stone", GRADE)
@@ -993,6 +995,7 @@ def test_a_name_in_a_suggested_command_is_quoted(bed: Bed) -> None:
     assert '--allow "move to suspended=2"' in bed.run("--dry-run").output
 
 
+@pytest.mark.ordinary_runs
 def test_the_sign_in_shows_its_address_at_once_through_a_pipe(bed: Bed) -> None:
     bed.write()
     env: dict[str, str | None] = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
