@@ -2637,6 +2637,10 @@ def lost_aliases(run: Run, plans: Sequence[Plan], district: District) -> list[Pl
     for row in all_rows(run):
         if row["kind"] == "remove alias" and EMAIL in row["after"]:
             gone[(row["account"], row["before"]["alias"])] = row["dcid"]
+        elif (
+            row["kind"] in {"rename", "add alias"} and row["state"] == "done"
+        ):  # back: who takes it away later means it
+            gone.pop((row["account"], row["after"].get(EMAIL) or row["after"].get("alias", "")), None)
     renamed = {(p.had.id, c.after[EMAIL]) for p in plans if p.had for c in p.changes if c.kind == "rename"}
     lost = []
     for (account_id, alias), dcid in gone.items():

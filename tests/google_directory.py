@@ -269,6 +269,7 @@ class Directory:
             "users.list": self._users_list, "users.get": self._users_get,
             "users.insert": self._users_insert, "users.update": self._users_update,
             "users.aliases.list": self._aliases_list, "users.aliases.delete": self._aliases_delete,
+            "users.aliases.insert": self._aliases_insert,
             "groups.list": self._groups_list, "groups.get": self._groups_get,
             "members.list": self._members_list, "members.get": self._members_get,
             "members.insert": self._members_insert, "members.delete": self._members_delete,
@@ -783,6 +784,18 @@ class Directory:
             common = {"kind": "admin#directory#alias", "id": user["id"], "primaryEmail": user["primaryEmail"]}
             answer["aliases"] = [with_etag({**common, "alias": alias}) for alias in user["aliases"]]
         return with_etag(answer)
+
+    def _aliases_insert(self, params: Params, body: Json) -> Json:
+        user = self._changeable_user(params)
+        alias = self._free_address(body.get("alias"), user["id"])
+        if alias in self._addresses_of(user):
+            raise duplicate()
+        if len(user["aliases"]) >= MOST_ALIASES:
+            if self.world.too_many_aliases_is_limit_exceeded:
+                raise RefusalError(412, "limitExceeded", "Alias limit reached.")
+            raise invalid("Invalid Input: aliases")
+        self._put_user({**user, "aliases": [*user["aliases"], alias]})
+        return with_etag({"kind": "admin#directory#alias", "id": user["id"], "alias": alias})
 
     def _aliases_delete(self, params: Params, _body: Json) -> None:
         user, alias = self._changeable_user(params), params["alias"].lower()

@@ -52,7 +52,7 @@ CLIENT_SECRET = "GOCSPX-standin"
 SERVICE_ACCOUNT = "staff-sync@stand-in.iam.gserviceaccount.com"
 COLLECTIONS = ("users", "groups", "members", "orgunits", "schemas")
 WRITES = {
-    "users.insert", "users.update", "users.aliases.delete", "members.insert", "members.delete",
+    "users.insert", "users.update", "users.aliases.delete", "users.aliases.insert", "members.insert", "members.delete",
     "orgunits.insert", "schemas.insert", "schemas.update",
 }  # fmt: skip
 UNAUTHORIZED_CLIENT = (

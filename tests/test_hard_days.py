@@ -424,7 +424,7 @@ def test_a_full_disk_is_one_sentence_that_names_it_and_the_journal_has_the_truth
 
 @pytest.mark.skipif(ON_WINDOWS, reason="Windows limits no file's size")
 @pytest.mark.parametrize("blocks", [1, 4])
-@pytest.mark.ordinary_runs
+@pytest.mark.usefixtures("unmeasured")
 def test_a_file_that_may_not_grow_is_told_as_a_full_disk_is(bed: Bed, blocks: int) -> None:
     settled(bed, 3)
     for dcid in range(1, 10):
