@@ -264,7 +264,11 @@ class Rule(Enum):
     HANDS_OFF = "hands off", INFO, "HANDS_OFF names the person or account"
     HANDS_OFF_OVER = "hands off is over", ERROR, "the last day of the entry in HANDS_OFF has passed"
     SUPER_ADMIN = "super admin", INFO, "accounts of super admins are never written"
-    SUPER_ADMIN_LEFT = "super admin left", ERROR, "a super admin is no longer active: close it in the Admin console"
+    SUPER_ADMIN_LEFT = (
+        "super admin left",
+        ERROR,
+        "an open account of a super admin who left: close it in the Admin console",
+    )
     PROTECTED = "protected", INFO, "the account lies in PROTECTED_OUS"
     OWN_ADMIN = "own admin", INFO, "the account is GOOGLE_ADMIN_EMAIL"
     # What it should be.
@@ -1248,7 +1252,7 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
             return about(person, Rule.HANDS_OFF_OVER, over, "remove the entry or give it a new day")
     if had is None:
         return None
-    if had.is_admin and has_left:
+    if had.is_admin and has_left and had.is_open:
         seen = f"{had.email} is a super admin and no longer active"
         return about(person, Rule.SUPER_ADMIN_LEFT, seen, "close it in the Admin console")
     if had.is_admin:
