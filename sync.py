@@ -4585,6 +4585,8 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
         return error.exit_code
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut off the last line and the records
+            signal.signal(number, signal.SIG_IGN)
         last_words(run, "Interrupted")
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
