@@ -172,7 +172,7 @@ def test_the_kinds_states_and_keys_of_a_journal_are_those_the_readme_tells(bed: 
 
 
 def test_every_kind_and_state_is_in_the_readme() -> None:
-    kinds = re.search(r"^Kinds: (.*?)\.$", README, re.MULTILINE | re.DOTALL)
+    kinds = re.search(r"^Kinds: (.*?)\.\s", README, re.MULTILINE | re.DOTALL)
 
     assert kinds is not None
     assert code_in(" ".join(kinds[1].split())) == list(sync.KINDS)
