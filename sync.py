@@ -1053,7 +1053,9 @@ def plan_person(person: Staff, district: District) -> Plan:
         plan = left_alone(person, Rule.TWO_ACCOUNTS, f"{held} both carry this DCID", remedy)
     elif person.is_active and rivals:
         seen = f"PowerSchool gives the address to {'; '.join(map(str, rivals))} too"
-        plan = left_alone(person, Rule.TWO_PEOPLE, seen, "correct one of them")
+        plan = left_alone(
+            person, Rule.TWO_PEOPLE, seen, "correct one of them, or take it out of one of two records of one person"
+        )
     elif accounts:
         return plan_found(person, accounts[0], district)
     else:
@@ -1494,7 +1496,13 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
     elif holder is not None and holder.id != had.id:
         seen = f"the address is held by {holder.email}{'' if holder.email == person.email else ' as an alias'}"
-        yield about(person, Rule.ADDRESS_TAKEN, seen, f"{keeps}: free it there, or correct PowerSchool")
+        owner, remedy = district.owner(holder), "free it there, or correct PowerSchool"
+        if owner is not None and (owner.email, holder.email) == (had.email, person.email):
+            remedy = (
+                f"the two are exchanged: in the Admin console give this account a third address, then {holder.email} "
+                "the address that this one had, and remove the aliases that both steps leave; or correct PowerSchool"
+            )
+        yield about(person, Rule.ADDRESS_TAKEN, seen, f"{keeps}: {remedy}")
     else:
         yield EMAIL, person.email
 

@@ -63,6 +63,16 @@ def in_powerschool(dcid: int = 70, **columns: object) -> Step:
     return lambda bed: bed.powerschool.person(dcid).update(columns)
 
 
+def readdressed(old: str, new: str) -> Step:
+    """An admin gives an account another address in the Admin console, and removes the alias that this leaves."""
+
+    def change(bed: Bed) -> None:
+        bed.google._put_user({**bed.google.user(old), "primaryEmail": new, "aliases": []})
+        del bed.google.addresses[old]
+
+    return change
+
+
 def hands_off(entry: str) -> Step:
     def add(bed: Bed) -> None:
         bed.settings["HANDS_OFF"] = {entry: ("asked by HR", "2099-12-31")}
@@ -105,6 +115,10 @@ def no_hands_off(bed: Bed) -> None:
     bed.settings["HANDS_OFF"] = {}
 
 
+SWAPPED = [
+    ada(email=OTHER), ada(71, first="Bea", last="Hill", email=ADA), her_account(email=ADA),
+    lambda bed: matching_account(bed, 71, email=OTHER),
+]  # fmt: skip
 OVER = [ada(), her_account(ou="/Substitute Teachers"), hands_off_until_yesterday]
 
 # Rule, what is so, what the admin does, and the DCIDs on the accounts afterwards.
@@ -153,6 +167,14 @@ WAYS: dict[str, tuple[str, list[Step], list[Step], dict[str, str | None]]] = {
     "a super admin who left: no admin": ("super admin left", SUPER_ADMIN, [in_console(ADA, isAdmin=False)],
                                          {ADA: "70"}),
     "skipped, but open": ("skipped, but open", SKIPPED, [in_console(ADA, suspended=True)], {ADA: "70"}),
+    "swapped addresses": ("address taken", SWAPPED, [
+        readdressed(ADA, "third@d118.org"), readdressed(OTHER, ADA)], {OTHER: "70", ADA: "71"}),
+    "swapped by mistake": ("address taken", SWAPPED, [
+        in_powerschool(email_addr=ADA), in_powerschool(71, email_addr=OTHER)], {ADA: "70", OTHER: "71"}),
+    "two records of one person": ("one address, two people", [ada(), her_account(), ada(71)],
+                                  [in_powerschool(71, email_addr=None)], {ADA: "70"}),
+    "a DCID mistyped in Google": ("probable rehire", [ada(), account(fields=carries(77), employee_id="T70")],
+                                  [in_console(ADA, dcid="70")], {ADA: "70"}),
     "several values": ("value", SEVERAL, [lambda bed: bed.powerschool.extension.pop(0)], {ADA: "70"}),
     "admin role": ("admin role", WITH_A_ROLE, [in_console(ADA, isDelegatedAdmin=False)], {ADA: "70"}),
     "recently deleted: restored": ("recently deleted", [ada(), deleted_yesterday], [restored], {ADA: "70"}),
