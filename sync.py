@@ -1053,9 +1053,8 @@ def plan_person(person: Staff, district: District) -> Plan:
         plan = left_alone(person, Rule.TWO_ACCOUNTS, f"{held} both carry this DCID", remedy)
     elif person.is_active and rivals:
         seen = f"PowerSchool gives the address to {'; '.join(map(str, rivals))} too"
-        plan = left_alone(
-            person, Rule.TWO_PEOPLE, seen, "correct one of them, or take it out of one of two records of one person"
-        )
+        one = "if both records are one person's, take it out of the one whose DCID its account does not carry"
+        plan = left_alone(person, Rule.TWO_PEOPLE, seen, f"give one of them another address; {one}")
     elif accounts:
         return plan_found(person, accounts[0], district)
     else:
@@ -1096,7 +1095,9 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     found |= {account.id: account for account in (*numbered, *named)}
     unlinked = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
     theirs = [a for a in found.values() if a.id in unlinked and not district.claimants(a.email)]
-    open_accounts = [account for account in theirs if account.is_open and is_staff_place(account, district)]
+    open_accounts = [
+        a for a in theirs if a.is_open and is_staff_place(a, district) and not is_named_in_hands_off(a, district)
+    ]
     if not open_accounts:
         return Plan(person)
     account = open_accounts[0]
@@ -1118,12 +1119,18 @@ def name_in_hands_off(account: Account) -> str:
     return f'name it in HANDS_OFF: "{account.email}": ("why", "until which day")'
 
 
+def is_named_in_hands_off(account: Account, district: District) -> bool:
+    """True until the day in HANDS_OFF of an account that an admin has found to be somebody else's, or to stay open."""
+    entries = district.settings.HANDS_OFF.items()
+    days = [until for key, (_, until) in entries if is_meant(key, account.dcid, account.addresses)]
+    return any(date.fromisoformat(until) >= district.today for until in days)
+
+
 def plan_unfound(person: Staff, district: District) -> Plan:
     """An active person whose DCID is on no account: link the account that holds the address, or create one."""
     holder = district.google.by_address.get(person.email)
-    numbered = district.unclaimed_by_number.get(fold_number(person.teacher_number), [])
-    if not person.email and numbered:
-        return possible_account(person, numbered[0], district)
+    if not person.email and (twins := possible_twins(person, district)):
+        return possible_account(person, twins, district)
     if not person.email:
         return left_alone(person, Rule.NO_ADDRESS, "no address in PowerSchool and no account", "nothing to create")
     if not is_ours(person.email, district.settings):
@@ -1134,17 +1141,15 @@ def plan_unfound(person: Staff, district: District) -> Plan:
     if holder is None:
         return plan_creation(person, district)
     owner = district.owner(holder)
-    if owner is not None and owner.is_active:
-        seen = f"the address belongs to the account of {owner}"
-        return left_alone(person, Rule.ADDRESS_TAKEN, seen, "correct PowerSchool, or the DCID of that account")
-    if holder.email != person.email and same_words(person, holder):
-        return possible_account(person, holder, district)
-    if holder.email != person.email:
+    is_anothers = owner is not None and owner.is_active
+    same = same_words(person, holder)
+    if holder.email != person.email and same and not is_anothers:
+        return possible_account(person, [holder], district)
+    if is_anothers or holder.email != person.email:
         seen = f"the address is an alias of {holder.email}, {holder.name}"
-        free = "remove the alias there, or give" if person.email in holder.aliases else "give"
-        by_hand = link_by_hand(person, holder, district.settings)
-        remedy = f"if it is the same person, {by_hand}; if not, {free} the person another address in PowerSchool"
-        return left_alone(person, Rule.ADDRESS_TAKEN, seen, remedy)
+        if is_anothers:
+            seen = f"the address belongs to the account of {owner}{f', which has the same {same}' if same else ''}"
+        return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
     return plan_account(person, holder, district)
 
 
@@ -1169,6 +1174,23 @@ def link_by_hand(person: Staff, account: Account, settings: Settings) -> str:
     return f"set {settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
 
 
+def either_way(person: Staff, account: Account, district: District) -> str:
+    """What settles whether an account that may be the person's is: both ways out, so that the next run is silent.
+
+    The alias of what may be the person's own account is never advised away, nor a colleague's account into HANDS_OFF.
+    """
+    owner, same = district.owner(account), same_words(person, account)
+    other = "give the person another address in PowerSchool"
+    if person.email not in account.addresses:
+        other = name_in_hands_off(account)
+    elif same and not (owner and owner.is_active):  # or it is told all the same as a possible account
+        other += f" and {name_in_hands_off(account)}"
+    elif person.email in account.aliases and not same:
+        other = f"remove the alias there, or {other}"
+    whose = "it is theirs" if account.dcid is None else "it is the same person"
+    return f"if {whose}, {link_by_hand(person, account, district.settings)}; if not, {other}"
+
+
 def link_doubt(person: Staff, account: Account, district: District) -> Remark | None:
     """Why this account, which holds the person's address, is not certainly theirs; None if it is.
 
@@ -1176,20 +1198,18 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
     """
     settings, owner = district.settings, district.owner(account)
     both = same_names(person, account) and same_employee_id(person, account)
-    by_hand = link_by_hand(person, account, settings)
+    remedy = either_way(person, account, district)
     if account.dcid is not None and not (owner and not owner.is_active and both):
         known = f"which is {owner}" if owner else "which is not in PowerSchool"
         seen = f"{account.email} carries DCID {account.dcid}, {known}"
-        other = "give the person another address in PowerSchool"
-        return about(person, Rule.PROBABLE_REHIRE, seen, f"if it is the same person, {by_hand}; if not, {other}")
+        return about(person, Rule.PROBABLE_REHIRE, seen, remedy)
     if not (same_names(person, account) or same_employee_id(person, account)):
         seen = f"{account.email} has the address but another name ({account.name}) and no such employee ID"
-        other = "give the person another address in PowerSchool"
-        return about(person, Rule.NOT_LINKED, seen, f"if it is theirs, {by_hand}; if not, {other}")
+        return about(person, Rule.NOT_LINKED, seen, remedy)
     if account.is_delegated_admin or account.is_admin:
-        return about(person, Rule.NOT_LINKED, f"{account.email} has an admin role and no DCID", by_hand)
+        return about(person, Rule.NOT_LINKED, f"{account.email} has an admin role and no DCID", remedy)
     if not settings.LINK_BY_EMAIL:
-        return about(person, Rule.NOT_LINKED, f"{account.email} has no DCID and LINK_BY_EMAIL is False", by_hand)
+        return about(person, Rule.NOT_LINKED, f"{account.email} has no DCID and LINK_BY_EMAIL is False", remedy)
     if not account.is_open and not is_closed_by_us(account, settings):
         state = "archived" if account.archived else f"suspended in {account.org_unit}"
         return about(person, Rule.LINKED_LATER, f"{account.email} has no DCID and is {state}", "left as it is")
@@ -1202,35 +1222,38 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
     return is_there and not account.archived and account.suspension_reason in BY_ADMIN
 
 
-def possible_twin(person: Staff, district: District) -> Account | None:
-    """An account that carries no active person's DCID and may be this person's, unless it is certainly not.
+def possible_twins(person: Staff, district: District) -> list[Account]:
+    """The accounts that carry no active person's DCID and may be this person's, unless they are certainly not.
 
-    It is not where PowerSchool gives its address to exactly one active person, whom it fits beyond doubt, and where
-    HANDS_OFF names it.
+    One is not where PowerSchool gives its address to exactly one active person, whom it fits beyond doubt, and where
+    HANDS_OFF names it. Who has no address is looked for by the employee ID alone.
     """
-    twins = list(district.unclaimed_by_number.get(fold_number(person.teacher_number), []))
-    for name in person.folded_names:
+    twins = {
+        account.id: account for account in district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
+    }
+    for name in person.folded_names if person.email else ():
         named = district.unclaimed_by_name.get(name, [])
-        twins += [account for account in named if is_staff_place(account, district)]
-    for account in twins:
+        twins |= {account.id: account for account in named if is_staff_place(account, district)}
+    possible = []
+    for account in twins.values():
         owners = district.claimants(account.email)
         is_anothers = len(owners) == 1 and not link_doubt(owners[0], account, district)
-        if not is_anothers and not any(
-            is_meant(k, account.dcid, account.addresses) for k in district.settings.HANDS_OFF
-        ):
-            return account
-    return None
+        if not is_anothers and not is_named_in_hands_off(account, district):
+            possible.append(account)
+    return possible
 
 
-def possible_account(person: Staff, account: Account, district: District) -> Plan:
-    """Nothing is done while an account may be this person's already: told with every way out."""
-    owner, by_hand = district.owner(account), link_by_hand(person, account, district.settings)
-    carries = (
-        "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner or 'nobody in PowerSchool'}"
-    )
-    seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
-    rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
-    return left_alone(person, rule, seen, f"if it is the same person, {by_hand}; if not, {name_in_hands_off(account)}")
+def possible_account(person: Staff, accounts: Sequence[Account], district: District) -> Plan:
+    """Nothing is done while one of these accounts may be this person's already: each is told with every way out."""
+    remarks = []
+    for account in accounts:
+        carries = "has no DCID"
+        if account.dcid is not None:
+            carries = f"carries DCID {account.dcid}, {district.owner(account) or 'nobody in PowerSchool'}"
+        seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
+        rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
+        remarks.append(about(person, rule, seen, either_way(person, account, district)))
+    return Plan(person, remarks=tuple(remarks))
 
 
 def with_hands_off(plan: Plan, district: District) -> Plan:
@@ -1299,13 +1322,15 @@ def plan_creation(person: Staff, district: District) -> Plan:
     for gone, day in google.deleted:
         if gone.email == person.email or gone.dcid == person.dcid:
             seen = f"not created: {gone.email}, deleted on {day or 'an unknown day'}, has this address or DCID"
-            remedy = "restore it in the Admin console (Users, Recently deleted); if it is not theirs, give the person "
-            remedy += "another address, or wait until 20 days are over"
+            remedy = "restore it in the Admin console (Users, Recently deleted), "
+            if gone.dcid != person.dcid:
+                remedy += "or if it is not theirs, give the person another address, "
+            remedy += "or wait until 20 days are over"
             return left_alone(person, Rule.RECENTLY_DELETED, seen, remedy)
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
-    if twin := possible_twin(person, district):
-        return possible_account(person, twin, district)
+    if twins := possible_twins(person, district):
+        return possible_account(person, twins, district)
     if fault := name_fault(person):
         return Plan(person, remarks=(fault,))
     target, missing = building_org_unit(person, district)
@@ -1332,7 +1357,7 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
         remedy = f"unarchive it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
         return left_alone(person, Rule.ARCHIVED, f"active, but {had.email} is archived", remedy, had)
     if had.is_suspended and (seen := why_stays_suspended(had, district)):
-        remedy = f"decide in the Admin console; if it is to stay locked, {name_in_hands_off(had)}"
+        remedy = f"if they work here, open it in the Admin console; if it is to stay locked, {name_in_hands_off(had)}"
         return left_alone(person, Rule.LOCKED_OUT, f"active, but {seen}", remedy, had)
     if fault := homeschool_fault(person, district):
         return Plan(person, had, remarks=(fault,))
@@ -1480,7 +1505,8 @@ def homeschool_fault(person: Staff, district: District) -> Remark | None:
         return about(person, Rule.HOME_SCHOOL, seen, "choose one there")
     if not district.school_name(person.homeschool):
         seen = f"the home school {person.homeschool} is not in SCHOOLS"
-        return about(person, Rule.HOME_SCHOOL, seen, "correct it in PowerSchool")
+        remedy = "correct it in PowerSchool, or name its org unit in BUILDING_OUS"
+        return about(person, Rule.HOME_SCHOOL, seen, remedy)
     return None
 
 
@@ -1496,12 +1522,17 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
     elif holder is not None and holder.id != had.id:
         seen = f"the address is held by {holder.email}{'' if holder.email == person.email else ' as an alias'}"
-        owner, remedy = district.owner(holder), "free it there, or correct PowerSchool"
+        remedy = "give that account another address and remove the alias that this leaves, or "
+        if holder.email != person.email:
+            remedy = "remove the alias there, or " if person.email in holder.aliases else ""
+        owner = district.owner(holder)
         if owner is not None and (owner.email, holder.email) == (had.email, person.email):
+            one, other = sorted((had.email, holder.email))  # so that both people's lines say the same
             remedy = (
-                f"the two are exchanged: in the Admin console give this account a third address, then {holder.email} "
-                "the address that this one had, and remove the aliases that both steps leave; or correct PowerSchool"
+                f"the two are exchanged: in the Admin console give {one} a third address and remove its alias {one}, "
+                f"then give {other} the address {one} and remove its alias {other}; or "
             )
+        remedy += "correct PowerSchool"
         yield about(person, Rule.ADDRESS_TAKEN, seen, f"{keeps}: {remedy}")
     else:
         yield EMAIL, person.email
@@ -1516,9 +1547,7 @@ def wanted_name(
     if not (settings.UPDATE_NAMES or is_renamed):
         if names_of(person)[1] not in {"", had.folded_name[1]}:
             seen = f"the family name in Google is {had.values[FAMILY_NAME]}"
-            remedy = (
-                "if PowerSchool is right, change it in the Admin console or set UPDATE_NAMES; if not, correct it there"
-            )
+            remedy = "if PowerSchool is right, change it in the Admin console; if not, correct PowerSchool"
             yield about(person, Rule.NAME_DIFFERS, seen, remedy)
         return
     if fault := name_fault(person):
