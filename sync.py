@@ -3127,15 +3127,24 @@ def is_whole(row: Any) -> bool:
 
 
 def cut_off_closings(run: Run) -> dict[str, tuple[datetime, str]]:
-    """The newest suspensions that no later change of the same account follows in the journals, but leaving groups."""
-    found: dict[str, tuple[datetime, str]] = {}
+    """The newest suspensions that no later change of the same account follows in the journals, but leaving groups.
+
+    A change that Google refused counts for nothing: who was not suspended by us may have been by an admin.
+    """
+    found: dict[str, tuple[datetime, str] | None] = {}
+    before: dict[str, tuple[datetime, str] | None] = {}  # what was found before a change that may be refused yet
     for row in all_rows(run):
-        if row["state"] == "failed" or row["kind"] == "leave group":
+        account = row["account"]
+        if row["kind"] == "leave group":
             continue
-        found.pop(row["account"], None)
-        if row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]:
-            found[row["account"]] = (datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT])
-    return found
+        if row["state"] == "failed":
+            found[account] = before.get(account)
+            continue
+        if row["state"] == "intended":
+            before[account] = found.get(account)
+        is_closing = row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]
+        found[account] = (datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT]) if is_closing else None
+    return {account: closing for account, closing in found.items() if closing}
 
 
 def groups_to_get_back(run: Run, account_id: str) -> list[str]:

@@ -630,3 +630,113 @@ def test_every_rule_that_asks_for_a_person_has_its_situations() -> None:
     obeyed = {situation.rule for situation in SITUATIONS}
     assert obeyed == asking - NOT_ABOUT_A_PERSON
     assert not obeyed & NOT_ABOUT_A_PERSON
+
+
+# A leaver cut off between suspension and move, whose record is corrected before the next run.
+
+
+def an_hour_later(bed: Bed) -> None:
+    bed.google.now = lambda: datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+
+
+def suspended_anew(case: Case) -> None:
+    case.console("ada", suspended=False)
+    case.console("ada", suspended=True)
+
+
+def refuse(case: Case, *of_body: str) -> None:
+    """Google refuses, once, to change this of the account."""
+    account_id = case.bed.google.user(case.address("ada"))["id"]
+    case.bed.google.fail(
+        "users.update", 403, "forbidden", "Not Authorized",
+        match=lambda request: request.params["userKey"] == account_id and {*of_body} <= {*(request.body or {})},
+    )  # fmt: skip
+
+
+def nothing(_case: Case) -> None:
+    pass
+
+
+# What Google refuses of the closing; what an admin does afterwards; whether the correction opens the account.
+MOVE, SUSPEND = ("orgUnitPath",), ("suspended",)
+CUT_OFF: dict[str, tuple[tuple[str, ...], Step, bool]] = {
+    "nobody has touched it since": (MOVE, nothing, True),
+    "an admin has suspended it since": (MOVE, suspended_anew, False),
+    "the suspension was refused, and an admin made it": (SUSPEND, console("ada", suspended=True), False),
+    "moved to another org unit": (MOVE, console("ada", orgUnitPath=MIDDLE_OU), False),
+    "locked for good": (MOVE, console("ada", orgUnitPath=LOCKED), False),
+    "with an admin role": (MOVE, lambda case: case.console_state("ada", isDelegatedAdmin=True), False),
+    "locked by Google": (MOVE, lambda case: case.console_state("ada", suspensionReason="ABUSE"), False),
+}
+
+
+@pytest.mark.parametrize("tells_time", [True, False], ids=["with suspensionTime", "without"])
+def test_a_closing_that_was_cut_off_is_opened_again_and_what_an_admin_closed_never(bed: Bed, tells_time: bool) -> None:
+    bed.google.world.tells_suspension_time = tells_time
+    bed.settings["LIMIT_SHARE"] = 1.0
+    # Where Google does not say since when, a second suspension in place cannot be told from the first.
+    rows = {name: row for name, row in CUT_OFF.items() if tells_time or row[1] is not suspended_anew}
+    cases = {name: Case(bed, number) for number, name in enumerate(rows)}
+    bed.powerschool.add_person(1, "Sam", "Stays", "sam.stays@d118.org", schools={5: 1})
+    matching_account(bed, 1)
+    for name, case in cases.items():
+        case.leaver(0, "Ada", "ada")
+        case.in_step(0, suspended=False, ou=HIGH_OU)
+        bed.google.add_group(f"group-{case.code}@d118.org", members={case.address("ada"): "MEMBER"})
+        refuse(case, *rows[name][0])
+    closing = bed.run()
+    assert closing.exit_code == 1
+    assert {state_of(bed, case.address("ada"))[1] for case in cases.values()} == {OPEN, CLOSED}
+
+    an_hour_later(bed)
+    for name, case in cases.items():
+        rows[name][1](case)
+        for row in bed.powerschool.affiliations(case.dcid(0)):
+            row["status"] = 1
+    before = bed.google.snapshot()["users"]
+    outcome = bed.run()
+
+    opened = {name for name, case in cases.items() if state_of(bed, case.address("ada"))[1] == OPEN}
+    assert opened == {name for name, row in rows.items() if row[2]}, outcome.output
+    untouched = [cases[name].address("ada") for name in rows if name not in opened]
+    after = bed.google.snapshot()["users"]
+    changed = {user["primaryEmail"] for user_id, user in after.items() if before[user_id] != user}
+    assert not changed & {*untouched}
+    told = {line.split(", ")[1].split()[0] for line in outcome.lines("ERROR") if line.startswith("locked out")}
+    assert told == {*untouched}
+    assert f"--undo {closing_run(bed)} --only dcid:{cases['nobody has touched it since'].dcid(0)}" in outcome.output
+
+
+def closing_run(bed: Bed) -> str:
+    return min(path.stem for path in bed.runs.glob("*.jsonl"))
+
+
+def test_an_opening_that_google_refused_is_tried_again(bed: Bed) -> None:
+    case = Case(bed, 0)
+    bed.powerschool.add_person(1, "Sam", "Stays", "sam.stays@d118.org", schools={5: 1})
+    matching_account(bed, 1)
+    case.leaver(0, "Ada", "ada")
+    case.in_step(0, suspended=False, ou=HIGH_OU)
+    refuse(case, *MOVE)
+    bed.run()
+    bed.powerschool.affiliations(case.dcid(0))[0]["status"] = 1
+    refuse(case, *SUSPEND)
+
+    assert bed.run().exit_code == 1
+    outcome = bed.run()
+
+    assert (outcome.exit_code, state_of(bed, case.address("ada"))[1]) == (0, OPEN), outcome.output
+
+
+def test_an_undo_of_a_creation_closes_the_account_in_one_request(bed: Bed) -> None:
+    case = Case(bed, 0)
+    bed.powerschool.add_person(1, "Sam", "Stays", "sam.stays@d118.org", schools={5: 1})
+    matching_account(bed, 1)
+    case.person(0, "Ada", "ada")
+    assert bed.run().exit_code == 0
+
+    outcome = bed.run("--undo", "last", "--yes")
+
+    assert [request.method for request in outcome.writes] == ["users.update"]
+    user = bed.google.user(case.address("ada"))
+    assert (user["suspended"], user["orgUnitPath"]) == (True, SUSPENDED_OU)
