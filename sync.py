@@ -3135,7 +3135,8 @@ def cut_off_closings(run: Run) -> dict[str, tuple[datetime, str]]:
     before: dict[str, tuple[datetime, str] | None] = {}  # what was found before a change that may be refused yet
     for row in all_rows(run):
         account = row["account"]
-        if row["kind"] == "leave group":
+        # Whether the account was moved, its org unit says.
+        if row["kind"] == "leave group" or (row["kind"] == "move to suspended" and row["state"] != "done"):
             continue
         if row["state"] == "failed":
             found[account] = before.get(account)

@@ -644,11 +644,11 @@ def suspended_anew(case: Case) -> None:
     case.console("ada", suspended=True)
 
 
-def refuse(case: Case, *of_body: str) -> None:
-    """Google refuses, once, to change this of the account."""
+def refuse(case: Case, *of_body: str, is_lost: bool = False) -> None:
+    """Google refuses to change this of the account; or the request never arrives, for as long as it is tried."""
     account_id = case.bed.google.user(case.address("ada"))["id"]
     case.bed.google.fail(
-        "users.update", 403, "forbidden", "Not Authorized",
+        "users.update", 403, "forbidden", "Not Authorized", close=is_lost, times=None if is_lost else 1,
         match=lambda request: request.params["userKey"] == account_id and {*of_body} <= {*(request.body or {})},
     )  # fmt: skip
 
@@ -658,9 +658,10 @@ def nothing(_case: Case) -> None:
 
 
 # What Google refuses of the closing; what an admin does afterwards; whether the correction opens the account.
-MOVE, SUSPEND = ("orgUnitPath",), ("suspended",)
+MOVE, SUSPEND, LOST = ("orgUnitPath",), ("suspended",), ("orgUnitPath", "lost")
 CUT_OFF: dict[str, tuple[tuple[str, ...], Step, bool]] = {
     "nobody has touched it since": (MOVE, nothing, True),
+    "whether it was moved was never known": (LOST, nothing, True),
     "an admin has suspended it since": (MOVE, suspended_anew, False),
     "the suspension was refused, and an admin made it": (SUSPEND, console("ada", suspended=True), False),
     "moved to another org unit": (MOVE, console("ada", orgUnitPath=MIDDLE_OU), False),
@@ -683,11 +684,13 @@ def test_a_closing_that_was_cut_off_is_opened_again_and_what_an_admin_closed_nev
         case.leaver(0, "Ada", "ada")
         case.in_step(0, suspended=False, ou=HIGH_OU)
         bed.google.add_group(f"group-{case.code}@d118.org", members={case.address("ada"): "MEMBER"})
-        refuse(case, *rows[name][0])
+        refuse(case, rows[name][0][0], is_lost=rows[name][0] == LOST)
     closing = bed.run()
     assert closing.exit_code == 1
     assert {state_of(bed, case.address("ada"))[1] for case in cases.values()} == {OPEN, CLOSED}
 
+    bed.google.behave()
+    bed.google.world.tells_suspension_time = tells_time
     an_hour_later(bed)
     for name, case in cases.items():
         rows[name][1](case)
