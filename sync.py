@@ -1039,6 +1039,8 @@ def left_alone(person: Staff, rule: Rule, seen: str, remedy: str = "", had: Acco
 def plan_person(person: Staff, district: District) -> Plan:
     """What is to be done about this person, with every reason for doing less; the rules in README.md."""
     accounts = district.google.by_dcid.get(person.dcid, [])
+    if len(accounts) > 1:  # one may be linked to a newer record in this very run
+        accounts = [account for account in accounts if not is_certainly_anothers(account, district)]
     rule = skip_rule(person, district.settings)
     rivals = [rival for rival in district.claimants(person.email) if rival.dcid != person.dcid]
     still_open = [account.email for account in accounts if account.is_open]
@@ -1223,10 +1225,9 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 
 def possible_twins(person: Staff, district: District) -> list[Account]:
-    """The accounts that carry no active person's DCID and may be this person's, unless they are certainly not.
+    """The accounts that carry no active person's DCID and may be this person's, but for those that HANDS_OFF names.
 
-    One is not where PowerSchool gives its address to exactly one active person, whom it fits beyond doubt, and where
-    HANDS_OFF names it. Who has no address is looked for by the employee ID alone.
+    Who has no address is looked for by the employee ID alone.
     """
     twins = {
         account.id: account for account in district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
@@ -1234,13 +1235,17 @@ def possible_twins(person: Staff, district: District) -> list[Account]:
     for name in person.folded_names if person.email else ():
         named = district.unclaimed_by_name.get(name, [])
         twins |= {account.id: account for account in named if is_staff_place(account, district)}
-    possible = []
-    for account in twins.values():
-        owners = district.claimants(account.email)
-        is_anothers = len(owners) == 1 and not link_doubt(owners[0], account, district)
-        if not is_anothers and not is_named_in_hands_off(account, district):
-            possible.append(account)
-    return possible
+    return [
+        account
+        for account in twins.values()
+        if not is_certainly_anothers(account, district) and not is_named_in_hands_off(account, district)
+    ]
+
+
+def is_certainly_anothers(account: Account, district: District) -> bool:
+    """True where PowerSchool gives its address to exactly one active person, who is linked to it beyond doubt."""
+    owners = district.claimants(account.email)
+    return len(owners) == 1 and not link_doubt(owners[0], account, district)
 
 
 def possible_account(person: Staff, accounts: Sequence[Account], district: District) -> Plan:

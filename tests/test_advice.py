@@ -555,16 +555,21 @@ NOT_ABOUT_A_PERSON = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("number", range(max(len(situation.ways) for situation in SITUATIONS)))
-def test_who_does_what_the_line_says_is_right_and_never_told_again_and_nobody_else_is_touched(
-    bed: Bed, number: int
-) -> None:
-    bed.settings["LIMITS"] = dict.fromkeys(bed.setting("LIMITS"), 1000)
+def add_colleagues(bed: Bed) -> None:
+    """People in step, whom nobody may touch."""
     for dcid in range(1, COLLEAGUES + 1):
         first, last = f"Colleague{'x' * dcid}", f"Settled{'x' * dcid}"
         bed.powerschool.add_person(dcid, first, last, f"colleague{dcid}@d118.org", schools={5: 1})
         # Here the given name is no reason to write anything, and a setting for all of them would be.
         matching_account(bed, dcid, given=first[:6] if dcid % 2 else first)
+
+
+@pytest.mark.parametrize("number", range(max(len(situation.ways) for situation in SITUATIONS)))
+def test_who_does_what_the_line_says_is_right_and_never_told_again_and_nobody_else_is_touched(
+    bed: Bed, number: int
+) -> None:
+    bed.settings["LIMITS"] = dict.fromkeys(bed.setting("LIMITS"), 1000)
+    add_colleagues(bed)
     served = [one for one in SITUATIONS if number < len(one.ways)]
     cases = [(Case(bed, place), one, one.ways[number]) for place, one in enumerate(served)]
     for case, situation, _way in cases:
@@ -743,3 +748,122 @@ def test_an_undo_of_a_creation_closes_the_account_in_one_request(bed: Bed) -> No
     assert [request.method for request in outcome.writes] == ["users.update"]
     user = bed.google.user(case.address("ada"))
     assert (user["suspended"], user["orgUnitPath"]) == (True, SUSPENDED_OU)
+
+
+# Whose account it is: nobody gets a second account, and a name alone hands over no mailbox.
+
+
+def numbered(local: str, first: str, family: str, number: int, **otherwise: Any) -> Step:
+    """An account with this person's employee ID."""
+    return lambda case: case.account(local, first, family, employee_id=f"T{case.dcid(number)}", **otherwise)
+
+
+def zoe(**otherwise: Any) -> Step:
+    return lambda case: case.person(1, "Zoe", "new", **{"family": "Hill", **otherwise})
+
+
+def old_record(case: Case) -> None:
+    case.leaver(2, "Zed", None, family="Hill")
+
+
+BUSES = "/Buses"
+SOMEBODY_ELSES, POSSIBLE, REHIRE = {Rule.SOMEBODY_ELSES}, {Rule.POSSIBLE_ACCOUNT}, {Rule.PROBABLE_REHIRE}
+TOLD: dict[str, tuple[Step, set[Rule]]] = {
+    # The DCID typed on a colleague's account, which has the given or the family name in common with hers.
+    "15 a given name, and the address is a colleague's": (
+        steps(ada(), zoe(), account("new", "Ada", "Hill", dcid=0)), {*SOMEBODY_ELSES, Rule.ADDRESS_TAKEN}),
+    "15 a given name, and the employee ID is a colleague's": (
+        steps(ada(), zoe(), numbered("old", "Ada", "Hill", 1, dcid=0)), SOMEBODY_ELSES),
+    "15 a given name, and the full name is a colleague's": (
+        steps(ada(), lambda case: case.person(1, "Ada", "new", family="Hill"), account("old", "Ada", "Hill", dcid=0)),
+        SOMEBODY_ELSES),
+    "30 a family name, and the address is a colleague's": (
+        steps(ada(), zoe(), account("new", "Zoe", "Stone", dcid=0)), {*SOMEBODY_ELSES, Rule.ADDRESS_TAKEN}),
+    "30 a family name, and the employee ID is a colleague's": (
+        steps(ada(), zoe(), numbered("old", "Zoe", "Stone", 1, dcid=0)), SOMEBODY_ELSES),
+    "16 a namesake in an org unit of BUILDING_OUS": (steps(ada(), account("old", "Ada", ou=BUSES)), POSSIBLE),
+    "16 a namesake below it": (steps(ada(), account("old", "Ada", ou=f"{BUSES}/Night")), POSSIBLE),
+    "16 a namesake by the preferred name": (
+        lambda case: steps(ada(preferred=case.name("Addie")), account("old", "Addie"))(case), POSSIBLE),
+    "16 an account with the DCID of an inactive record": (steps(ada(), OLD_RECORD), REHIRE),
+    "16 an account with the DCID of a missing record": (
+        steps(ada(), account("old", "Ada", dcid=3, suspended=True)), REHIRE),
+    "29 a rehire with a new address, by the employee ID alone": (
+        steps(ada(), old_record, numbered("old", "Zed", "Hill", 0, dcid=2, suspended=True, ou=SUSPENDED_OU)), REHIRE),
+    "31 a namesake directly in the root": (steps(ada(), account("old", "Ada", ou="/")), POSSIBLE),
+    "17 an alias on the own account, by names": (steps(ada(), account("old", "Ada", aliases=["ada"])), POSSIBLE),
+    "17 an alias on the own account, by number": (
+        steps(ada(), numbered("old", "Zed", "Hill", 0, aliases=["ada"])), POSSIBLE),
+    "32 a DCID emptied by hand, the address another": (
+        steps(ada(), numbered("old", "Zed", "Hill", 0)), POSSIBLE),
+    "32 a DCID emptied by hand of somebody who left": (
+        steps(ada_left(), numbered("old", "Zed", "Hill", 0)), {Rule.LEFT_OPEN}),
+    "33 locked out": (steps(ada(), in_step(suspended=True)), {Rule.LOCKED_OUT}),
+    "33 archived": (steps(ada(), in_step(archived=True)), {Rule.ARCHIVED}),
+    "33 open for nobody": (account("old", "Zed", dcid=3), {Rule.OPEN_FOR_NOBODY}),
+    "34 a family name that came a day after the address": (
+        steps(ada(), in_step(), lambda case: case.powerschool(0, last_name=case.name("Married"))),
+        {Rule.NAME_DIFFERS}),
+    # What a person typed or pasted without seeing it.
+    "18 a zero-width space in the address": (steps(
+        ada(), in_step(), lambda case: respelt(case, "email_addr", "\u200b")), set()),
+    "18 a byte-order mark in the address": (steps(
+        ada(), in_step(), lambda case: respelt(case, "email_addr", "\ufeff")), set()),
+    "18 a soft hyphen in the number": (steps(
+        ada(), in_step(), lambda case: respelt(case, "teachernumber", "\u00ad")), set()),
+    "18 a no-break space after the number": (steps(
+        ada(), in_step(), lambda case: respelt(case, "teachernumber", "\u00a0", at_the_end=True)), set()),
+}  # fmt: skip
+
+
+def respelt(case: Case, column: str, letter: str, *, at_the_end: bool = False) -> None:
+    row = case.bed.powerschool.person(case.dcid(0))
+    row[column] = f"{row[column]}{letter}" if at_the_end else f"{row[column][:2]}{letter}{row[column][2:]}"
+
+
+def test_who_may_have_an_account_already_is_told_and_no_account_is_made_or_written(bed: Bed) -> None:
+    bed.settings["BUILDING_OUS"] = {9: BUSES}
+    bed.google.add_org_unit(f"{BUSES}/Night")
+    add_colleagues(bed)
+    cases = {name: Case(bed, number) for number, name in enumerate(TOLD)}
+    for name, (build, _rules) in TOLD.items():
+        build(cases[name])
+
+    outcome = bed.run()
+
+    lines = [line for line in outcome.lines("ERROR") + outcome.lines("WARN") if "Not done: " not in line]
+    told = {name: {line.partition(": ")[0] for line in lines if of_case(line, case)} for name, case in cases.items()}
+    assert told == {name: {rule.label for rule in rules} for name, (_, rules) in TOLD.items()}
+    # A colleague beside whom the DCID was mistyped has no account yet, and gets it.
+    made = {f"{request.method} {(request.body or {}).get('primaryEmail')}" for request in outcome.writes}
+    colleagues = [case for name, case in cases.items() if name.startswith(("15", "30"))]
+    assert made <= {f"users.insert {case.address('new')}" for case in colleagues}, made
+    # The line is true: only of an account that has no DCID it says so.
+    without = {user["primaryEmail"] for user in bed.google.users.values() if not state_of(bed, user["primaryEmail"])[0]}
+    said = {line.split(" has no DCID")[0].rpartition(" ")[2] for line in lines if " has no DCID" in line}
+    assert said
+    assert said <= without
+    # An alias of her own account is never advised away.
+    own = [line for line in lines if any(of_case(line, cases[name]) for name in TOLD if name.startswith("17"))]
+    assert own
+    assert not [line for line in own if "remove the alias" in line]
+
+    differs = bed.run("--explain", f"dcid:{cases['34 a family name that came a day after the address'].dcid(0)}")
+    assert "in step" not in differs.output
+    assert "name differs" in differs.output
+
+
+def test_two_accounts_with_one_dcid_are_not_told_by_the_run_that_heals_it(bed: Bed) -> None:
+    """Somebody is back under a new record; of the two accounts of the old one, one is theirs beyond doubt."""
+    add_colleagues(bed)
+    case = Case(bed, 0)
+    ada()(case)
+    case.leaver(2, "Ada", None)
+    numbered("ada", "Ada", "Stone", 0, dcid=2)(case)
+    case.account("old", "Ada", dcid=2, suspended=True, ou=SUSPENDED_OU)
+
+    outcome = bed.run()
+
+    assert state_of(bed, case.address("ada")) == (str(case.dcid(0)), OPEN)
+    assert [line for line in outcome.lines("ERROR") if line.startswith("two accounts")] == [], outcome.output
+    assert outcome.exit_code == 0
