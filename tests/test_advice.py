@@ -25,6 +25,11 @@ MIDDLE_OU = "/D118 Staff/Wauconda Middle School Staff"
 COLLEAGUES = 40
 
 
+def letters_of(number: int) -> str:
+    """A number as two letters, as names are compared by their letters alone."""
+    return string.ascii_lowercase[number // 26] + string.ascii_lowercase[number % 26]
+
+
 class Case:
     """One situation: its people are Ada, Bea and so on (numbers 0 and up), the accounts go by the local part.
 
@@ -32,8 +37,7 @@ class Case:
     """
 
     def __init__(self, bed: Bed, number: int) -> None:
-        letters = string.ascii_lowercase
-        self.bed, self.base, self.code = bed, 1000 + 10 * number, letters[number // 26] + letters[number % 26]
+        self.bed, self.base, self.code = bed, 1000 + 10 * number, letters_of(number)
 
     def name(self, first: str) -> str:
         return f"{first}{self.code}"
@@ -555,13 +559,13 @@ NOT_ABOUT_A_PERSON = {
 }  # fmt: skip
 
 
-def add_colleagues(bed: Bed) -> None:
+def add_colleagues(bed: Bed, count: int = COLLEAGUES) -> None:
     """People in step, whom nobody may touch."""
-    for dcid in range(1, COLLEAGUES + 1):
-        first, last = f"Colleague{'x' * dcid}", f"Settled{'x' * dcid}"
+    for dcid in range(1, count + 1):
+        first, last = f"Colleague{letters_of(dcid)}", f"Settled{letters_of(dcid)}"
         bed.powerschool.add_person(dcid, first, last, f"colleague{dcid}@d118.org", schools={5: 1})
-        # Here the given name is no reason to write anything, and a setting for all of them would be.
-        matching_account(bed, dcid, given=first[:6] if dcid % 2 else first)
+        # Every other one is known by another given name, which a change for everybody would overwrite.
+        matching_account(bed, dcid, given=f"Call{letters_of(dcid)}" if dcid % 2 else first)
 
 
 @pytest.mark.parametrize("number", range(max(len(situation.ways) for situation in SITUATIONS)))
@@ -867,3 +871,84 @@ def test_two_accounts_with_one_dcid_are_not_told_by_the_run_that_heals_it(bed: B
     assert state_of(bed, case.address("ada")) == (str(case.dcid(0)), OPEN)
     assert [line for line in outcome.lines("ERROR") if line.startswith("two accounts")] == [], outcome.output
     assert outcome.exit_code == 0
+
+
+# Small districts and lying feeds.
+
+
+def leavers(bed: Bed, count: int) -> list[Case]:
+    cases = [Case(bed, number) for number in range(count)]
+    for case in cases:
+        case.leaver(0, "Ada", "ada")
+        case.in_step(0, suspended=False, ou=HIGH_OU)
+    return cases
+
+
+def nobodys(bed: Bed, count: int) -> None:
+    for number in range(count):
+        fields = {SCHEMA: {"DCID": str(90_000 + number)}}
+        bed.google.add_user(
+            f"nobody{number}@d118.org",
+            f"Nobody{letters_of(number)}",
+            f"Known{letters_of(number)}",
+            ou=HIGH_OU,
+            fields=fields,
+        )
+
+
+SHARES: dict[str, tuple[int, int, int, dict[str, object], bool]] = {
+    # People in step, leavers, open accounts of nobody; settings; whether suspensions are held.
+    "four of twenty are the share": (16, 4, 0, {}, False),
+    "four of nineteen are more": (15, 4, 0, {}, True),
+    "three are never too many": (2, 3, 0, {}, False),
+    "more where the district says so": (15, 4, 0, {"LIMIT_SHARE": 0.5}, False),
+    "five of nobody are none too many": (16, 1, 5, {}, False),
+    "six of nobody are": (16, 1, 6, {}, True),
+    "but not among 120": (113, 1, 6, {}, False),
+    "more than the limit": (COLLEAGUES, 4, 0, {"LIMITS": {"suspend": 3}}, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("staff", "left", "of_nobody", "settings", "is_held"), SHARES.values(), ids=list(SHARES))
+def test_too_large_a_share_holds_suspensions_until_they_are_allowed(
+    bed: Bed, staff: int, left: int, of_nobody: int, settings: dict[str, object], is_held: bool
+) -> None:
+    limits = {**bed.setting("LIMITS"), **settings.get("LIMITS", {})}  # type: ignore[dict-item]
+    bed.settings |= {**settings, "LIMITS": limits}
+    add_colleagues(bed, staff)
+    cases = leavers(bed, left)
+    nobodys(bed, of_nobody)
+
+    outcome = bed.run("--dry-run")
+    assert (outcome.exit_code == 3) is is_held, outcome.output
+    if not is_held:
+        return
+    assert bed.run().writes == []
+    one = bed.run("--only", f"dcid:{cases[0].dcid(0)}")
+    assert state_of(bed, cases[0].address("ada")) == (str(cases[0].dcid(0)), CLOSED), one.output
+    cases[0].console("ada", suspended=False)
+    allowed = bed.run("--allow", f"suspend={left}")
+    # Each open account of nobody still asks for a person.
+    assert allowed.exit_code == (1 if of_nobody else 0), allowed.output
+    assert {state_of(bed, case.address("ada"))[1] for case in cases} == {CLOSED}
+
+
+def test_a_held_move_holds_what_says_the_same_in_the_fields(bed: Bed) -> None:
+    bed.settings["LIMITS"] = {**bed.setting("LIMITS"), "move": 0}
+    add_colleagues(bed)
+    case = Case(bed, 0)
+    ada(group=7)(case)
+    case.in_step(0)
+    case.powerschool(0, homeschoolid=101, groupvalue=8)
+
+    outcome = bed.run()
+
+    user = bed.google.user(case.address("ada"))
+    assert outcome.exit_code == 3
+    assert (user["orgUnitPath"], user["customSchemas"][SCHEMA]["Homeschool_ID"]) == (HIGH_OU, "5")
+    assert user["customSchemas"]["CrisisGO"]["Building"] == "Wauconda High School"
+    assert user["customSchemas"][SCHEMA]["Staff_Group"] == "8"
+    assert "--allow move=1" in outcome.output
+    assert bed.run("--allow", "move=1").exit_code == 0
+    user = bed.google.user(case.address("ada"))
+    assert (user["orgUnitPath"], user["customSchemas"][SCHEMA]["Homeschool_ID"]) == (MIDDLE_OU, "101")
