@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bed import CURRENT, PROJECT, Bed, Outcome, closing_process, matching_account, read_lines
+from bed import CURRENT, PROJECT, Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
 
 HIGH, MIDDLE, MATTHEWS, GRADE, COTTON_CREEK, CROWN = 5, 101, 102, 103, 104, 105
 DISTRICT_OFFICE, SUBSTITUTES = 0, 500
@@ -87,6 +87,12 @@ def leaver(bed: Bed, dcid: int, first: str = "Kim", last: str | None = None, sch
     identity = settle(bed, dcid, first, last, school, **account)
     bed.powerschool.leave(dcid)
     return identity
+
+
+def outdated(bed: Bed, dcid: int, first: str = "Kim", last: str | None = None, **account: Any) -> str:
+    """Adds a person of whose account one field is to be written; gives its id."""
+    person(bed, dcid, first, last)
+    return matching_account(bed, dcid, fields=matching_fields(bed, dcid, Staff_Group=4), **account)
 
 
 def colleagues(bed: Bed, count: int = 12) -> list[str]:

@@ -552,19 +552,6 @@ def test_no_secret_is_in_anything_a_run_leaves_behind(bed: Bed) -> None:
     assert outcome.exit_code == 0
 
 
-def test_a_random_password_is_told_to_nobody_but_google(bed: Bed) -> None:
-    add_newcomer(bed)
-    add(bed, 9, "Noor", "Haddad")
-    outcome = bed.run("--verbose")
-    passwords = [write.body["password"] for write in outcome.writes if write.body]
-    assert len(set(passwords)) == 2
-    assert all(len(password) >= 16 for password in passwords)
-    left = outcome.output + "".join(
-        path.read_bytes().decode("utf-8", "replace") for path in bed.folder.rglob("*") if path.is_file()
-    )
-    assert not any(password in left for password in passwords)
-
-
 class OnNoDisk:
     """A file as on a network drive that knows no locks: its descriptor is none, so that the system refuses."""
 

@@ -250,10 +250,11 @@ def test_while_most_staff_are_not_linked_nobody_is_created_or_suspended(bed: Bed
     at_rest(bed)
 
 
-@pytest.mark.parametrize("missing", ["schools", "staff", "active staff", "Google"])
+@pytest.mark.parametrize("missing", ["schools", "staff", "active staff", "school staff", "Google"])
 def test_an_answer_that_cannot_be_right_stops_the_run(bed: Bed, missing: str) -> None:
     colleagues(bed, 3)
     person(bed, 201, "Maya", "Patel", HIGH)
+    had = bed.google.snapshot()
     if missing == "schools":
         bed.powerschool.schools.clear()
     if missing == "staff":
@@ -261,12 +262,18 @@ def test_an_answer_that_cannot_be_right_stops_the_run(bed: Bed, missing: str) ->
     if missing == "active staff":
         for row in bed.powerschool.school_staff:
             row["status"] = 2
+    # As a right to SELECT that was revoked and answers with no rows.
+    if missing == "school staff":
+        bed.powerschool.school_staff.clear()
     bed.google.empty_listing = missing == "Google"
     outcome = bed.run()
     assert outcome.exit_code == 3, outcome.output
     assert bed.google.attempted_writes == []
-    assert "Nothing was written" in errors(outcome)[-1]
-    assert {"Google": "no accounts"}.get(missing, f"no {missing}") in errors(outcome)[-1]
+    assert bed.google.snapshot() == had
+    assert outcome.journal == []
+    assert outcome.output.splitlines()[-1].endswith("Nothing was written")
+    words = {"Google": "Google returned no accounts", "school staff": "PowerSchool returned no active staff"}
+    assert words.get(missing, f"PowerSchool returned no {missing}") in errors(outcome)[-1]
 
 
 def strangers(bed: Bed, count: int) -> None:
@@ -294,10 +301,15 @@ def test_a_few_accounts_that_look_like_somebody_elses_are_told_and_left(bed: Bed
 def test_many_accounts_that_look_like_somebody_elses_stop_the_run(bed: Bed) -> None:
     colleagues(bed)
     strangers(bed, 6)
+    bed.powerschool.leave(201)
     person(bed, 220, "Maya", "Patel", HIGH)
+    had = bed.google.snapshot()
     outcome = bed.run()
     assert outcome.exit_code == 3, outcome.output
     assert bed.google.attempted_writes == []
+    assert bed.google.snapshot() == had
+    assert outcome.journal == []
+    assert outcome.output.splitlines()[-1].endswith("Nothing was written")
     assert "6 of 18 accounts" in errors(outcome)[-1]
 
 

@@ -64,6 +64,8 @@ def test_a_leaver_is_suspended_then_leaves_the_groups_then_is_moved_and_nothing_
     account = george(bed, fields=matching_fields_of_a_stranger(), employee_id="E1", aliases=["gb@d118.org"])
     bed.google.add_group("math@d118.org", members={GEORGE: "MANAGER", "settled.quillaa@d118.org": "OWNER"})
     bed.google.add_group("staff@d118.org", members={GEORGE: "MEMBER"})
+    stay = {"settled.quillaa@d118.org": "OWNER", "settled.quillab@d118.org": "MANAGER"}
+    bed.google.add_group("chess@d118.org", members=stay)
     had = bed.google.user(account)
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
@@ -76,6 +78,7 @@ def test_a_leaver_is_suspended_then_leaves_the_groups_then_is_moved_and_nothing_
     assert closed_in(bed, GEORGE)
     assert bed.google.members("math@d118.org") == {"settled.quillaa@d118.org": "OWNER"}
     assert bed.google.members("staff@d118.org") == {}
+    assert bed.google.members("chess@d118.org") == stay
     assert groups_left(outcome) == {"math@d118.org": "MANAGER", "staff@d118.org": "MEMBER"}
     # Before each write its intention is in the journal, and its end after it.
     assert [row["state"] for row in outcome.journal] == ["intended", "done"] * 4
@@ -92,8 +95,12 @@ def test_who_has_no_row_at_any_school_has_left_and_who_has_one_current_row_has_n
     bed.powerschool.school_staff = [row for row in bed.powerschool.school_staff if row["users_dcid"] != 201]
     person(bed, 202, "Uma", "Drake", HIGH, schools={MIDDLE: LUNCH}, inactive_schools={HIGH: 1}, homeschool=MIDDLE)
     matching_account(bed, 202)
+    # Gone from the home school, and still active elsewhere.
+    person(bed, 203, "Vic", "Evers", schools={MIDDLE: 1, CROWN: 1}, inactive_schools={HIGH: 1}, homeschool=HIGH)
+    vic = matching_account(bed, 203)
     outcome = bed.run()
     assert done(outcome) == {(201, "suspend"), (201, "move to suspended")}
+    assert bed.google.user(vic)["customSchemas"]["Synchronization_Data"]["School_Access_List"] == "101;105"
     at_rest(bed)
 
 
@@ -196,9 +203,8 @@ def test_a_group_that_loses_its_last_owner_is_named(bed: Bed) -> None:
     bed.google.add_group("owned@d118.org", members={GEORGE: "OWNER", "settled.quillaa@d118.org": "OWNER"})
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
-    warned = "\n".join(outcome.lines("WARN"))
-    assert "orphaned@d118.org" in warned
-    assert "owned@d118.org" not in warned.replace("orphaned@d118.org", "")
+    line = told(outcome, "WARN", "has lost its last owner", "orphaned@d118.org")
+    assert " owned@d118.org" not in f" {line}"
     assert groups_left(outcome) == {"orphaned@d118.org": "OWNER", "owned@d118.org": "OWNER"}
 
 
@@ -211,6 +217,7 @@ def test_more_groups_than_fit_on_one_page_are_all_left(bed: Bed) -> None:
     assert outcome.exit_code == 0, outcome.output
     assert steps(outcome) == ["suspended", *["leave"] * 203, "orgUnitPath"]
     assert not any(bed.google.members(group) for group in groups)
+    assert groups_left(outcome) == dict.fromkeys(groups, "MEMBER")
 
 
 def test_groups_are_left_alone_where_the_district_says_so(bed: Bed) -> None:
