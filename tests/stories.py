@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bed import CURRENT, PROJECT, Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
+from google_server import SCOPE_PREFIX
 
 HIGH, MIDDLE, MATTHEWS, GRADE, COTTON_CREEK, CROWN = 5, 101, 102, 103, 104, 105
 DISTRICT_OFFICE, SUBSTITUTES = 0, 500
@@ -39,6 +40,13 @@ MAYA, NOOR, ADA, ELI = "maya.patel@d118.org", "noor.haddad@d118.org", "ada.okoye
 PEOPLE = {7: ("Maya", "Patel", MAYA), 8: ("Noor", "Haddad", NOOR), 9: ("Ada", "Okoye", ADA), 10: ("Eli", "Moss", ELI)}
 # As the filter of a school network answers in the place of whoever was asked; the umlaut is no UTF-8.
 FILTER_PAGE = "<html><body>Zugriff gesperrt f\u00fcr Sch\u00fcler</body></html>".encode("latin-1")
+
+
+# Directory API reference: the least a run needs.
+NEEDED_SCOPES = sorted(
+    SCOPE_PREFIX + name
+    for name in ("user", "group.readonly", "group.member", "orgunit.readonly", "userschema.readonly")
+)
 
 
 # Who is there.
