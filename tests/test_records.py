@@ -17,13 +17,12 @@ from typing import Any
 
 import pytest
 from bed import Bed, Row, closing_process, matching_account, matching_fields, read_lines
+from stories import HIGH, HIGH_OU, MIDDLE_OU, SUSPENDED_OU, done, groups_left, journalled
 from test_bad_input import NEW_PASSWORD
 
 import sync
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DBUG|INFO|WARN|ERROR) +\S.*")
-HIGH, HIGH_OU = 5, "/D118 Staff/Wauconda High School Staff"
-MIDDLE_OU, SUSPENDED_OU = "/D118 Staff/Wauconda Middle School Staff", "/Suspended Accounts"
 ON_WINDOWS = sys.platform == "win32"
 
 
@@ -160,13 +159,6 @@ def whole_district(bed: Bed) -> None:
     bed.google.add_group("staff@d118.org", members={"lea.leaver@d118.org": "MANAGER", "sam.stays@d118.org": "OWNER"})
 
 
-def of_kind(journal: list[Row], dcid: int) -> dict[str, Row]:
-    """The finished lines of one person by kind; each comes once."""
-    lines = [line for line in journal if line["dcid"] == dcid and line["state"] != "intended"]
-    assert len({line["kind"] for line in lines}) == len(lines)
-    return {line["kind"]: line for line in lines}
-
-
 def test_the_journal_has_a_line_before_and_after_each_change_with_what_was_and_what_is(bed: Bed) -> None:
     whole_district(bed)
     bed.environment["NEW_USER_PASSWORD"] = NEW_PASSWORD
@@ -192,7 +184,9 @@ def test_the_journal_has_a_line_before_and_after_each_change_with_what_was_and_w
     assert all(line["account"] == ids[line["dcid"]] for line in journal if line["state"] == "done")
     assert all(line["account"] == ids[line["dcid"]] for line in journal if line["kind"] != "create"
                and line["state"] == "intended")  # fmt: skip
-    assert {dcid: sorted(of_kind(journal, dcid)) for dcid in EMAILS} == {
+    kinds = [(line["dcid"], line["kind"]) for line in journal if line["state"] == "done"]
+    assert len(kinds) == len(set(kinds)), "each comes once"
+    assert {dcid: sorted(kind for of, kind in kinds if of == dcid) for dcid in EMAILS} == {
         11: ["create"], 12: ["link", "update"], 13: ["name", "rename"], 14: ["move"], 15: ["update"],
         16: ["move", "reactivate"], 17: ["leave group", "move to suspended", "suspend"],
     }  # fmt: skip
@@ -206,40 +200,38 @@ EMAILS = {
 
 def test_before_in_the_journal_is_all_that_is_needed_to_put_it_back(bed: Bed) -> None:
     whole_district(bed)
-    journal = bed.run().journal
+    outcome = bed.run()
 
-    created = of_kind(journal, 11)["create"]
-    assert created["email"] == created["after"]["primaryEmail"] == "cora.create@d118.org"
-    assert created["after"]["orgUnitPath"] == HIGH_OU
-    assert created["after"]["externalIds"] == "4011"
-    assert "password" not in json.dumps(journal).lower()
-    linked = of_kind(journal, 12)["link"]
-    assert (linked["before"], linked["after"]) == ({f"{SCHEMA}.DCID": ""}, {f"{SCHEMA}.DCID": "12"})
-    renamed = of_kind(journal, 13)["rename"]
-    assert renamed["email"] == "rita.oldname@d118.org"
-    assert renamed["before"] == {"primaryEmail": "rita.oldname@d118.org", "aliases": "rita@d118.org"}
-    assert renamed["after"] == {"primaryEmail": "rita.newname@d118.org"}
-    named = of_kind(journal, 13)["name"]
-    assert named["change"] == renamed["change"]
-    assert named["before"] == {"name.givenName": "Rita", "name.familyName": "Oldname"}
-    assert named["after"] == {"name.givenName": "Rita", "name.familyName": "Newname"}
-    moved = of_kind(journal, 14)["move"]
-    assert (moved["before"], moved["after"]) == ({"orgUnitPath": MIDDLE_OU}, {"orgUnitPath": HIGH_OU})
-    updated = of_kind(journal, 15)["update"]
+    _, created = journalled(outcome, 11, "create")
+    assert (created["primaryEmail"], created["orgUnitPath"]) == ("cora.create@d118.org", HIGH_OU)
+    assert created["externalIds"] == "4011"
+    assert "password" not in json.dumps(outcome.journal).lower()
+    emails = {(line["dcid"], line["kind"]): line["email"] for line in outcome.journal}
+    assert (emails[11, "create"], emails[13, "rename"]) == ("cora.create@d118.org", "rita.oldname@d118.org")
+    numbers = {(line["dcid"], line["kind"]): line["change"] for line in outcome.journal}
+    assert numbers[13, "rename"] == numbers[13, "name"]
+
     group, phone = f"{SCHEMA}.Staff_Group", "customSchemas.CrisisGO.CellPhone"
-    # The journal alone keeps private values: they have to be put back from somewhere.
-    assert updated["before"] == {group: "4", phone: "847-555-0015", "externalIds": "1"}
-    assert updated["after"] == {group: "9", phone: "", "externalIds": "4015"}
-    opened = of_kind(journal, 16)["reactivate"]
-    assert (opened["before"]["suspended"], opened["after"]["suspended"]) == ("true", "false")
-    leaving = of_kind(journal, 17)
-    # Where it lay when it was suspended is noted too: a later run goes by it.
-    assert leaving["suspend"]["before"] == {"suspended": "false", "orgUnitPath": HIGH_OU}
-    assert leaving["suspend"]["after"] == {"suspended": "true"}
-    assert leaving["move to suspended"]["before"] == {"orgUnitPath": HIGH_OU}
-    left = json.dumps(leaving["leave group"]["before"])
-    assert "staff@d118.org" in left
-    assert "MANAGER" in left
+    old, new = {"name.givenName": "Rita", "name.familyName": "Oldname"}, {
+        "name.givenName": "Rita", "name.familyName": "Newname",
+    }  # fmt: skip
+    for dcid, kind, before, after in (
+        (12, "link", {f"{SCHEMA}.DCID": ""}, {f"{SCHEMA}.DCID": "12"}),
+        (13, "rename", {"primaryEmail": "rita.oldname@d118.org", "aliases": "rita@d118.org"},
+         {"primaryEmail": "rita.newname@d118.org"}),
+        (13, "name", old, new),
+        (14, "move", {"orgUnitPath": MIDDLE_OU}, {"orgUnitPath": HIGH_OU}),
+        # The journal alone keeps private values: they have to be put back from somewhere.
+        (15, "update", {group: "4", phone: "847-555-0015", "externalIds": "1"},
+         {group: "9", phone: "", "externalIds": "4015"}),
+        # Where it lay when it was suspended is noted too: a later run goes by it.
+        (17, "suspend", {"suspended": "false", "orgUnitPath": HIGH_OU}, {"suspended": "true"}),
+        (17, "move to suspended", {"orgUnitPath": HIGH_OU}, {"orgUnitPath": SUSPENDED_OU}),
+    ):  # fmt: skip
+        assert journalled(outcome, dcid, kind) == (before, after)
+    before, after = journalled(outcome, 16, "reactivate")
+    assert (before["suspended"], after["suspended"]) == ("true", "false")
+    assert groups_left(outcome) == {"staff@d118.org": "MANAGER"}
 
 
 def test_before_is_what_google_has_at_the_moment_of_the_write(bed: Bed) -> None:
@@ -259,9 +251,10 @@ def test_before_is_what_google_has_at_the_moment_of_the_write(bed: Bed) -> None:
     bed.google.hook = work
     outcome = bed.run()
     assert outcome.exit_code == 0
-    assert of_kind(outcome.journal, 14)["move"]["before"] == {"orgUnitPath": "/Substitute Teachers"}
+    before, _ = journalled(outcome, 14, "move")
+    assert before == {"orgUnitPath": "/Substitute Teachers"}
     # What an admin already did is neither done again nor journalled.
-    assert not of_kind(outcome.journal, 15)
+    assert {dcid for dcid, _ in done(outcome)} == {14}
     assert len(outcome.writes) == 1
 
 

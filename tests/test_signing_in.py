@@ -89,7 +89,7 @@ def test_an_access_token_that_runs_out_during_the_run_is_renewed(bed: Bed) -> No
         ("token.json", '"ya29"', ("is damaged", "sync.py --authorize")),
         ("token.json", "{}", ("is not a whole sign-in", "sync.py --authorize")),
         ("credentials.json", EXAMPLE, ("is still the example", "README.md, step 3")),
-        ("token.json", json.dumps({"scopes": [*SCOPES, *NEEDED_SCOPES]}), ("not a whole sign-in", "sync.py --authorize")),
+        ("token.json", json.dumps({"scopes": SCOPES + NEEDED_SCOPES}), ("not a whole sign-in", "--authorize")),
         ("token.json", json.dumps({"scopes": 7}), ("sync.py --authorize",)),
     ],
     ids=[
