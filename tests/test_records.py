@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, Row, closing_process, matching_account, matching_fields, read_lines
-from stories import HIGH, HIGH_OU, MIDDLE_OU, SUSPENDED_OU, done, groups_left, journalled
+from bed import Bed, closing_process, matching_account, matching_fields, read_lines
+from stories import HIGH_OU, MIDDLE_OU, SUSPENDED_OU, done, groups_left, journalled, leaver, outdated, person, settle
 from test_bad_input import NEW_PASSWORD
 
 import sync
@@ -26,16 +26,11 @@ LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DBUG|INFO|WARN|ERROR) +\
 ON_WINDOWS = sys.platform == "win32"
 
 
-def add(bed: Bed, dcid: int, first: str, last: str, **more: Any) -> Row:
-    email = more.pop("email", f"{first}.{last}@d118.org".lower())
-    return bed.powerschool.add_person(dcid, first, last, email, schools={HIGH: 1}, **more)
-
-
 pytestmark = pytest.mark.usefixtures("one_in_step")
 
 
 def add_newcomer(bed: Bed) -> None:
-    add(bed, 8, "Liam", "Ortiz")
+    person(bed, 8, "Liam", "Ortiz")
 
 
 SCHEMA = "customSchemas.Synchronization_Data"
@@ -91,9 +86,9 @@ def test_verbose_tells_every_request_and_statement(bed: Bed) -> None:
 
 def test_no_name_breaks_out_of_its_line_or_turns_it_round(bed: Bed) -> None:
     fake = "Eve\n2026-11-23 06:00:01 ERROR Smith is locked"
-    add(bed, 8, fake, "Ortiz", email="eve.ortiz@d118.org", teacher_number="4\u202e008")
-    add(bed, 9, "Ann\r", "Lee\u202e\u2066", email="ann\nlee@d118.org", group=4)
-    add(bed, 10, "Tom\u2028", "Kay\x1b[31m", email="tom.kay@gmail.com")
+    person(bed, 8, fake, "Ortiz", email="eve.ortiz@d118.org", teacher_number="4\u202e008")
+    person(bed, 9, "Ann\r", "Lee\u202e\u2066", email="ann\nlee@d118.org", group=4)
+    person(bed, 10, "Tom\u2028", "Kay\x1b[31m", email="tom.kay@gmail.com")
     bed.google.add_user("orphan@d118.org", "Or\u202ephan", "Li\nne", fields={"Synchronization_Data": {"DCID": 99}})
     for arguments in (("--dry-run",), ("--verbose",)):
         outcome = bed.run(*arguments)
@@ -104,7 +99,7 @@ def test_no_name_breaks_out_of_its_line_or_turns_it_round(bed: Bed) -> None:
 
 
 def test_a_console_that_cannot_show_a_name_shows_escapes_and_the_log_the_name(bed: Bed) -> None:
-    add(bed, 8, "Zo\u00eb", "\u0141ukasik", email="zoe.lukasik@d118.org")
+    person(bed, 8, "Zo\u00eb", "\u0141ukasik", email="zoe.lukasik@d118.org")
     outcome = bed.run(env={"PYTHONIOENCODING": "ascii"})
     assert outcome.exit_code == 0
     assert outcome.output.isascii()
@@ -141,21 +136,16 @@ def test_a_run_without_any_console_works_and_logs(bed: Bed) -> None:
 
 def whole_district(bed: Bed) -> None:
     """One person for each kind of change."""
-    add(bed, 11, "Cora", "Create", teacher_number="4011")
-    add(bed, 12, "Leo", "Link")
+    person(bed, 11, "Cora", "Create")
+    person(bed, 12, "Leo", "Link")
     bed.google.add_user("leo.link@d118.org", "Leo", "Link", ou=HIGH_OU)
-    add(bed, 13, "Rita", "Newname", teacher_number="4013")
-    matching_account(bed, 13, email="rita.oldname@d118.org", family="Oldname", aliases=["rita@d118.org"])
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
-    add(bed, 15, "Una", "Update", cell_phone=None, group=9, teacher_number="4015")
+    settle(bed, 13, "Rita", "Newname", email="rita.oldname@d118.org", family="Oldname", aliases=["rita@d118.org"])
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
+    person(bed, 15, "Una", "Update", cell_phone=None)
     fields = matching_fields(bed, 15, Staff_Group=4, CellPhone="847-555-0015")
     matching_account(bed, 15, fields=fields, employee_id="1")
-    add(bed, 16, "Rex", "Reactivate")
-    matching_account(bed, 16, suspended=True, ou=SUSPENDED_OU)
-    add(bed, 17, "Lea", "Leaver")
-    matching_account(bed, 17)
-    bed.powerschool.leave(17)
+    settle(bed, 16, "Rex", "Reactivate", suspended=True, ou=SUSPENDED_OU)
+    leaver(bed, 17, "Lea", "Leaver")
     bed.google.add_group("staff@d118.org", members={"lea.leaver@d118.org": "MANAGER", "sam.stays@d118.org": "OWNER"})
 
 
@@ -236,10 +226,8 @@ def test_before_in_the_journal_is_all_that_is_needed_to_put_it_back(bed: Bed) ->
 
 def test_before_is_what_google_has_at_the_moment_of_the_write(bed: Bed) -> None:
     # An admin works on the account between the listing and the write.
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
-    add(bed, 15, "Una", "Update", group=9)
-    matching_account(bed, 15, fields=matching_fields(bed, 15, Staff_Group=4))
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
+    outdated(bed, 15, "Una", "Update")
 
     def work(request: Any, when: str) -> None:
         if request.method == "users.list" and when == "after":
@@ -259,8 +247,7 @@ def test_before_is_what_google_has_at_the_moment_of_the_write(bed: Bed) -> None:
 
 
 def test_the_journal_tells_failed_from_unknown(bed: Bed) -> None:
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
     bed.google.fail("users.update", 400, "invalid", "Invalid Input.", times=None)
     outcome = bed.run()
     assert outcome.exit_code == 1
@@ -507,8 +494,7 @@ def test_new_passwords_that_nobody_knows_are_told(bed: Bed) -> None:
 
 def test_no_secret_is_in_anything_a_run_leaves_behind(bed: Bed) -> None:
     add_newcomer(bed)
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
     bed.environment["NEW_USER_PASSWORD"] = NEW_PASSWORD
     bed.settings["RETRY_SECONDS"] = 0.05
     google, oracle = bed.google, bed.oracle.faults
