@@ -209,6 +209,7 @@ class Bed:
         self.database = self.folder / "powerschool.sqlite"
         self.oracle = OracleServer(self.database, password=PASSWORD)
         self.google = GoogleServer()
+        self.newest: Outcome | None = None
 
     def start(self) -> Bed:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -307,6 +308,7 @@ class Bed:
             self.oracle.round_trips,
         )
         self._check(outcome, allow_traceback=allow_traceback)
+        self.newest = outcome
         return outcome
 
     def _check(self, outcome: Outcome, *, allow_traceback: bool) -> None:

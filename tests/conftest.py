@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from bed import Bed, matching_account, standard_bed
 from forked import READ_AT_START, SCRIPT, Forker
+from stories import colleagues
 
 
 @pytest.fixture
@@ -71,4 +72,18 @@ def one_in_step(bed: Bed) -> Bed:
     """One person in step, who works here whatever happens to the others."""
     bed.powerschool.add_person(1, "Sam", "Stays", "sam.stays@d118.org", schools={5: 1})
     matching_account(bed, 1)
+    return bed
+
+
+@pytest.fixture
+def one_to_create(one_in_step: Bed) -> Bed:
+    """Besides one in step one who would be created if anything were written at all."""
+    one_in_step.powerschool.add_person(2, "Liam", "Ortiz", "liam.ortiz@d118.org", schools={101: 1})
+    return one_in_step
+
+
+@pytest.fixture
+def staffed(bed: Bed) -> Bed:
+    """Colleagues enough that the others are a few of many."""
+    colleagues(bed)
     return bed

@@ -9,23 +9,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from bed import Bed, Outcome, matching_account, matching_fields
+from stories import (
+    COTTON_CREEK,
+    CROWN,
+    DISTRICT_OFFICE,
+    FROZEN_OU,
+    GRADE,
+    HIGH,
+    LUNCH,
+    MATTHEWS,
+    MIDDLE,
+    OU_OF,
+    STAFF,
+    STUDENT_OU,
+    SUBSTITUTE,
+    SUBSTITUTE_OU,
+    SUBSTITUTES,
+    SUSPENDED_OU,
+    TEACHER,
+    TEMPORARY_OU,
+    address,
+    leaver,
+    person,
+)
 
-HIGH, MIDDLE, MATTHEWS, GRADE, COTTON_CREEK, CROWN = 5, 101, 102, 103, 104, 105
-DISTRICT_OFFICE, SUBSTITUTES, NEW_BUILDING, UNKNOWN_BUILDING = 0, 500, 106, 777
-TEACHER, STAFF, LUNCH, SUBSTITUTE = 1, 2, 3, 4
+NEW_BUILDING, UNKNOWN_BUILDING = 106, 777
 ORPHAN_DCID = 9999
-
-OU_OF = {
-    DISTRICT_OFFICE: "/D118 Staff/District Office Staff",
-    HIGH: "/D118 Staff/Wauconda High School Staff",
-    MIDDLE: "/D118 Staff/Wauconda Middle School Staff",
-    MATTHEWS: "/D118 Staff/Matthews Middle School Staff",
-    GRADE: "/D118 Staff/Wauconda Grade School Staff",
-    COTTON_CREEK: "/D118 Staff/Cotton Creek School Staff",
-    CROWN: "/D118 Staff/Robert Crown School Staff",
-}
-SUBSTITUTE_OU, SUSPENDED_OU, STUDENT_OU = "/Substitute Teachers", "/Suspended Accounts", "/Students"
-FROZEN_OU, TEMPORARY_OU = "/Administrators", "/Temporary Re-Activations"
 
 HANDS_OFF = {"olga.sorensen@d118.org": ("on leave, asked by HR", "2099-06-30")}
 
@@ -50,28 +59,6 @@ SETTLED = (
     (117, "Oliver", "Nash", SUBSTITUTES, SUBSTITUTE),
     (118, "Paula", "Ortega", GRADE, SUBSTITUTE),
 )
-
-
-def address(first: str, last: str) -> str:
-    letters = str.maketrans("íñ", "in", "'")
-    return f"{first}.{last}@d118.org".lower().translate(letters)
-
-
-def person(bed: Bed, dcid: int, first: str, last: str, school: int, kind: int = TEACHER, **more: Any) -> None:
-    """Adds a person who works at one building, with the usual address and numbers unless told otherwise."""
-    usual: dict[str, Any] = {
-        "schools": {school: kind}, "group": 9, "teacher_number": str(4000 + dcid),
-        "cell_phone": f"847-555-{dcid:04d}", "email": address(first, last),
-    }  # fmt: skip
-    usual |= more
-    bed.powerschool.add_person(dcid, first, last, usual.pop("email"), **usual)
-
-
-def leaver(bed: Bed, dcid: int, first: str, last: str, school: int, **account: Any) -> None:
-    """Adds somebody who has left while the account, open unless told otherwise, is as it was before."""
-    person(bed, dcid, first, last, school)
-    matching_account(bed, dcid, **account)
-    bed.powerschool.leave(dcid)
 
 
 def build(bed: Bed) -> None:

@@ -6,16 +6,12 @@ import csv
 import os
 
 from bed import Bed, matching_account
-
-
-def add(bed: Bed, dcid: int, first: str, last: str) -> None:
-    address = f"person{dcid}@d118.org"
-    bed.powerschool.add_person(dcid, first, last, address, schools={5: 1}, teacher_number=f"N{dcid}")
+from stories import person, settle
 
 
 def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_the_certain(bed: Bed) -> None:
     for dcid, last in enumerate(("Adler", "Bishop", "Chavez", "=Dietrich", "Ellis"), 1):
-        add(bed, dcid, "Mona", last)
+        person(bed, dcid, "Mona", last, email=f"person{dcid}@d118.org")
     matching_account(bed, 1, fields={})
     matching_account(bed, 2, fields={}, given="Other")
     matching_account(bed, 3, fields={}, given="Some", family="Body", employee_id=None)
@@ -51,7 +47,7 @@ def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_t
 
 def test_where_nobody_waits_for_the_linking_nothing_is_held(bed: Bed) -> None:
     for dcid, last in enumerate(("Adler", "Bishop"), 1):
-        add(bed, dcid, "Mona", last)
+        person(bed, dcid, "Mona", last, email=f"person{dcid}@d118.org")
         matching_account(bed, dcid, fields={})
     dry = bed.run("--dry-run")
     assert dry.exit_code == 0, dry.output
@@ -68,8 +64,7 @@ def test_where_nobody_waits_for_the_linking_nothing_is_held(bed: Bed) -> None:
 
 
 def test_open_accounts_of_people_who_left_are_listed(bed: Bed) -> None:
-    add(bed, 1, "Mona", "Adler")
-    matching_account(bed, 1)
+    settle(bed, 1, "Mona", "Adler")
     bed.powerschool.add_person(9, "Gone", "Gray", "gone.gray@d118.org", inactive_schools={5: 1})
     bed.google.add_user("gone.gray@d118.org", "Gone", "Gray", ou="/D118 Staff")
     file = bed.folder / "adoption.csv"
@@ -84,9 +79,8 @@ def test_open_accounts_of_people_who_left_are_listed(bed: Bed) -> None:
 
 
 def test_a_cell_is_never_a_formula(bed: Bed) -> None:
-    add(bed, 1, "=HYPERLINK(1)", "Adler")
-    add(bed, 2, "Mona", "Bishop")
-    matching_account(bed, 2)
+    person(bed, 1, "=HYPERLINK(1)", "Adler", email="person1@d118.org")
+    settle(bed, 2, "Mona", "Bishop")
     file = bed.folder / "adoption.csv"
     bed.run("--dry-run", "--csv", str(file))
     assert "'=HYPERLINK(1) Adler" in file.read_text(encoding="utf-8-sig")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import oracle_server
 import oracledb
 import pytest
-import stories
-from bed import PASSWORD, PROJECT, Bed, Outcome, matching_account, shipped_settings
+from bed import PASSWORD, PROJECT, Bed, Outcome, shipped_settings
+from oracle_server import packed_bytes
+from stories import ADA, ELI, NOOR, add_known, is_open
 
 import sync
 
@@ -35,14 +36,9 @@ def check_refusal(bed: Bed, outcome: Outcome, *words: str) -> str:
     return errors[0]
 
 
-@pytest.fixture
-def bed(bed: Bed) -> Bed:
-    """One person in step, and one who would be created if anything were written at all."""
-    bed.environment["NEW_USER_PASSWORD"] = NEW_PASSWORD
-    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, cell_phone="847-555-0007")
-    matching_account(bed, 7)
-    bed.powerschool.add_person(8, "Liam", "Ortiz", "liam.ortiz@d118.org", schools={101: 1})
-    return bed
+@pytest.fixture(autouse=True)
+def known_password(one_to_create: Bed) -> None:
+    one_to_create.environment["NEW_USER_PASSWORD"] = NEW_PASSWORD
 
 
 def test_without_a_fault_the_person_is_created(bed: Bed) -> None:
@@ -201,8 +197,8 @@ def test_a_faulty_argument_is_told(bed: Bed, arguments: tuple[str, ...], words: 
 
 
 def test_an_only_that_fits_nobody_or_two_people_is_told(bed: Bed) -> None:
-    bed.powerschool.person(8)["teachernumber"] = "7"
-    for word in ("nobody@d118.org", "dcid:99", "teacher:99", "99", "dcid:x", "", "7"):
+    bed.powerschool.person(2)["teachernumber"] = "1"
+    for word in ("nobody@d118.org", "dcid:99", "teacher:99", "99", "dcid:x", "", "1"):
         check_refusal(bed, bed.run("--dry-run", "--only", word), f"--only {word}")
 
 
@@ -466,15 +462,29 @@ def test_a_listener_that_never_answers_does_not_hold_the_run(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "table"), [("school_number", "SCHOOLS"), ("from users", "USERS"), ("from schoolstaff", "SCHOOLSTAFF")]
+    ("statement", "doing"),
+    [
+        ("set transaction", "opening a read-only transaction"),
+        ("school_number", "reading SCHOOLS"),
+        ("from users", "reading USERS"),
+        ("from schoolstaff", "reading SCHOOLSTAFF"),
+    ],
 )
-def test_a_connection_dropped_at_any_statement_ends_the_run(bed: Bed, statement: str, table: str) -> None:
-    bed.oracle.faults.drop_statement = statement
-    check_refusal(bed, bed.run(), f"reading {table}", "the connection was closed: run again")
-    bed.oracle.faults.drop_statement = None
-    bed.oracle.faults.drop_after_rows = (statement, 1)
-    check_refusal(bed, bed.run(), f"reading {table}", "the connection was closed: run again")
-    assert not bed.google.requests
+def test_a_connection_dropped_at_any_statement_or_amid_its_rows_ends_the_run(
+    bed: Bed, statement: str, doing: str
+) -> None:
+    def check(**fault: object) -> None:
+        for name, value in fault.items():
+            setattr(bed.oracle.faults, name, value)
+        outcome = bed.run()
+        check_refusal(bed, outcome, "PowerSchool", doing, "the connection was closed: run again")
+        assert statement in outcome.statements[-1].lower(), "the fault met no statement"
+        assert not bed.google.requests
+
+    check(drop_statement=statement)
+    if statement != "set transaction":
+        for rows in (0, 1, 2):
+            check(drop_statement=None, drop_after_rows=(statement, rows))
 
 
 def test_a_connection_dropped_between_two_fetches_ends_the_run(bed: Bed) -> None:
@@ -610,45 +620,21 @@ def test_a_config_that_is_a_folder_or_misspelt_is_told_and_creates_nothing(one_i
 def test_only_said_twice_means_both(one_in_step: Bed) -> None:
     bed = one_in_step
     for dcid in (8, 9, 10):
-        stories.add_known(bed, dcid)
+        add_known(bed, dcid)
         bed.powerschool.leave(dcid)
-    outcome = bed.run("--only", stories.NOOR, "--only", "dcid:9")
+    outcome = bed.run("--only", NOOR, "--only", "dcid:9")
     assert outcome.exit_code == 0, outcome.output
-    assert [stories.is_open(bed, email) for email in (stories.NOOR, stories.ADA, stories.ELI)] == [False, False, True]
+    assert [is_open(bed, email) for email in (NOOR, ADA, ELI)] == [False, False, True]
 
 
-class Cursor:
-    """As the driver's cursor, for a row that the driver itself cannot turn into Python."""
-
-    description = True
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def execute(self, _sql: str, **_binds: object) -> None:
-        pass
-
-    def fetchall(self) -> None:
-        raise self.error
-
-
-class Connection:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    @contextlib.contextmanager
-    def cursor(self) -> Iterator[Cursor]:
-        yield Cursor(self.error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [ValueError("year 0 is out of range"), UnicodeDecodeError("utf-8", b"M\xfcller", 1, 2, "invalid start byte")],
-    ids=["a date", "a name"],
-)
-def test_a_value_that_the_driver_cannot_read_is_told_with_the_statement(error: Exception) -> None:
-    broken: Any = Connection(error)
-    with pytest.raises(sync.RunError) as caught:
-        sync.fetch(broken, "SELECT 1 FROM users", "reading USERS")
-    assert str(caught.value) == f"PowerSchool, reading USERS: a value cannot be read ({error}): correct that row"
-    assert caught.value.exit_code == 2
+def test_a_value_that_the_driver_cannot_read_is_told_with_the_table(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Bytes go over the wire as they lie in the table: a name in the letters of another character set.
+    usual = oracle_server.encode_value
+    monkeypatch.setattr(
+        oracle_server,
+        "encode_value",
+        lambda value, column: packed_bytes(value) if isinstance(value, bytes) else usual(value, column),
+    )
+    bed.powerschool.person(2)["last_name"] = b"M\xfcller"
+    check_refusal(bed, bed.run(), "PowerSchool, reading USERS: a value cannot be read (", "): correct that row")
+    assert not bed.google.requests

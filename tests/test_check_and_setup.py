@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stories
-from bed import PASSWORD, SIGNED_IN_SCOPES, Bed, matching_account
-
-import sync
+from bed import PASSWORD, SIGNED_IN_SCOPES, Bed, matching_account, shipped_settings, standard_bed
+from stories import NEEDED_SCOPES, NOOR, add_known, screen
 
 SETUP_SCOPES = [f"https://www.googleapis.com/auth/admin.directory.{name}" for name in ("orgunit", "userschema")]
 
@@ -127,12 +125,15 @@ def test_faulty_settings_do_not_end_it_and_both_sign_ins_are_tried(bed: Bed) -> 
     outcome = bed.run("--check")
     faults = facts(outcome.output, "FAULT")
     assert outcome.exit_code == 2
-    kinds = ", ".join(sync.DEFAULT_LIMITS)
-    assert [line.partition(" -> ")[2] for line in faults] == [
+    shown = [line.partition(" -> ")[2] for line in faults]
+    assert [words.partition(", each one of ")[0] for words in shown] == [
         "HANDS_OFF must be an address or a DCID",
-        f"LIMITS must be entries in {{}}, each one of {kinds} with a whole number, 0 or more after the colon",
+        "LIMITS must be entries in {}",
         "STAF_OU is not a setting: is STAFF_OU meant?",
     ]
+    kinds, _, number = shown[1].partition(", each one of ")[2].partition(" with ")
+    assert set(kinds.split(", ")) == set(shipped_settings()["LIMITS"])
+    assert number == "a whole number, 0 or more after the colon"
     assert "PowerSchool can be reached" in outcome.output
     assert "Google: signed in with an OAuth desktop client" in outcome.output
     assert_paste_safe(bed, outcome.output)
@@ -345,7 +346,7 @@ def test_a_type_that_cannot_hold_its_number_and_a_readable_extension_value_are_t
 def test_a_setup_without_its_two_scopes_names_these(bed: Bed) -> None:
     two_people(bed)
     bed.settings["CUSTOM_SCHEMAS"] = {"Synchronization_Data": {"DCID": "dcid", "Shoe": "staff_group"}}
-    bed.google.write_service_account(bed.folder, scopes=sync.SCOPES)
+    bed.google.write_service_account(bed.folder, scopes=NEEDED_SCOPES)
     bed.google.add_user("admin@d118.org", "Ad", "Min", admin=True)
     bed.environment["GOOGLE_ADMIN_EMAIL"] = "admin@d118.org"
     outcome = bed.run("--setup", "--yes")
@@ -380,22 +381,22 @@ def test_setup_leaves_a_protected_org_unit_and_a_type_for_numbers_to_a_person(be
 
 def test_a_log_in_another_encoding_or_none_at_all_does_not_keep_the_check_from_its_end(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7)
+    add_known(bed, 7)
     assert bed.run("--setup", "--yes").exit_code == 0
     log = bed.folder / "StaffLog.txt"
     assert not log.exists(), "a set-up is no run"
-    code, output = stories.screen(bed, "--check")
+    code, output = screen(bed, "--check")
     assert (code, "WARNING  no run yet" in output) == (1, True), output
 
     log.write_bytes("2026-11-23 06:00:00 INFO  Done: nothing.\n".encode("utf-16"))
-    code, output = stories.screen(bed, "--check")
+    code, output = screen(bed, "--check")
     assert code == 1, output
     assert "WARNING  no run of everybody that came to its end is on record" in output
     assert "a run tonight would do: nothing" in output
 
     log.unlink()
     log.mkdir()
-    code, output = stories.screen(bed, "--check")
+    code, output = screen(bed, "--check")
     assert code == 2, output
     assert "FAULT    StaffLog.txt cannot be written by this account" in output
     assert "a run tonight would do: nothing" in output
@@ -404,7 +405,7 @@ def test_a_log_in_another_encoding_or_none_at_all_does_not_keep_the_check_from_i
 def test_an_org_unit_spelt_in_two_cases_is_needed_once(one_in_step: Bed) -> None:
     bed = one_in_step
     bed.settings["BUILDING_OUS"] = {5: "/New Staff", 101: "/new staff"}
-    bed.powerschool.add_person(8, "Noor", "Haddad", stories.NOOR, schools={101: 1})
+    bed.powerschool.add_person(8, "Noor", "Haddad", NOOR, schools={101: 1})
     shown = bed.run("--setup", "--dry-run").output
     assert shown.lower().count("missing: the org unit /new staff") == 1
 
@@ -420,28 +421,37 @@ def test_the_check_shows_no_dcids_of_accounts_that_look_like_somebody_elses(one_
     assert not re.search(r"dcid:\s*\d", output, re.IGNORECASE)
 
 
-FOLDERS = [r"C:\Users\jane.smith\Staff Sync (prod)", "/home/jane.smith/Staff Sync (prod)", r"\\files\jane.smith\sync"]
+@pytest.mark.parametrize(
+    "name", ["jane.smith/Staff Sync (prod)", r"C:\Users\jane.smith\Staff Sync (prod)", r"\\files\jane.smith\sync"]
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="the names of folders have no backslash there")
+def test_a_check_shows_nothing_of_its_folder_but_the_name_of_the_file(tmp_path: Path, name: str) -> None:
+    with standard_bed(tmp_path / name) as bed:
+        (bed.folder / "token.json").write_text("half", "utf-8")
+        output = bed.run("--check").output
+        # As in the words of many an error, where backslashes are doubled.
+        bed.config_text = f"raise ValueError({f'cannot open {str(bed.folder)!r}'!r})\n"
+        broken = bed.run("--check").output
+    assert "token.json is damaged (not valid JSON)" in output
+    assert "cannot open '(folder)'" in broken
+    for shown in (output, broken):
+        assert not re.search(r"jane|smith|files|Users|prod\b", shown), shown
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_what_is_safe_to_paste_holds_no_folder_address_domain_or_host(
-    folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POWERSCHOOL_PROD_DB", "db7.d118.org:1521/PSPRODDB")
-    monkeypatch.setenv("GOOGLE_ADMIN_EMAIL", "it.admin@d118.org")
-    monkeypatch.setenv("HTTPS_PROXY", "http://jane:pw@gate.d118.org:3128/")
-    monkeypatch.delenv("https_proxy", raising=False)
-    hidden = sync.hidden_words(["d118.org"], Path(folder))
-    slash = "\\" if "\\" in folder else "/"
-    token = sync.paste_safe(f"{Path(folder)}{slash}token.json is damaged (not valid JSON): sign in", hidden)
-    assert re.fullmatch(r"(\(folder\)[\\/])?token\.json is damaged \(not valid JSON\): sign in", token)
-    doubled = folder.replace("\\", "\\\\")  # as in the words of an OSError
-    assert "jane" not in sync.paste_safe(f"cannot open '{doubled}'", hidden)
-    for text, shown in (
-        ("signed in as It.Admin@d118.org, not o'neil@staff.d118.org", "signed in as (address), not (address)"),
-        ("cannot connect to gate.d118.org:3128", "cannot connect to (host):3128"),
-        ("no such host: db7.d118.org", "no such host: (host)"),
-        ("GOOGLE_DOMAINS: d118.org", "GOOGLE_DOMAINS: (domain)"),
-        ("d118.organic is no word to hide", "d118.organic is no word to hide"),
-    ):
-        assert sync.paste_safe(text, hidden) == shown
+def test_a_check_hides_the_hosts_and_folders_in_whatever_words_an_error_has(bed: Bed) -> None:
+    # The first is the host of the proxy, the second that of the database.
+    words = r"127.0.0.1:3128 or db7.invalid refuses what D:\jane.smith\other\wallet.ora says, not x.db7.invalid"
+    bed.config_text = f"raise ValueError({words!r})\n"
+    output = bed.run("--check", env={"POWERSCHOOL_PROD_DB": "db7.invalid:1521/PSPRODDB"}).output
+    assert "(host):3128 or (host) refuses what wallet.ora says, not x.db7.invalid" in output, output
+    assert "jane" not in output
+
+
+def test_a_check_hides_addresses_domains_and_hosts_and_no_word_that_only_begins_like_one(bed: Bed) -> None:
+    two_people(bed)
+    bed.settings["FROZEN_OUS"] = ["/d118.organic", "/d118.org"]
+    bed.settings["HANDS_OFF"] = {"o'neil@staff.d118.org": ("on leave", "2099-01-01")}
+    output = bed.run("--check").output
+    for words in ("the org unit /d118.organic,", "the org unit /(domain),", "HANDS_OFF names (address),"):
+        assert words in output
+    assert "neil" not in output

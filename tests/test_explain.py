@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-import stories
 from bed import Bed, matching_account
+from stories import MAYA, add_known
 
 
 def test_a_person_with_a_change_due_is_told_whole(bed: Bed) -> None:
@@ -91,13 +91,13 @@ def test_a_name_that_fits_one_person_is_enough_and_the_rule_is_told_though_nothi
 
 def test_explain_hides_what_is_private_on_both_sides(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7, ou="/Substitute Teachers", employee_id="T6", fields={"Synchronization_Data": {"DCID": 7}})
+    add_known(bed, 7, ou="/Substitute Teachers", employee_id="T6", fields={"Synchronization_Data": {"DCID": 7}})
     bed.powerschool.add_school_staff(7, 101, 1)
     private = ["cell_phone", "teacher_number", "homeschool_id", "school_access_list"]
     bed.settings["PRIVATE_VALUES"] = private
     outcome = bed.run("--explain", "dcid:7")
     assert outcome.exit_code == 0
-    assert f"PowerSchool: Maya Patel, {stories.MAYA} (DCID 7), teacher number (private)" in outcome.output
+    assert f"PowerSchool: Maya Patel, {MAYA} (DCID 7), teacher number (private)" in outcome.output
     assert "PowerSchool: home school (private), active at (private)" in outcome.output
     assert "Synchronization_Data.School_Access_List (private)" in outcome.output
     shown = "\n".join(outcome.lines("INFO")[1:])

@@ -31,8 +31,8 @@ from bed import (
     shipped_settings,
     standard_bed,
 )
-from district import GRADE, HIGH, OU_OF, SUSPENDED_OU, leaver, person
 from google_server import ODD_ANSWERS, Request
+from stories import GRADE, HIGH, OU_OF, SUSPENDED_OU, leaver, person
 
 import sync
 

@@ -16,32 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, Row, closing_process, matching_account, matching_fields, read_lines
+from bed import Bed, closing_process, matching_account, matching_fields, read_lines
+from stories import HIGH_OU, MIDDLE_OU, SUSPENDED_OU, done, groups_left, journalled, leaver, outdated, person, settle
 from test_bad_input import NEW_PASSWORD
 
 import sync
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DBUG|INFO|WARN|ERROR) +\S.*")
-HIGH, HIGH_OU = 5, "/D118 Staff/Wauconda High School Staff"
-MIDDLE_OU, SUSPENDED_OU = "/D118 Staff/Wauconda Middle School Staff", "/Suspended Accounts"
 ON_WINDOWS = sys.platform == "win32"
 
 
-def add(bed: Bed, dcid: int, first: str, last: str, **more: Any) -> Row:
-    email = more.pop("email", f"{first}.{last}@d118.org".lower())
-    return bed.powerschool.add_person(dcid, first, last, email, schools={HIGH: 1}, **more)
-
-
-@pytest.fixture
-def bed(bed: Bed) -> Bed:
-    """One person in step."""
-    add(bed, 7, "Maya", "Patel")
-    matching_account(bed, 7)
-    return bed
+pytestmark = pytest.mark.usefixtures("one_in_step")
 
 
 def add_newcomer(bed: Bed) -> None:
-    add(bed, 8, "Liam", "Ortiz")
+    person(bed, 8, "Liam", "Ortiz")
 
 
 SCHEMA = "customSchemas.Synchronization_Data"
@@ -68,7 +57,7 @@ def test_the_log_holds_the_newest_run_only_and_runs_keeps_those_that_did_somethi
     assert "Liam Ortiz" not in second.log
     assert names_in(bed.runs) == [journal, kept]
     # What is no run by night leaves the log of the night alone.
-    for arguments in (("--dry-run",), ("--dry-run", "--verbose", "--only", "7"), ("--version",)):
+    for arguments in (("--dry-run",), ("--dry-run", "--verbose", "--only", "1"), ("--version",)):
         assert bed.run(*arguments).log == second.log
     assert names_in(bed.runs) == [journal, kept]
 
@@ -97,9 +86,9 @@ def test_verbose_tells_every_request_and_statement(bed: Bed) -> None:
 
 def test_no_name_breaks_out_of_its_line_or_turns_it_round(bed: Bed) -> None:
     fake = "Eve\n2026-11-23 06:00:01 ERROR Smith is locked"
-    add(bed, 8, fake, "Ortiz", email="eve.ortiz@d118.org", teacher_number="4\u202e008")
-    add(bed, 9, "Ann\r", "Lee\u202e\u2066", email="ann\nlee@d118.org", group=4)
-    add(bed, 10, "Tom\u2028", "Kay\x1b[31m", email="tom.kay@gmail.com")
+    person(bed, 8, fake, "Ortiz", email="eve.ortiz@d118.org", teacher_number="4\u202e008")
+    person(bed, 9, "Ann\r", "Lee\u202e\u2066", email="ann\nlee@d118.org", group=4)
+    person(bed, 10, "Tom\u2028", "Kay\x1b[31m", email="tom.kay@gmail.com")
     bed.google.add_user("orphan@d118.org", "Or\u202ephan", "Li\nne", fields={"Synchronization_Data": {"DCID": 99}})
     for arguments in (("--dry-run",), ("--verbose",)):
         outcome = bed.run(*arguments)
@@ -110,7 +99,7 @@ def test_no_name_breaks_out_of_its_line_or_turns_it_round(bed: Bed) -> None:
 
 
 def test_a_console_that_cannot_show_a_name_shows_escapes_and_the_log_the_name(bed: Bed) -> None:
-    add(bed, 8, "Zo\u00eb", "\u0141ukasik", email="zoe.lukasik@d118.org")
+    person(bed, 8, "Zo\u00eb", "\u0141ukasik", email="zoe.lukasik@d118.org")
     outcome = bed.run(env={"PYTHONIOENCODING": "ascii"})
     assert outcome.exit_code == 0
     assert outcome.output.isascii()
@@ -147,29 +136,17 @@ def test_a_run_without_any_console_works_and_logs(bed: Bed) -> None:
 
 def whole_district(bed: Bed) -> None:
     """One person for each kind of change."""
-    add(bed, 11, "Cora", "Create", teacher_number="4011")
-    add(bed, 12, "Leo", "Link")
+    person(bed, 11, "Cora", "Create")
+    person(bed, 12, "Leo", "Link")
     bed.google.add_user("leo.link@d118.org", "Leo", "Link", ou=HIGH_OU)
-    add(bed, 13, "Rita", "Newname", teacher_number="4013")
-    matching_account(bed, 13, email="rita.oldname@d118.org", family="Oldname", aliases=["rita@d118.org"])
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
-    add(bed, 15, "Una", "Update", cell_phone=None, group=9, teacher_number="4015")
+    settle(bed, 13, "Rita", "Newname", email="rita.oldname@d118.org", family="Oldname", aliases=["rita@d118.org"])
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
+    person(bed, 15, "Una", "Update", cell_phone=None)
     fields = matching_fields(bed, 15, Staff_Group=4, CellPhone="847-555-0015")
     matching_account(bed, 15, fields=fields, employee_id="1")
-    add(bed, 16, "Rex", "Reactivate")
-    matching_account(bed, 16, suspended=True, ou=SUSPENDED_OU)
-    add(bed, 17, "Lea", "Leaver")
-    matching_account(bed, 17)
-    bed.powerschool.leave(17)
-    bed.google.add_group("staff@d118.org", members={"lea.leaver@d118.org": "MANAGER", "maya.patel@d118.org": "OWNER"})
-
-
-def of_kind(journal: list[Row], dcid: int) -> dict[str, Row]:
-    """The finished lines of one person by kind; each comes once."""
-    lines = [line for line in journal if line["dcid"] == dcid and line["state"] != "intended"]
-    assert len({line["kind"] for line in lines}) == len(lines)
-    return {line["kind"]: line for line in lines}
+    settle(bed, 16, "Rex", "Reactivate", suspended=True, ou=SUSPENDED_OU)
+    leaver(bed, 17, "Lea", "Leaver")
+    bed.google.add_group("staff@d118.org", members={"lea.leaver@d118.org": "MANAGER", "sam.stays@d118.org": "OWNER"})
 
 
 def test_the_journal_has_a_line_before_and_after_each_change_with_what_was_and_what_is(bed: Bed) -> None:
@@ -197,7 +174,9 @@ def test_the_journal_has_a_line_before_and_after_each_change_with_what_was_and_w
     assert all(line["account"] == ids[line["dcid"]] for line in journal if line["state"] == "done")
     assert all(line["account"] == ids[line["dcid"]] for line in journal if line["kind"] != "create"
                and line["state"] == "intended")  # fmt: skip
-    assert {dcid: sorted(of_kind(journal, dcid)) for dcid in EMAILS} == {
+    kinds = [(line["dcid"], line["kind"]) for line in journal if line["state"] == "done"]
+    assert len(kinds) == len(set(kinds)), "each comes once"
+    assert {dcid: sorted(kind for of, kind in kinds if of == dcid) for dcid in EMAILS} == {
         11: ["create"], 12: ["link", "update"], 13: ["name", "rename"], 14: ["move"], 15: ["update"],
         16: ["move", "reactivate"], 17: ["leave group", "move to suspended", "suspend"],
     }  # fmt: skip
@@ -211,48 +190,44 @@ EMAILS = {
 
 def test_before_in_the_journal_is_all_that_is_needed_to_put_it_back(bed: Bed) -> None:
     whole_district(bed)
-    journal = bed.run().journal
+    outcome = bed.run()
 
-    created = of_kind(journal, 11)["create"]
-    assert created["email"] == created["after"]["primaryEmail"] == "cora.create@d118.org"
-    assert created["after"]["orgUnitPath"] == HIGH_OU
-    assert created["after"]["externalIds"] == "4011"
-    assert "password" not in json.dumps(journal).lower()
-    linked = of_kind(journal, 12)["link"]
-    assert (linked["before"], linked["after"]) == ({f"{SCHEMA}.DCID": ""}, {f"{SCHEMA}.DCID": "12"})
-    renamed = of_kind(journal, 13)["rename"]
-    assert renamed["email"] == "rita.oldname@d118.org"
-    assert renamed["before"] == {"primaryEmail": "rita.oldname@d118.org", "aliases": "rita@d118.org"}
-    assert renamed["after"] == {"primaryEmail": "rita.newname@d118.org"}
-    named = of_kind(journal, 13)["name"]
-    assert named["change"] == renamed["change"]
-    assert named["before"] == {"name.givenName": "Rita", "name.familyName": "Oldname"}
-    assert named["after"] == {"name.givenName": "Rita", "name.familyName": "Newname"}
-    moved = of_kind(journal, 14)["move"]
-    assert (moved["before"], moved["after"]) == ({"orgUnitPath": MIDDLE_OU}, {"orgUnitPath": HIGH_OU})
-    updated = of_kind(journal, 15)["update"]
+    _, created = journalled(outcome, 11, "create")
+    assert (created["primaryEmail"], created["orgUnitPath"]) == ("cora.create@d118.org", HIGH_OU)
+    assert created["externalIds"] == "4011"
+    assert "password" not in json.dumps(outcome.journal).lower()
+    emails = {(line["dcid"], line["kind"]): line["email"] for line in outcome.journal}
+    assert (emails[11, "create"], emails[13, "rename"]) == ("cora.create@d118.org", "rita.oldname@d118.org")
+    numbers = {(line["dcid"], line["kind"]): line["change"] for line in outcome.journal}
+    assert numbers[13, "rename"] == numbers[13, "name"]
+
     group, phone = f"{SCHEMA}.Staff_Group", "customSchemas.CrisisGO.CellPhone"
-    # The journal alone keeps private values: they have to be put back from somewhere.
-    assert updated["before"] == {group: "4", phone: "847-555-0015", "externalIds": "1"}
-    assert updated["after"] == {group: "9", phone: "", "externalIds": "4015"}
-    opened = of_kind(journal, 16)["reactivate"]
-    assert (opened["before"]["suspended"], opened["after"]["suspended"]) == ("true", "false")
-    leaving = of_kind(journal, 17)
-    # Where it lay when it was suspended is noted too: a later run goes by it.
-    assert leaving["suspend"]["before"] == {"suspended": "false", "orgUnitPath": HIGH_OU}
-    assert leaving["suspend"]["after"] == {"suspended": "true"}
-    assert leaving["move to suspended"]["before"] == {"orgUnitPath": HIGH_OU}
-    left = json.dumps(leaving["leave group"]["before"])
-    assert "staff@d118.org" in left
-    assert "MANAGER" in left
+    old, new = {"name.givenName": "Rita", "name.familyName": "Oldname"}, {
+        "name.givenName": "Rita", "name.familyName": "Newname",
+    }  # fmt: skip
+    for dcid, kind, before, after in (
+        (12, "link", {f"{SCHEMA}.DCID": ""}, {f"{SCHEMA}.DCID": "12"}),
+        (13, "rename", {"primaryEmail": "rita.oldname@d118.org", "aliases": "rita@d118.org"},
+         {"primaryEmail": "rita.newname@d118.org"}),
+        (13, "name", old, new),
+        (14, "move", {"orgUnitPath": MIDDLE_OU}, {"orgUnitPath": HIGH_OU}),
+        # The journal alone keeps private values: they have to be put back from somewhere.
+        (15, "update", {group: "4", phone: "847-555-0015", "externalIds": "1"},
+         {group: "9", phone: "", "externalIds": "4015"}),
+        # Where it lay when it was suspended is noted too: a later run goes by it.
+        (17, "suspend", {"suspended": "false", "orgUnitPath": HIGH_OU}, {"suspended": "true"}),
+        (17, "move to suspended", {"orgUnitPath": HIGH_OU}, {"orgUnitPath": SUSPENDED_OU}),
+    ):  # fmt: skip
+        assert journalled(outcome, dcid, kind) == (before, after)
+    before, after = journalled(outcome, 16, "reactivate")
+    assert (before["suspended"], after["suspended"]) == ("true", "false")
+    assert groups_left(outcome) == {"staff@d118.org": "MANAGER"}
 
 
 def test_before_is_what_google_has_at_the_moment_of_the_write(bed: Bed) -> None:
     # An admin works on the account between the listing and the write.
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
-    add(bed, 15, "Una", "Update", group=9)
-    matching_account(bed, 15, fields=matching_fields(bed, 15, Staff_Group=4))
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
+    outdated(bed, 15, "Una", "Update")
 
     def work(request: Any, when: str) -> None:
         if request.method == "users.list" and when == "after":
@@ -264,15 +239,15 @@ def test_before_is_what_google_has_at_the_moment_of_the_write(bed: Bed) -> None:
     bed.google.hook = work
     outcome = bed.run()
     assert outcome.exit_code == 0
-    assert of_kind(outcome.journal, 14)["move"]["before"] == {"orgUnitPath": "/Substitute Teachers"}
+    before, _ = journalled(outcome, 14, "move")
+    assert before == {"orgUnitPath": "/Substitute Teachers"}
     # What an admin already did is neither done again nor journalled.
-    assert not of_kind(outcome.journal, 15)
+    assert {dcid for dcid, _ in done(outcome)} == {14}
     assert len(outcome.writes) == 1
 
 
 def test_the_journal_tells_failed_from_unknown(bed: Bed) -> None:
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
     bed.google.fail("users.update", 400, "invalid", "Invalid Input.", times=None)
     outcome = bed.run()
     assert outcome.exit_code == 1
@@ -519,8 +494,7 @@ def test_new_passwords_that_nobody_knows_are_told(bed: Bed) -> None:
 
 def test_no_secret_is_in_anything_a_run_leaves_behind(bed: Bed) -> None:
     add_newcomer(bed)
-    add(bed, 14, "Moe", "Move")
-    matching_account(bed, 14, ou=MIDDLE_OU)
+    settle(bed, 14, "Moe", "Move", ou=MIDDLE_OU)
     bed.environment["NEW_USER_PASSWORD"] = NEW_PASSWORD
     bed.settings["RETRY_SECONDS"] = 0.05
     google, oracle = bed.google, bed.oracle.faults
@@ -550,19 +524,6 @@ def test_no_secret_is_in_anything_a_run_leaves_behind(bed: Bed) -> None:
         outcome = bed.run("--verbose", allow_traceback=True)
     assert google.user("liam.ortiz@d118.org")
     assert outcome.exit_code == 0
-
-
-def test_a_random_password_is_told_to_nobody_but_google(bed: Bed) -> None:
-    add_newcomer(bed)
-    add(bed, 9, "Noor", "Haddad")
-    outcome = bed.run("--verbose")
-    passwords = [write.body["password"] for write in outcome.writes if write.body]
-    assert len(set(passwords)) == 2
-    assert all(len(password) >= 16 for password in passwords)
-    left = outcome.output + "".join(
-        path.read_bytes().decode("utf-8", "replace") for path in bed.folder.rglob("*") if path.is_file()
-    )
-    assert not any(password in left for password in passwords)
 
 
 class OnNoDisk:

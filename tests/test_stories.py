@@ -5,83 +5,30 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
-import stories
-from bed import Bed, Outcome, matching_account, matching_fields
-from district import (
+from bed import Bed, matching_account, matching_fields
+from district import EXPECTED, LEFT_ALONE, PROTECTED, STUDENTS, build, disagreements, untold
+from stories import (
     CROWN,
-    EXPECTED,
     GRADE,
     HIGH,
-    LEFT_ALONE,
+    LETTERS,
     MIDDLE,
     OU_OF,
-    PROTECTED,
-    STUDENTS,
+    PEOPLE,
     SUSPENDED_OU,
     TEACHER,
-    build,
-    disagreements,
+    add_known,
+    at_rest,
+    colleagues,
+    done,
+    errors,
     leaver,
     person,
-    untold,
+    settle,
+    told,
 )
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-def settle(bed: Bed, dcid: int, first: str, last: str, school: int = HIGH, **account: Any) -> str:
-    """Adds a person and the account that fits, but for what `account` says; gives the account's id."""
-    person(bed, dcid, first, last, school)
-    return matching_account(bed, dcid, **account)
-
-
-def colleagues(bed: Bed, count: int = 12) -> None:
-    """So many people about whom both sides agree: without them every district would look unlinked."""
-    for number in range(count):
-        family = "Quill" + LETTERS[number // 26] + LETTERS[number % 26]
-        settle(bed, 9000 + number, "Settled", family)
-
-
-def errors(outcome: Outcome) -> list[str]:
-    """The ERROR lines; the summary speaks of "the ERROR lines above" and is none of them."""
-    return [line for line in outcome.lines("ERROR") if line != "lines above."]
-
-
-def told(outcome: Outcome, level: str, dcid: int, *words: str) -> None:
-    """Exactly one line of this level names the person, and it says these words."""
-    lines = [line for line in outcome.lines(level) if f"DCID {dcid})" in line]
-    assert len(lines) == 1, outcome.output
-    assert all(word in lines[0] for word in words), lines[0]
-
-
-def silent(outcome: Outcome, level: str, dcid: int) -> None:
-    assert not [line for line in outcome.lines(level) if f"DCID {dcid})" in line], outcome.output
-
-
-def done(outcome: Outcome) -> set[tuple[int, str]]:
-    """(DCID, kind) of every change that was made, by the journal."""
-    return {(line["dcid"], line["kind"]) for line in outcome.journal if line["state"] == "done"}
-
-
-def bodies(outcome: Outcome, account: str) -> list[Any]:
-    """What was written to this account, in order."""
-    return [request.body for request in outcome.writes if request.params.get("userKey") == account]
-
-
-def inserted(outcome: Outcome) -> list[str]:
-    """The addresses that were created or tried."""
-    return sorted(r.body["primaryEmail"] for r in outcome.requests if r.method == "users.insert" and r.body)
-
-
-def at_rest(bed: Bed, *arguments: str) -> Outcome:
-    """A second run straight after the first makes no write; gives what it did."""
-    outcome = bed.run(*arguments)
-    assert outcome.writes == [], outcome.output
-    return outcome
-
 
 # Nothing happens.
 
@@ -303,10 +250,11 @@ def test_while_most_staff_are_not_linked_nobody_is_created_or_suspended(bed: Bed
     at_rest(bed)
 
 
-@pytest.mark.parametrize("missing", ["schools", "staff", "active staff", "Google"])
+@pytest.mark.parametrize("missing", ["schools", "staff", "active staff", "school staff", "Google"])
 def test_an_answer_that_cannot_be_right_stops_the_run(bed: Bed, missing: str) -> None:
     colleagues(bed, 3)
     person(bed, 201, "Maya", "Patel", HIGH)
+    had = bed.google.snapshot()
     if missing == "schools":
         bed.powerschool.schools.clear()
     if missing == "staff":
@@ -314,12 +262,18 @@ def test_an_answer_that_cannot_be_right_stops_the_run(bed: Bed, missing: str) ->
     if missing == "active staff":
         for row in bed.powerschool.school_staff:
             row["status"] = 2
+    # As a right to SELECT that was revoked and answers with no rows.
+    if missing == "school staff":
+        bed.powerschool.school_staff.clear()
     bed.google.empty_listing = missing == "Google"
     outcome = bed.run()
     assert outcome.exit_code == 3, outcome.output
     assert bed.google.attempted_writes == []
-    assert "Nothing was written" in errors(outcome)[-1]
-    assert {"Google": "no accounts"}.get(missing, f"no {missing}") in errors(outcome)[-1]
+    assert bed.google.snapshot() == had
+    assert outcome.journal == []
+    assert outcome.output.splitlines()[-1].endswith("Nothing was written")
+    words = {"Google": "Google returned no accounts", "school staff": "PowerSchool returned no active staff"}
+    assert words.get(missing, f"PowerSchool returned no {missing}") in errors(outcome)[-1]
 
 
 def strangers(bed: Bed, count: int) -> None:
@@ -347,10 +301,15 @@ def test_a_few_accounts_that_look_like_somebody_elses_are_told_and_left(bed: Bed
 def test_many_accounts_that_look_like_somebody_elses_stop_the_run(bed: Bed) -> None:
     colleagues(bed)
     strangers(bed, 6)
+    bed.powerschool.leave(201)
     person(bed, 220, "Maya", "Patel", HIGH)
+    had = bed.google.snapshot()
     outcome = bed.run()
     assert outcome.exit_code == 3, outcome.output
     assert bed.google.attempted_writes == []
+    assert bed.google.snapshot() == had
+    assert outcome.journal == []
+    assert outcome.output.splitlines()[-1].endswith("Nothing was written")
     assert "6 of 18 accounts" in errors(outcome)[-1]
 
 
@@ -498,13 +457,13 @@ def test_everything_is_kept_beside_the_config_in_use(bed: Bed, tmp_path: Path) -
 
 def test_what_would_be_done_is_counted_in_the_order_of_the_first_change_of_each_kind(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7)
+    add_known(bed, 7)
     bed.powerschool.leave(7)
-    bed.powerschool.add_person(8, *stories.PEOPLE[8], schools={5: 1})
+    bed.powerschool.add_person(8, *PEOPLE[8], schools={5: 1})
     outdated = matching_fields(bed, 8, Staff_Type=4)
     matching_account(bed, 8, email="n.haddad@d118.org", ou="/Substitute Teachers", fields=outdated)
-    bed.powerschool.add_person(9, *stories.PEOPLE[9], schools={5: 1})
-    stories.add_known(bed, 10, employee_id=None)
+    bed.powerschool.add_person(9, *PEOPLE[9], schools={5: 1})
+    add_known(bed, 10, employee_id=None)
     counts = "suspend 1, move to suspended 1, move 1, rename 1, update 2, create 1"
     outcome = bed.run("--dry-run")
     assert f"Dry run, nothing written. Would do: {counts}." in outcome.lines("INFO"), outcome.output

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import stories
 from bed import Bed, matching_account, matching_fields
-from district import (
+from google_server import Request
+from stories import (
     COTTON_CREEK,
     CROWN,
     DISTRICT_OFFICE,
     FROZEN_OU,
     GRADE,
     HIGH,
+    LETTERS,
     LUNCH,
     MATTHEWS,
+    MAYA,
     MIDDLE,
+    NOOR,
     OU_OF,
     STAFF,
     STUDENT_OU,
@@ -26,17 +29,22 @@ from district import (
     SUSPENDED_OU,
     TEACHER,
     TEMPORARY_OU,
+    add_known,
+    at_rest,
+    bodies,
+    done,
+    errors,
+    inserted,
+    is_open,
+    journalled,
     leaver,
     person,
+    settle,
+    silent,
+    told,
 )
-from google_server import Request
-from test_stories import LETTERS, at_rest, bodies, colleagues, done, errors, inserted, settle, silent, told
 
-
-@pytest.fixture
-def staffed(bed: Bed) -> Bed:
-    colleagues(bed)
-    return bed
+pytestmark = pytest.mark.usefixtures("staffed")
 
 
 def synced(bed: Bed, address: str) -> Any:
@@ -52,11 +60,10 @@ def dcid_at(bed: Bed, address: str) -> str | None:
 # Creating.
 
 
-def test_a_new_account_gets_everything_in_one_insert(staffed: Bed) -> None:
-    bed = staffed
+def test_a_new_account_gets_everything_in_one_insert(bed: Bed) -> None:
     person(bed, 201, "Maya", "Patel", GRADE, schools={GRADE: TEACHER, HIGH: STAFF, 101: LUNCH})
     person(bed, 202, "SEAN", "MCDONALD", SUBSTITUTES, SUBSTITUTE, teacher_number=None, cell_phone=None, group=None)
-    outcome = bed.run()
+    outcome = bed.run("--verbose")
     assert outcome.exit_code == 0, outcome.output
     assert [request.method for request in outcome.writes] == ["users.insert"] * 2
     maya, sean = (dict(request.body or {}) for request in outcome.writes)
@@ -79,14 +86,12 @@ def test_a_new_account_gets_everything_in_one_insert(staffed: Bed) -> None:
     assert sean["orgUnitPath"] == SUBSTITUTE_OU
     assert sean.get("externalIds", []) == []
     assert passwords[0] != passwords[1]
-    assert all(8 <= len(password) <= 100 and password.isascii() for password in passwords)
-    kept = [path.read_text(encoding="utf-8") for path in bed.folder.rglob("*") if path.suffix in {".txt", ".jsonl"}]
-    assert not any(password in text for password in passwords for text in (*kept, outcome.output))
+    assert all(20 <= len(password) <= 100 and password.isascii() for password in passwords)
+    assert bed.secrets_left(outcome.output) == []
     at_rest(bed)
 
 
-def test_new_accounts_get_the_password_of_the_district_where_it_has_one(staffed: Bed) -> None:
-    bed = staffed
+def test_new_accounts_get_the_password_of_the_district_where_it_has_one(bed: Bed) -> None:
     person(bed, 201, "Maya", "Patel", GRADE)
     person(bed, 202, "Liam", "Reed", GRADE)
     bed.settings["SET_EMPLOYEE_ID"] = False
@@ -98,8 +103,7 @@ def test_new_accounts_get_the_password_of_the_district_where_it_has_one(staffed:
     assert "Welcome-2026!" not in outcome.output + outcome.log + str(outcome.journal)
 
 
-def test_an_account_created_last_night_is_not_created_again_while_the_listing_lags(staffed: Bed) -> None:
-    bed = staffed
+def test_an_account_created_last_night_is_not_created_again_while_the_listing_lags(bed: Bed) -> None:
     person(bed, 201, "Maya", "Patel", GRADE)
     bed.google.lag()
     assert inserted(bed.run()) == ["maya.patel@d118.org"]
@@ -108,8 +112,7 @@ def test_an_account_created_last_night_is_not_created_again_while_the_listing_la
     assert second.exit_code == 0, second.output
 
 
-def test_a_new_account_is_looked_up_by_dcid_too_and_the_one_found_is_kept(staffed: Bed) -> None:
-    bed = staffed
+def test_a_new_account_is_looked_up_by_dcid_too_and_the_one_found_is_kept(bed: Bed) -> None:
     person(bed, 201, "Maya", "Patel", GRADE)
     bed.google.lag()
     matching_account(bed, 201, email="maya.old@d118.org")
@@ -126,8 +129,7 @@ def test_a_new_account_is_looked_up_by_dcid_too_and_the_one_found_is_kept(staffe
     at_rest(bed)
 
 
-def test_only_people_who_would_be_created_are_looked_up(staffed: Bed) -> None:
-    bed = staffed
+def test_only_people_who_would_be_created_are_looked_up(bed: Bed) -> None:
     person(bed, 201, "Maya", "Patel", GRADE)
     person(bed, 202, "Carol", "Ashe", GRADE, email=" ")
     person(bed, 203, "Ed", "Burke", CROWN, email="ed.burke@gmail.com")
@@ -139,8 +141,7 @@ def test_only_people_who_would_be_created_are_looked_up(staffed: Bed) -> None:
     assert outcome.exit_code == 0, outcome.output
 
 
-def test_nobody_is_created_where_the_address_or_the_person_may_be_there_already(staffed: Bed) -> None:
-    bed = staffed
+def test_nobody_is_created_where_the_address_or_the_person_may_be_there_already(bed: Bed) -> None:
     bed.google.add_user("frontdesk@d118.org", "Front", "Desk", aliases=["rita.gomez@d118.org"])
     bed.google.add_group("office@d118.org", aliases=["offices@d118.org"])
     settle(bed, 210, "Nina", "Chavez", email="pam.ellis@d118.org", aliases=["nina.chavez@d118.org"])
@@ -171,8 +172,7 @@ def test_nobody_is_created_where_the_address_or_the_person_may_be_there_already(
     assert done(outcome) == {(209, "create"), (210, "rename")}
 
 
-def test_what_google_refuses_of_one_person_does_not_stop_the_next(staffed: Bed) -> None:
-    bed = staffed
+def test_what_google_refuses_of_one_person_does_not_stop_the_next(bed: Bed) -> None:
     person(bed, 201, "", "Jarvis", GRADE, email="jarvis@d118.org")
     person(bed, 202, "A" * 61, "Long", GRADE, email="long@d118.org")
     person(bed, 203, "Odd", "Address", GRADE, email="odd..address@d118.org")
@@ -194,8 +194,7 @@ def test_what_google_refuses_of_one_person_does_not_stop_the_next(staffed: Bed) 
 # Linking.
 
 
-def test_an_account_without_a_dcid_is_linked_where_it_is_the_same_person(staffed: Bed) -> None:
-    bed = staffed
+def test_an_account_without_a_dcid_is_linked_where_it_is_the_same_person(bed: Bed) -> None:
     person(bed, 201, "Grace", "Kim", COTTON_CREEK)
     by_names = bed.google.add_user("grace.kim@d118.org", "GRÁCE", "kim", ou=OU_OF[MIDDLE])
     person(bed, 202, "Robert", "Hayes", GRADE)
@@ -227,8 +226,7 @@ DOUBTS: dict[str, tuple[dict[str, Any], str, str]] = {
 }  # fmt: skip
 
 
-def test_in_each_doubt_an_account_is_reported_and_not_linked(staffed: Bed) -> None:
-    bed = staffed
+def test_in_each_doubt_an_account_is_reported_and_not_linked(bed: Bed) -> None:
     person(bed, 300, "Former", "Record", HIGH, email="former.record@d118.org")
     bed.powerschool.leave(300)
     accounts = []
@@ -247,8 +245,7 @@ def test_in_each_doubt_an_account_is_reported_and_not_linked(staffed: Bed) -> No
         told(outcome, level, 201 + number, words)
 
 
-def test_without_link_by_email_nobody_is_linked(staffed: Bed) -> None:
-    bed = staffed
+def test_without_link_by_email_nobody_is_linked(bed: Bed) -> None:
     bed.settings["LINK_BY_EMAIL"] = False
     settle(bed, 201, "Grace", "Kim")
     person(bed, 202, "Robert", "Hayes", GRADE)
@@ -259,8 +256,7 @@ def test_without_link_by_email_nobody_is_linked(staffed: Bed) -> None:
     told(outcome, "ERROR", 202, "LINK_BY_EMAIL")
 
 
-def test_a_rehire_gets_the_suspended_account_back_both_ways(staffed: Bed) -> None:
-    bed = staffed
+def test_a_rehire_gets_the_suspended_account_back_both_ways(bed: Bed) -> None:
     # The account kept its DCID; it never had one; it carries that of the old record.
     settle(bed, 201, "Carlos", "Ruiz", MATTHEWS, ou=SUSPENDED_OU, suspended=True)
     person(bed, 202, "Diane", "Lopez", CROWN)
@@ -288,8 +284,7 @@ def test_a_rehire_gets_the_suspended_account_back_both_ways(staffed: Bed) -> Non
     at_rest(bed)
 
 
-def test_a_probable_rehire_is_told_with_the_line_that_settles_it(staffed: Bed) -> None:
-    bed = staffed
+def test_a_probable_rehire_is_told_with_the_line_that_settles_it(bed: Bed) -> None:
     # Both names, but no employee ID; the employee ID, but another name.
     leaver(bed, 301, "Ivan", "Petrov", HIGH, ou=SUSPENDED_OU, suspended=True, employee_id=None)
     person(bed, 201, "Ivan", "Petrov", HIGH)
@@ -305,8 +300,7 @@ def test_a_probable_rehire_is_told_with_the_line_that_settles_it(staffed: Bed) -
 # Whose account.
 
 
-def test_accounts_that_two_people_or_two_accounts_claim_are_not_written(staffed: Bed) -> None:
-    bed = staffed
+def test_accounts_that_two_people_or_two_accounts_claim_are_not_written(bed: Bed) -> None:
     settle(bed, 201, "Pam", "Ellis", ou=OU_OF[CROWN])
     matching_account(bed, 201, email="pellis@d118.org", ou=OU_OF[GRADE])
     leaver(bed, 202, "Lee", "Fox", HIGH)
@@ -327,8 +321,7 @@ def test_accounts_that_two_people_or_two_accounts_claim_are_not_written(staffed:
     assert done(outcome) == {(205, "move")}
 
 
-def test_an_account_found_by_dcid_is_the_persons_if_one_thing_more_agrees(staffed: Bed) -> None:
-    bed = staffed
+def test_an_account_found_by_dcid_is_the_persons_if_one_thing_more_agrees(bed: Bed) -> None:
     other: dict[str, Any] = {"given": "Other", "family": "Person", "employee_id": "X", "ou": OU_OF[CROWN]}
     agreeing: tuple[dict[str, Any], ...] = (
         {}, {"aliases": True}, {"employee_id": "42O3"}, {"family": "O-ÍBIS"}, {"given": "zoë"},
@@ -351,8 +344,7 @@ def test_an_account_found_by_dcid_is_the_persons_if_one_thing_more_agrees(staffe
 # Renaming and names.
 
 
-def test_a_new_address_is_a_rename_that_keeps_the_old_one_and_brings_the_name(staffed: Bed) -> None:
-    bed = staffed
+def test_a_new_address_is_a_rename_that_keeps_the_old_one_and_brings_the_name(bed: Bed) -> None:
     account = settle(
         bed, 201, "EMILY", "O'BRIEN", email="emily.carter@d118.org", family="Carter", aliases=["em@d118.org"]
     )
@@ -368,16 +360,13 @@ def test_a_new_address_is_a_rename_that_keeps_the_old_one_and_brings_the_name(st
     # What is the same but for capitals is left as somebody once wrote it.
     assert emily["name"]["familyName"] == "O'Brien"
     assert kate["aliases"] == ["kate.vance@d118.org"]
-    (line,) = [
-        row for row in outcome.journal if row["dcid"] == 201 and row["kind"] == "rename" and row["state"] == "done"
-    ]
-    assert line["before"] == {"primaryEmail": "emily.carter@d118.org", "aliases": "em@d118.org"}
-    assert line["account"] == account
+    before, _ = journalled(outcome, 201, "rename")
+    assert before == {"primaryEmail": "emily.carter@d118.org", "aliases": "em@d118.org"}
+    assert {line["account"] for line in outcome.journal if line["dcid"] == 201} == {account}
     at_rest(bed)
 
 
-def test_an_address_that_is_not_free_is_told_with_its_holder_and_the_rest_is_kept_in_step(staffed: Bed) -> None:
-    bed = staffed
+def test_an_address_that_is_not_free_is_told_with_its_holder_and_the_rest_is_kept_in_step(bed: Bed) -> None:
     bed.google.add_user("parent.council@d118.org", "Parent", "Council", aliases=["beth.taken@d118.org"])
     bed.google.add_user("anna.taken@d118.org", "Somebody", "Else")
     bed.google.add_group("cleo.taken@d118.org")
@@ -437,12 +426,11 @@ def names(bed: Bed, update: bool) -> set[int]:
     return {dcid for dcid, kind in done(outcome) if kind == "name"}
 
 
-def test_a_name_that_differs_is_left_as_it_is(staffed: Bed) -> None:
-    assert names(staffed, update=False) == set()
+def test_a_name_that_differs_is_left_as_it_is(bed: Bed) -> None:
+    assert names(bed, update=False) == set()
 
 
-def test_a_name_follows_where_the_district_says_so_but_not_for_case_or_accents(staffed: Bed) -> None:
-    bed = staffed
+def test_a_name_follows_where_the_district_says_so_but_not_for_case_or_accents(bed: Bed) -> None:
     assert names(bed, update=True) == {201, 205, 206}
     assert bed.google.user("person201@d118.org")["name"]["fullName"] == "William Ames"
     # One case only is put right, a mixed one is written as it stands.
@@ -453,8 +441,7 @@ def test_a_name_follows_where_the_district_says_so_but_not_for_case_or_accents(s
 # Org units.
 
 
-def test_people_are_where_their_building_is_and_substitutes_with_their_own(staffed: Bed) -> None:
-    bed = staffed
+def test_people_are_where_their_building_is_and_substitutes_with_their_own(bed: Bed) -> None:
     person(bed, 201, "Victor", "Stein", COTTON_CREEK)
     matching_account(bed, 201, ou=OU_OF[MATTHEWS])
     # A substitute by type, one by building, and one whose other row at the home school is a teacher's.
@@ -482,8 +469,7 @@ def test_people_are_where_their_building_is_and_substitutes_with_their_own(staff
     at_rest(bed)
 
 
-def test_frozen_and_temporary_accounts_stay_where_they_are_and_are_kept_in_step(staffed: Bed) -> None:
-    bed = staffed
+def test_frozen_and_temporary_accounts_stay_where_they_are_and_are_kept_in_step(bed: Bed) -> None:
     places = {
         201: FROZEN_OU, 202: "/D118 Staff/Administrators/Payroll", 203: "/administrators archive",
         204: "/D118 Staff/Old Administrators", 205: TEMPORARY_OU, 206: f"{TEMPORARY_OU}/June",
@@ -500,8 +486,7 @@ def test_frozen_and_temporary_accounts_stay_where_they_are_and_are_kept_in_step(
     at_rest(bed)
 
 
-def test_a_building_without_an_org_unit_is_told_in_one_line_that_names_everybody_who_waits(staffed: Bed) -> None:
-    bed = staffed
+def test_a_building_without_an_org_unit_is_told_in_one_line_that_names_everybody_who_waits(bed: Bed) -> None:
     bed.powerschool.add_school(106, "Prairie Early Learning Center")
     bed.powerschool.add_school(107, "Oak Hill")
     person(bed, 201, "Nina", "Chavez", 106)
@@ -529,8 +514,7 @@ def test_a_building_without_an_org_unit_is_told_in_one_line_that_names_everybody
 # Suspended, archived, reactivated.
 
 
-def test_what_an_admin_or_google_has_closed_otherwise_is_left_exactly_as_it_is(staffed: Bed) -> None:
-    bed = staffed
+def test_what_an_admin_or_google_has_closed_otherwise_is_left_exactly_as_it_is(bed: Bed) -> None:
     closed: dict[int, dict[str, Any]] = {
         201: {"suspended": True}, 202: {"suspended": True, "ou": f"{SUSPENDED_OU}/Locked"},
         203: {"suspended": True, "ou": SUSPENDED_OU, "reason": "ABUSE"},
@@ -552,8 +536,7 @@ def test_what_an_admin_or_google_has_closed_otherwise_is_left_exactly_as_it_is(s
         told(outcome, "ERROR", dcid, "HANDS_OFF")
 
 
-def test_a_reactivation_that_google_refuses_is_told_and_the_rest_waits(staffed: Bed) -> None:
-    bed = staffed
+def test_a_reactivation_that_google_refuses_is_told_and_the_rest_waits(bed: Bed) -> None:
     refused = settle(bed, 201, "Carlos", "Ruiz", MATTHEWS, ou=SUSPENDED_OU, suspended=True, family="Ruíz")
     settle(bed, 202, "Diane", "Lopez", CROWN, ou=SUSPENDED_OU, suspended=True)
     bed.google.fail(
@@ -575,8 +558,7 @@ def test_a_reactivation_that_google_refuses_is_told_and_the_rest_waits(staffed: 
 # Fields and the employee ID.
 
 
-def test_only_the_fields_that_differ_are_sent_and_every_kind_of_value_is_kept_in_step(staffed: Bed) -> None:
-    bed = staffed
+def test_only_the_fields_that_differ_are_sent_and_every_kind_of_value_is_kept_in_step(bed: Bed) -> None:
     # 0 is a value, a missing one is cleared, an extension with several rows is left alone.
     person(bed, 201, "Zero", "Abel", DISTRICT_OFFICE, 0, group=0)
     zero = matching_account(
@@ -618,10 +600,7 @@ def test_only_the_fields_that_differ_are_sent_and_every_kind_of_value_is_kept_in
     at_rest(bed)
 
 
-def test_a_value_that_does_not_fit_the_type_of_its_field_is_told_and_whole_numbers_compare_as_numbers(
-    staffed: Bed,
-) -> None:
-    bed = staffed
+def test_a_value_that_does_not_fit_the_type_of_its_field_is_told_and_whole_numbers_compare_as_numbers(bed: Bed) -> None:
     shipped = bed.setting("CUSTOM_SCHEMAS")
     bed.powerschool.users.clear()
     bed.powerschool.school_staff.clear()
@@ -639,8 +618,7 @@ def test_a_value_that_does_not_fit_the_type_of_its_field_is_told_and_whole_numbe
     at_rest(bed)
 
 
-def test_the_employee_id_is_put_among_the_external_ids_and_all_others_are_kept(staffed: Bed) -> None:
-    bed = staffed
+def test_the_employee_id_is_put_among_the_external_ids_and_all_others_are_kept(bed: Bed) -> None:
     badge = {"value": "B-77", "type": "custom", "customType": "badge"}
     login = {"value": "nyates", "type": "login_id"}
     added = settle(bed, 201, "Noel", "Yates", employee_id=None, external_ids=[badge])
@@ -663,8 +641,7 @@ def test_the_employee_id_is_put_among_the_external_ids_and_all_others_are_kept(s
 # Hands off.
 
 
-def test_admins_and_protected_accounts_are_left_and_told_only_when_something_would_be_due(staffed: Bed) -> None:
-    bed = staffed
+def test_admins_and_protected_accounts_are_left_and_told_only_when_something_would_be_due(bed: Bed) -> None:
     for dcid, account in (
         (201, {"admin": True, "ou": "/"}), (202, {"ou": STUDENT_OU}), (203, {"ou": "/"}),
         (204, {"admin": True}), (205, {"aliases": ["robot@d118.org"], "ou": "/"}),
@@ -682,8 +659,7 @@ def test_admins_and_protected_accounts_are_left_and_told_only_when_something_wou
     silent(outcome, "INFO", 204)
 
 
-def test_hands_off_holds_by_address_or_dcid_until_its_day_and_then_reminds(staffed: Bed) -> None:
-    bed = staffed
+def test_hands_off_holds_by_address_or_dcid_until_its_day_and_then_reminds(bed: Bed) -> None:
     bed.settings["HANDS_OFF"] = {
         "Olga.A@d118.org": ("on leave", "2099-06-30"), "202": ("court case", "2099-06-30"),
         203: ("asked by HR", "2099-06-30"), "olga.d@d118.org": ("project", "2020-06-30"),
@@ -704,8 +680,7 @@ def test_hands_off_holds_by_address_or_dcid_until_its_day_and_then_reminds(staff
     silent(outcome, "INFO", 205)
 
 
-def test_people_without_an_address_of_the_district_are_counted_and_left(staffed: Bed) -> None:
-    bed = staffed
+def test_people_without_an_address_of_the_district_are_counted_and_left(bed: Bed) -> None:
     person(bed, 201, "Carol", "Ashe", GRADE, email=None)
     person(bed, 202, "Ed", "Burke", CROWN, email="ed.burke@gmail.com")
     person(bed, 203, "Zoe", "Baker", HIGH, email="2027114@d118.org")
@@ -732,26 +707,26 @@ def test_an_org_unit_with_every_odd_letter_goes_the_whole_way(one_in_step: Bed) 
     school, path = "Arts & Crafts #1? +50% O'Neil", "/D118 Staff/Arts & Crafts #1? +50% O'Neil Staff"
     bed.powerschool.add_school(777, school)
     bed.powerschool.add_person(9, "Eli", "Moss", "eli.moss@d118.org", schools={777: 1}, teacher_number="N9")
-    stories.add_known(bed, 7)
+    add_known(bed, 7)
     assert any(path in text for text in bed.run("--dry-run").lines("ERROR"))
     bed.google.add_org_unit(path)
     bed.powerschool.person(7)["homeschoolid"] = 777
     assert bed.run().exit_code == 0
     assert bed.google.user("eli.moss@d118.org")["orgUnitPath"] == path
-    assert bed.google.user(stories.MAYA)["orgUnitPath"] == path
+    assert bed.google.user(MAYA)["orgUnitPath"] == path
     assert not bed.run().writes
     assert bed.run("--undo", "last", "--yes", "--only", "dcid:7").exit_code == 0
-    assert bed.google.user(stories.MAYA)["orgUnitPath"] != path
+    assert bed.google.user(MAYA)["orgUnitPath"] != path
 
 
 def test_hands_off_takes_a_dcid_with_its_word_in_front(one_in_step: Bed) -> None:
     bed = one_in_step
     for dcid in (7, 8):
-        stories.add_known(bed, dcid)
+        add_known(bed, dcid)
         bed.powerschool.leave(dcid)
     bed.settings["HANDS_OFF"] = {" DCID:7 ": ("court case", "2099-01-31")}
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
-    assert (stories.is_open(bed, stories.MAYA), stories.is_open(bed, stories.NOOR)) == (True, False)
+    assert (is_open(bed, MAYA), is_open(bed, NOOR)) == (True, False)
     assert any("court case" in text and "DCID 7" in text for text in outcome.lines("INFO"))
     assert not outcome.lines("WARN"), "an entry that fits somebody is not told to be misspelt"

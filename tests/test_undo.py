@@ -11,8 +11,20 @@ from typing import Any
 
 import district
 import pytest
-import stories
-from bed import Bed, matching_account, standard_bed
+from bed import Bed, standard_bed
+from stories import (
+    ADA,
+    ELI,
+    MAYA,
+    NOOR,
+    PEOPLE,
+    add_known,
+    answer_end_of_file,
+    is_open,
+    newest_journal,
+    return_to_work,
+    told_once,
+)
 
 Snapshot = Any
 
@@ -22,10 +34,6 @@ def sample(tmp_path: Path) -> Iterator[Bed]:
     with standard_bed(tmp_path) as running:
         district.build(running)
         yield running
-
-
-def run_name(bed: Bed) -> str:
-    return sorted(path.stem for path in bed.runs.glob("*.jsonl"))[-1]
 
 
 def looks(bed: Bed) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def test_run_and_undo_leave_google_as_before_and_a_further_run_does_the_same_aga
     before, members_before = without_empty_fields(looks(sample)), groups(sample)
     sample.run()
     after, members_after = without_empty_fields(looks(sample)), groups(sample)
-    first = run_name(sample)
+    first = newest_journal(sample).stem
 
     shown = sample.run("--undo", "last", "--dry-run")
     assert not shown.writes
@@ -96,27 +104,26 @@ def test_an_undo_can_itself_be_undone(sample: Bed) -> None:
     assert groups(sample) == members_after
 
 
-def leaver(bed: Bed) -> None:
-    bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="70")
-    bed.powerschool.add_person(8, "Noor", "Haddad", "noor.haddad@d118.org", schools={5: 1}, teacher_number="80")
+def maya_and_noor(bed: Bed) -> None:
+    """Two people in step and a group of theirs."""
     for dcid in (7, 8):
-        matching_account(bed, dcid)
-    bed.google.add_group("math@d118.org", members={"maya.patel@d118.org": "OWNER", "noor.haddad@d118.org": "MANAGER"})
+        add_known(bed, dcid)
+    bed.google.add_group("math@d118.org", members={MAYA: "OWNER", NOOR: "MANAGER"})
 
 
 def test_what_somebody_has_changed_since_is_left_and_named(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.run()
     bed.google.add_org_unit("/Suspended Accounts/Locked")
-    identity = bed.google.user("maya.patel@d118.org")["id"]
+    identity = bed.google.user(MAYA)["id"]
     snapshot = bed.google.snapshot()
     bed.google.restore(snapshot)
     next(u for u in bed.google.users.values() if u["id"] == identity)["orgUnitPath"] = "/Suspended Accounts/Locked"
 
     outcome = bed.run("--undo", "last", "--yes")
 
-    user = bed.google.user("maya.patel@d118.org")
+    user = bed.google.user(MAYA)
     assert user["orgUnitPath"] == "/Suspended Accounts/Locked"
     assert user["suspended"], "whom somebody has locked for good since is not opened"
     assert not outcome.writes
@@ -125,12 +132,12 @@ def test_what_somebody_has_changed_since_is_left_and_named(bed: Bed) -> None:
 
 
 def test_a_membership_comes_back_with_its_role(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.run()
-    assert "maya.patel@d118.org" not in bed.google.members("math@d118.org")
+    assert MAYA not in bed.google.members("math@d118.org")
 
-    outcome = bed.run("--undo", run_name(bed), "--yes")
+    outcome = bed.run("--undo", newest_journal(bed).stem, "--yes")
 
     assert outcome.exit_code == 0, outcome.output
     # What was put back is told once as the plan and once as done.
@@ -138,8 +145,8 @@ def test_a_membership_comes_back_with_its_role(bed: Bed) -> None:
         text[:40].split(" Maya")[0].strip() for text in outcome.lines("INFO") if text[:4] in {"move", "join", "reac"}
     ]
     assert done == ["move", "join group", "reactivate"]
-    assert bed.google.members("math@d118.org")["maya.patel@d118.org"] == "OWNER"
-    user = bed.google.user("maya.patel@d118.org")
+    assert bed.google.members("math@d118.org")[MAYA] == "OWNER"
+    user = bed.google.user(MAYA)
     assert not user["suspended"]
     assert user["orgUnitPath"] == "/D118 Staff/Wauconda High School Staff"
     kinds = [line["kind"] for line in outcome.journal if line["state"] == "done"]
@@ -147,14 +154,14 @@ def test_a_membership_comes_back_with_its_role(bed: Bed) -> None:
 
 
 def test_a_membership_that_somebody_has_given_back_in_another_role_is_left_and_told(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.run()
-    identity = bed.google.user("maya.patel@d118.org")["id"]
+    identity = bed.google.user(MAYA)["id"]
     bed.google.call("members.insert", {"groupKey": "math@d118.org"}, {"id": identity, "role": "MEMBER"})
     outcome = bed.run("--undo", "last", "--yes")
     assert outcome.exit_code == 0, outcome.output
-    assert bed.google.members("math@d118.org")["maya.patel@d118.org"] == "MEMBER"
+    assert bed.google.members("math@d118.org")[MAYA] == "MEMBER"
     assert "math@d118.org already, as member: left so" in outcome.output
 
 
@@ -174,11 +181,11 @@ UNDO_FAULTS: dict[str, tuple[dict[str, Any], bool]] = {
 @pytest.mark.parametrize("method", ["members.insert", "users.aliases.delete"])
 def test_a_fault_at_what_only_an_undo_asks_for_stops_nobody_else(bed: Bed, method: str) -> None:
     bed.settings |= {"RETRY_WAIT_SECONDS": 0.001, "RETRY_SECONDS": 0.5}
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.powerschool.person(8)["email_addr"] = "noor.hart@d118.org"
     bed.run()
-    run, snapshot = run_name(bed), bed.google.snapshot()
+    run, snapshot = newest_journal(bed).stem, bed.google.snapshot()
     for name, (fault, is_made) in UNDO_FAULTS.items():
         bed.google.restore(snapshot)
         bed.google.behave()
@@ -188,21 +195,20 @@ def test_a_fault_at_what_only_an_undo_asks_for_stops_nobody_else(bed: Bed, metho
         if name in {"503 always", "403"}:
             advice = "do it by hand" if name == "403" else "run the same undo again"
             assert any(text.endswith(advice) for text in outcome.lines("ERROR")), outcome.output
-        is_back = "maya.patel@d118.org" in bed.google.members("math@d118.org")
+        is_back = MAYA in bed.google.members("math@d118.org")
         is_removed = "noor.hart@d118.org" not in bed.google.addresses
         assert (is_back, is_removed) == (
             is_made or method != "members.insert",
             is_made or method == "members.insert",
         ), name
-        assert not bed.google.user("maya.patel@d118.org")["suspended"], name
-        assert bed.google.user("noor.haddad@d118.org")["primaryEmail"] == "noor.haddad@d118.org", name
+        assert is_open(bed, MAYA), name
+        assert bed.google.user(NOOR)["primaryEmail"] == NOOR, name
 
 
 def test_only_limits_and_asking(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.settings["LIMITS"] = {"reactivate": 1}
-    bed.powerschool.add_person(9, "Ada", "Okoye", "ada.okoye@d118.org", schools={5: 1})
-    matching_account(bed, 9)
+    add_known(bed, 9)
     for dcid in (7, 8):
         bed.powerschool.leave(dcid)
     bed.run()
@@ -220,25 +226,24 @@ def test_only_limits_and_asking(bed: Bed) -> None:
 
     one = bed.run("--undo", "last", "--yes", "--only", "dcid:8")
     assert one.exit_code == 0, one.output
-    assert bed.google.user("maya.patel@d118.org")["suspended"]
-    assert not bed.google.user("noor.haddad@d118.org")["suspended"]
+    assert not is_open(bed, MAYA)
+    assert is_open(bed, NOOR)
 
 
 def test_only_takes_the_employee_id_of_the_account_for_a_teacher_number(bed: Bed) -> None:
-    leaver(bed)
-    bed.powerschool.add_person(9, "Ada", "Okoye", "ada.okoye@d118.org", schools={5: 1})
-    matching_account(bed, 9)
+    maya_and_noor(bed)
+    add_known(bed, 9)
     for dcid in (7, 8):
         bed.powerschool.leave(dcid)
     bed.run()
-    one = bed.run("--undo", "last", "--yes", "--only", "teacher:80")
+    one = bed.run("--undo", "last", "--yes", "--only", "teacher:T8")
     assert one.exit_code == 0, one.output
-    assert bed.google.user("maya.patel@d118.org")["suspended"]
-    assert not bed.google.user("noor.haddad@d118.org")["suspended"]
+    assert not is_open(bed, MAYA)
+    assert is_open(bed, NOOR)
 
 
 def test_an_account_that_becomes_off_limits_during_the_undo_is_not_written_again(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.run()
 
@@ -253,7 +258,7 @@ def test_an_account_that_becomes_off_limits_during_the_undo_is_not_written_again
     assert outcome.exit_code == 1
     words = "not put back any further: maya.patel@d118.org is a super admin: not written"
     assert any(text.endswith(words) for text in outcome.lines("ERROR"))
-    assert bed.google.user("maya.patel@d118.org")["suspended"]
+    assert not is_open(bed, MAYA)
 
 
 def test_an_unknown_run_is_one_sentence(bed: Bed) -> None:
@@ -266,24 +271,23 @@ def test_an_unknown_run_is_one_sentence(bed: Bed) -> None:
 
 
 def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.run()
-    left = run_name(bed)
-    for row in bed.powerschool.affiliations(7):
-        row["status"] = 1
+    left = newest_journal(bed).stem
+    return_to_work(bed, 7)
 
     outcome = bed.run()
 
     assert any(f"sync.py --undo {left} --only dcid:7" in text for text in outcome.lines("INFO")), outcome.output
     bed.run("--undo", left, "--only", "dcid:7", "--yes")
-    assert bed.google.members("math@d118.org")["maya.patel@d118.org"] == "OWNER"
-    assert not bed.google.user("maya.patel@d118.org")["suspended"]
+    assert bed.google.members("math@d118.org")[MAYA] == "OWNER"
+    assert is_open(bed, MAYA)
     assert not bed.run().writes
 
 
 def test_a_group_that_is_gone_does_not_keep_the_account_closed(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.run()
     bed.google.fail("members.get", 404, "notFound", "Resource Not Found: groupKey", times=None)
@@ -293,89 +297,87 @@ def test_a_group_that_is_gone_does_not_keep_the_account_closed(bed: Bed) -> None
 
     assert outcome.exit_code == 1
     assert any("join group math@d118.org" in text for text in outcome.lines("ERROR")), outcome.output
-    assert not bed.google.user("maya.patel@d118.org")["suspended"]
+    assert is_open(bed, MAYA)
 
 
 @pytest.mark.parametrize("option", ["--undo", "--explain"])
 def test_an_empty_word_never_starts_a_run(bed: Bed, option: str) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     bed.powerschool.leave(7)
     outcome = bed.run(option, "", "--yes")
     assert (outcome.exit_code, outcome.writes) == (2, [])
 
 
 def test_a_leaver_who_lies_in_the_suspended_ou_is_closed_even_if_no_group_can_be_read(bed: Bed) -> None:
-    leaver(bed)
-    bed.powerschool.add_person(9, "Ada", "Okoye", "ada.okoye@d118.org", schools={5: 1})
-    matching_account(bed, 9, ou="/Suspended Accounts")
+    maya_and_noor(bed)
+    add_known(bed, 9, ou="/Suspended Accounts")
     bed.powerschool.leave(9)
     bed.google.fail("groups.list", 403, "forbidden", "Not Authorized to access this resource/api", times=None)
 
     outcome = bed.run()
 
     assert outcome.exit_code == 1
-    assert bed.google.user("ada.okoye@d118.org")["suspended"]
+    assert not is_open(bed, ADA)
     assert any("take it out by hand" in text for text in outcome.lines("ERROR"))
 
 
 def test_an_employee_id_that_somebody_put_in_front_since_is_left_with_the_one_behind_it(bed: Bed) -> None:
-    leaver(bed)
-    identity = bed.google.user("maya.patel@d118.org")["id"]
+    maya_and_noor(bed)
+    identity = bed.google.user(MAYA)["id"]
     bed.google.users[identity]["externalIds"] = []
     bed.run()
-    (added,) = bed.google.user("maya.patel@d118.org")["externalIds"]
-    assert (added["type"], added["value"]) == ("organization", "70")
+    (added,) = bed.google.user(MAYA)["externalIds"]
+    assert (added["type"], added["value"]) == ("organization", "T7")
     both = [{"type": "organization", "value": "HR-9"}, added]
     bed.google.users[identity]["externalIds"] = both
 
     outcome = bed.run("--undo", "last", "--yes")
 
     assert (outcome.exit_code, outcome.writes) == (0, []), outcome.output
-    assert bed.google.user("maya.patel@d118.org")["externalIds"] == both
+    assert bed.google.user(MAYA)["externalIds"] == both
     assert any("changed since by somebody else, so not put back: update" in text for text in outcome.lines("INFO"))
 
 
 def test_a_field_that_config_py_no_longer_names_is_neither_put_back_nor_shown(bed: Bed) -> None:
-    leaver(bed)
+    maya_and_noor(bed)
     phone = "847-555-0107"
     schemas = bed.setting("CUSTOM_SCHEMAS")
     for email, schema, held in (
-        ("maya.patel@d118.org", "CrisisGO", {"CellPhone": phone}),
-        ("noor.haddad@d118.org", "Synchronization_Data", {"Staff_Group": 4}),
+        (MAYA, "CrisisGO", {"CellPhone": phone}),
+        (NOOR, "Synchronization_Data", {"Staff_Group": 4}),
     ):
         account = bed.google.users[bed.google.user(email)["id"]]
         account["customSchemas"] = {**account["customSchemas"], schema: {**account["customSchemas"][schema], **held}}
     assert {line["kind"] for line in bed.run().journal} == {"update"}
-    emptied = bed.google.user("maya.patel@d118.org")["customSchemas"]
+    emptied = bed.google.user(MAYA)["customSchemas"]
     assert not emptied["CrisisGO"].get("CellPhone")
     # First the line is gone, then all else that says what a phone is and that it is private.
     bed.settings["CUSTOM_SCHEMAS"] = {**schemas, "CrisisGO": {"Building": "building"}}
 
-    dry = bed.run("--undo", run_name(bed), "--dry-run")
+    dry = bed.run("--undo", newest_journal(bed).stem, "--dry-run")
     rest = {"Synchronization_Data": schemas["Synchronization_Data"]}
     bed.settings |= {"CUSTOM_SCHEMAS": rest, "EXTENSION_COLUMNS": {}, "PRIVATE_VALUES": []}
-    outcome = bed.run("--undo", run_name(bed), "--yes")
+    outcome = bed.run("--undo", newest_journal(bed).stem, "--yes")
 
     for one in (dry, outcome):
         assert one.exit_code == 0, one.output
         assert phone not in one.output + one.log
         assert any("Maya Patel" in text and "not put back: update" in text for text in one.lines("INFO")), one.output
     assert [write.body for write in outcome.writes] == [{"customSchemas": {"Synchronization_Data": {"Staff_Group": 4}}}]
-    assert bed.google.user("maya.patel@d118.org")["customSchemas"] == emptied
+    assert bed.google.user(MAYA)["customSchemas"] == emptied
 
 
 def test_a_damaged_journal_is_told_to_who_asks_for_it_and_stops_no_reactivation(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7)
-    stories.add_known(bed, 8)
-    bed.google.add_group("math@d118.org", members={stories.MAYA: "OWNER", stories.NOOR: "OWNER"})
+    add_known(bed, 7)
+    add_known(bed, 8)
+    bed.google.add_group("math@d118.org", members={MAYA: "OWNER", NOOR: "OWNER"})
     bed.powerschool.leave(7)
     bed.run()
-    left = stories.newest_journal(bed).rename(bed.runs / "20260101T000000Z.jsonl")
+    left = newest_journal(bed).rename(bed.runs / "20260101T000000Z.jsonl")
     # Newer than the run that closed the account, so that a search for it comes by here.
     (bed.runs / "20260201T000000Z.jsonl").write_bytes(b'{"change": 1, "email": "\xff\xfe"}\n')
-    for row in bed.powerschool.affiliations(7):
-        row["status"] = 1
+    return_to_work(bed, 7)
 
     outcome = bed.run()
 
@@ -383,12 +385,12 @@ def test_a_damaged_journal_is_told_to_who_asks_for_it_and_stops_no_reactivation(
     damaged = [text for text in outcome.lines("ERROR") if "20260201T000000Z.jsonl, line 1, is damaged" in text]
     assert len(damaged) == 1, outcome.output
     assert not any("reactivat" in text for text in outcome.lines("ERROR")), outcome.output
-    assert stories.is_open(bed, stories.MAYA)
+    assert is_open(bed, MAYA)
     assert any(f"--undo {left.stem} --only dcid:7" in text for text in outcome.lines("INFO")), outcome.output
 
     shutil.copy(left, bed.runs / "99999999T999999Z.jsonl")
     line: dict[str, object] = {
-        "change": 1, "state": "done", "dcid": 7, "account": "1", "email": stories.MAYA, "kind": "update",
+        "change": 1, "state": "done", "dcid": 7, "account": "1", "email": MAYA, "kind": "update",
     }  # fmt: skip
     line |= {"before": None, "after": {}}
     (bed.runs / "20260301T000000Z.jsonl").write_text(json.dumps(line) + "\n")
@@ -399,17 +401,17 @@ def test_a_damaged_journal_is_told_to_who_asks_for_it_and_stops_no_reactivation(
     ):
         refused = bed.run("--undo", name, "--yes")
         assert (refused.exit_code, refused.writes) == (2, [])
-        stories.told_once(refused.output, name, words)
+        told_once(refused.output, name, words)
 
 
 def test_accounts_that_refuse_keep_no_other_from_being_put_back(one_in_step: Bed) -> None:
     bed = one_in_step
     bed.settings["LIMIT_SHARE"] = 1.0
-    ids = {dcid: stories.add_known(bed, dcid) for dcid in stories.PEOPLE}
-    for dcid in stories.PEOPLE:
+    ids = {dcid: add_known(bed, dcid) for dcid in PEOPLE}
+    for dcid in PEOPLE:
         bed.powerschool.leave(dcid)
     bed.run()
-    run = stories.newest_journal(bed).stem
+    run = newest_journal(bed).stem
 
     def of(dcid: int) -> Callable[[Any], bool]:
         return lambda request: request.params["userKey"] == ids[dcid]
@@ -417,14 +419,14 @@ def test_accounts_that_refuse_keep_no_other_from_being_put_back(one_in_step: Bed
     bed.google.fail("users.get", 403, "forbidden", "Not Authorized", times=None, match=of(7))
     bed.google.fail("users.update", 503, times=None, match=of(9))
 
-    everybody = (stories.MAYA, stories.NOOR, stories.ADA, stories.ELI)
+    everybody = (MAYA, NOOR, ADA, ELI)
     one = bed.run("--undo", run, "--yes", "--only", "dcid:8")
     assert (one.exit_code, one.lines("ERROR")) == (0, []), one.output
-    assert [stories.is_open(bed, email) for email in everybody] == [False, True, False, False]
+    assert [is_open(bed, email) for email in everybody] == [False, True, False, False]
 
     outcome = bed.run("--undo", run, "--yes")
     assert outcome.exit_code == 1, outcome.output
-    assert [stories.is_open(bed, email) for email in everybody] == [False, True, False, True]
+    assert [is_open(bed, email) for email in everybody] == [False, True, False, True]
     maya, ada, summary = outcome.lines("ERROR")
     assert "not looked up" in maya
     assert "(DCID 7): not put back, run the same undo again: Google answered 403" in maya
@@ -436,10 +438,10 @@ def test_accounts_that_refuse_keep_no_other_from_being_put_back(one_in_step: Bed
 
 def test_the_end_of_input_is_no_yes(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7)
+    add_known(bed, 7)
     bed.powerschool.leave(7)
     bed.run()
-    stories.answer_end_of_file(bed)
+    answer_end_of_file(bed)
     outcome = bed.run("--undo", "last")
     assert (outcome.exit_code, outcome.writes) == (2, []), outcome.output
-    stories.told_once(outcome.output, "not agreed to, so nothing was put back")
+    told_once(outcome.output, "not agreed to, so nothing was put back")

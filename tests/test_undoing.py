@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bed import PROJECT, Bed, Outcome, Row
-from district import GRADE, HIGH, OU_OF, SUSPENDED_OU
 from google_server import Request
+from stories import GRADE, HIGH, OU_OF, SUSPENDED_OU
 from test_writing import (
     BADGE,
     DCID,

@@ -15,9 +15,8 @@ from itertools import accumulate
 from typing import Any
 
 from bed import PROJECT, Bed, Outcome, Row, matching_account, matching_fields
-from district import GRADE, HIGH, OU_OF, STUDENT_OU, SUSPENDED_OU, person
 from google_server import WRITES, Request
-from test_stories import LETTERS, at_rest, colleagues
+from stories import GRADE, HIGH, LETTERS, OU_OF, STUDENT_OU, SUSPENDED_OU, at_rest, colleagues, person
 
 SYNCED = "customSchemas.Synchronization_Data"
 DCID, STAFF_GROUP, STAFF_TYPE, HOME = (
