@@ -112,8 +112,8 @@ LONGEST_NAME, LONGEST_VALUE = 60, 500
 # Google Workspace Help 9193374: letters, digits, - _ ' and single dots inside.
 LOCAL_PART = re.compile(r"[a-z0-9_'-]+(\.[a-z0-9_'-]+)*")
 NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and single dots, at most 64 before the @)"
-# What Google calls a suspension that an administrator made; any other reason is Google's own.
 TAKEN = "held by another"  # our own reason, among Google's
+# What Google calls a suspension that an administrator made; any other reason is Google's own.
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
 BUGS_THAT_END_A_RUN = 3
@@ -776,9 +776,8 @@ class Run:
     done: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     remarks: list[Remark] = field(default_factory=list)
-    refused: dict[str, Counter[tuple[int, str]]] = field(
-        default_factory=lambda: defaultdict(Counter)
-    )  # since a success
+    # Kind -> (status, reason) -> people refused so since the last success.
+    refused: dict[str, Counter[tuple[int, str]]] = field(default_factory=lambda: defaultdict(Counter))
     refused_before: frozenset[tuple[int, str, int, str]] | None = None
     ended: dict[str, int] = field(default_factory=dict)  # kinds that Google refuses tonight -> people not tried
     no_licences: bool = False
@@ -871,7 +870,7 @@ def note_bug(run: Run, person: Staff) -> Plan:
 
 def closings_first(plans: Iterable[Plan]) -> list[Plan]:
     """Who left comes first: whatever stops a run, it does not leave their accounts open."""
-    return sorted((plan for plan in plans if plan.changes), key=lambda plan: not is_closing(plan))
+    return sorted(plans, key=lambda plan: not is_closing(plan))
 
 
 def read_both(run: Run, options: Options) -> District:
@@ -1722,7 +1721,7 @@ def foreign_staff(district: District) -> list[Remark]:
 
 def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
     """Many accounts that look like somebody else's by their DCID: more than 5 people and 5 % of those found."""
-    strange = [plan for plan in plans if any(remark.rule is Rule.SOMEBODY_ELSES for remark in plan.remarks)]
+    strange = [plan for plan in plans if plan.has(Rule.SOMEBODY_ELSES)]
     found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
     if len(strange) <= 5 or len(strange) <= 0.05 * found:
         return []
@@ -1854,7 +1853,7 @@ def part_of(change: Change, names: Iterable[str]) -> Change:
     return Change(change.kind, *sides)
 
 
-# Reading PowerSchool: one read-only snapshot, three statements.
+# Reading PowerSchool: one read-only snapshot, one statement for each table.
 
 # What is read of each table, in the order of the rows. Extension tables are read by themselves: a person may have no
 # row there or several, and no aggregate takes a CLOB (ORA-00932).
