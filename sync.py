@@ -509,17 +509,10 @@ class Staff:
 
 
 @dataclass(frozen=True)
-class School:
-    """One row of SCHOOLS."""
-
-    name: str
-
-
-@dataclass(frozen=True)
 class PowerSchool:
-    """What PowerSchool says: the schools by number, and everybody in USERS."""
+    """What PowerSchool says: the names of the schools by number, and everybody in USERS."""
 
-    schools: Mapping[int, School]
+    schools: Mapping[int, str]
     staff: tuple[Staff, ...]
 
     @cached_property
@@ -681,7 +674,7 @@ class District:
     def school_name(self, number: int) -> str:
         """The name of a home school, or "" if nothing knows it: SCHOOLS, BUILDING_OUS, and 0 as the district office."""
         if number in self.powerschool.schools:
-            name = self.powerschool.schools[number].name
+            name = self.powerschool.schools[number]
             return proper_case(name) if name.isupper() else name
         if number == DISTRICT_OFFICE:
             return "District Office"
@@ -1932,7 +1925,7 @@ def read_powerschool(run: Run) -> PowerSchool:
                 extension[whole(dcid, f"{table}.USERSDCID")][name].append(text_of(value))
     numbered = ((number_of(number, None), name) for number, name in rows["schools"])
     return PowerSchool(
-        schools={number: School(clean(name)) for number, name in numbered if number is not None},
+        schools={number: clean(name) for number, name in numbered if number is not None},
         staff=tuple(
             sorted(
                 (staff_from(row, settings, buildings, extension, odd) for row in rows["users"]), key=lambda p: p.dcid
@@ -3530,7 +3523,7 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
     settings, powerschool, google = district.settings, district.powerschool, district.google
     addresses = {*google.by_address, *(person.email for person in powerschool.staff)}
     domains = {address.rpartition("@")[2] for address in google.by_address}
-    schools = {"", *(school.name.casefold() for school in powerschool.schools.values())}
+    schools = {"", *(name.casefold() for name in powerschool.schools.values())}
     idle: list[tuple[str, object, str]] = [
         ("HANDS_OFF", key, "is no address or DCID on either side")
         for key in settings.HANDS_OFF

@@ -18,15 +18,12 @@ import pytest
 from googleapiclient.errors import HttpError
 
 import sync
-from sync import Account, Change, District, Google, Plan, PowerSchool, Remark, Rule, RunError, School, Settings, Staff
+from sync import Account, Change, District, Google, Plan, PowerSchool, Remark, Rule, RunError, Settings, Staff
 
 MAYA_AT = "maya.patel@d118.org"
 HIGH_OU, MIDDLE_OU = "/D118 Staff/Wauconda High School Staff", "/D118 Staff/Middle School Staff"
 CLOSED = "/Suspended Accounts"
-SCHOOLS = {
-    number: School(name)
-    for number, name in {5: "Wauconda High School", 101: "MIDDLE SCHOOL", 106: "New School", 500: "Substitute"}.items()
-}
+SCHOOLS = {5: "Wauconda High School", 101: "MIDDLE SCHOOL", 106: "New School", 500: "Substitute"}
 ORG_UNITS = (
     "/", "/D118 Staff", HIGH_OU, MIDDLE_OU, "/D118 Staff/District Office Staff", "/D118 Staff/Administrators/Payroll",
     "/Administrators", "/Substitute Teachers", CLOSED, f"{CLOSED}/Locked", "/Temporary Re-Activations", "/Students",
