@@ -25,6 +25,7 @@ import csv
 import difflib
 import errno
 import getpass
+import io
 import json
 import logging
 import os
@@ -1115,9 +1116,17 @@ def name_in_hands_off(account: Account) -> str:
 
 def is_named_in_hands_off(account: Account, district: District) -> bool:
     """True until the day in HANDS_OFF of an account that an admin has found to be somebody else's, or to stay open."""
-    entries = district.settings.HANDS_OFF.items()
-    days = [until for key, (_, until) in entries if is_meant(key, account.dcid, account.addresses)]
-    return any(date.fromisoformat(until) >= district.today for until in days)
+    entries = entries_of_hands_off(account.dcid, account.addresses, district)
+    return any(is_valid for _, _, is_valid in entries)
+
+
+def entries_of_hands_off(
+    dcid: int | None, addresses: Iterable[str], district: District
+) -> Iterator[tuple[str, str, bool]]:
+    """Reason, last day, and whether that is not over yet, of each entry that means this person or account."""
+    for key, (reason, until) in district.settings.HANDS_OFF.items():
+        if is_meant(key, dcid, addresses):
+            yield reason, until, date.fromisoformat(until) >= district.today
 
 
 def plan_unfound(person: Staff, district: District) -> Plan:
@@ -1264,14 +1273,12 @@ def with_hands_off(plan: Plan, district: District) -> Plan:
 
 def hands_off(person: Staff, had: Account | None, district: District, *, has_left: bool) -> Remark | None:
     """Why this person's account is never written, if so."""
-    settings = district.settings
-    addresses = {person.email, *(had.addresses if had else ())} - {""}
-    for key, (reason, until) in settings.HANDS_OFF.items():
-        if is_meant(key, person.dcid, addresses):
-            if date.fromisoformat(until) >= district.today:
-                return about(person, Rule.HANDS_OFF, f"{reason} (HANDS_OFF until {until})")
-            over = f"HANDS_OFF ended on {until} ({reason})"
-            return about(person, Rule.HANDS_OFF_OVER, over, "remove the entry or give it a new day")
+    addresses = {person.email, *(had.addresses if had else ())}
+    for reason, until, is_valid in entries_of_hands_off(person.dcid, addresses, district):
+        if is_valid:
+            return about(person, Rule.HANDS_OFF, f"{reason} (HANDS_OFF until {until})")
+        over = f"HANDS_OFF ended on {until} ({reason})"
+        return about(person, Rule.HANDS_OFF_OVER, over, "remove the entry or give it a new day")
     if had is None:
         return None
     if had.is_admin and has_left and had.is_open:
@@ -1279,7 +1286,7 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
         return about(person, Rule.SUPER_ADMIN_LEFT, seen, "close it in the Admin console")
     if had.is_admin:
         return about(person, Rule.SUPER_ADMIN, f"{had.email} is a super admin", "not written")
-    if is_at_or_below(had.org_unit, settings.PROTECTED_OUS):
+    if is_at_or_below(had.org_unit, district.settings.PROTECTED_OUS):
         return about(person, Rule.PROTECTED, f"{had.email} lies in {had.org_unit} (PROTECTED_OUS)", "not written")
     if district.admin_email in had.addresses:
         return about(person, Rule.OWN_ADMIN, f"{had.email} is GOOGLE_ADMIN_EMAIL", "not written")
@@ -1332,9 +1339,7 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return Plan(person, remarks=(fault,))
     target, missing = building_org_unit(person, district)
     if missing:
-        return Plan(
-            person, remarks=(no_org_unit(person, missing, settings, nearly(missing, district.google.org_units)),)
-        )
+        return Plan(person, remarks=(no_org_unit(person, missing, settings, google.org_units),))
     wanted, remarks = wishes_and_remarks(wanted_fields(person, district))
     wanted |= {
         EMAIL: person.email,
@@ -1518,7 +1523,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
     elif not is_valid_address(person.email):
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
     elif holder is not None and holder.id != had.id:
-        seen = f"the address is held by {holder.email}{'' if holder.email == person.email else ' as an alias'}"
+        seen = f"the address is held by {as_holder(holder, person.email)}"
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
             remedy = "remove the alias there, or " if person.email in holder.aliases else ""
@@ -1533,6 +1538,10 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
         yield about(person, Rule.ADDRESS_TAKEN, seen, f"{keeps}: {remedy}")
     else:
         yield EMAIL, person.email
+
+
+def as_holder(holder: Account, address: str) -> str:
+    return f"{holder.email}{'' if holder.email == address else ' as an alias'}"
 
 
 def wanted_name(
@@ -1598,7 +1607,7 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> Iterator
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
     elif missing:
-        yield no_org_unit(person, missing, settings, nearly(missing, district.google.org_units))
+        yield no_org_unit(person, missing, settings, district.google.org_units)
     else:
         yield ORG_UNIT, target
 
@@ -1622,13 +1631,16 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     return known, "" if known else path
 
 
-def no_org_unit(person: Staff, path: str, settings: Settings, near: str = "") -> Remark:
-    remedy = f"{f'did you mean {near}? If not, ' if near else ''}{CREATE_OR} {other_org_unit(path, settings)}"
-    return about(person, Rule.MISSING_ORG_UNIT, f"the org unit {path} does not exist in Google", remedy)
+def no_org_unit(person: Staff, path: str, settings: Settings, org_units: Mapping[str, str]) -> Remark:
+    seen = f"the org unit {path} does not exist in Google"
+    return about(person, Rule.MISSING_ORG_UNIT, seen, org_unit_remedy(path, settings, org_units))
 
 
-def other_org_unit(path: str, settings: Settings) -> str:
-    return "correct SUBSTITUTE_OU" if path == settings.SUBSTITUTE_OU else "name another one in BUILDING_OUS"
+def org_unit_remedy(path: str, settings: Settings, org_units: Mapping[str, str]) -> str:
+    """What to do about an org unit of staff that Google does not have."""
+    near = nearly(path, org_units)
+    other = "correct SUBSTITUTE_OU" if path == settings.SUBSTITUTE_OU else "name another one in BUILDING_OUS"
+    return f"{f'did you mean {near}? If not, ' if near else ''}{CREATE_OR} {other}"
 
 
 def staff_type(person: Staff) -> int:
@@ -2499,8 +2511,7 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
     if refusal.status == 409 and plan.had is None:
         words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
     else:
-        again = "run the same undo again" if plan.undoes else "the next run tries again"
-        advice = again if refusal.can_heal else "put right what Google says, or do it by hand"
+        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
         tried = " and ".join(change.kind for change in plan.changes)
         words = f"{tried} failed, at least in part: {refusal}: {advice}"
     note_failure(run, plan, words)
@@ -2802,7 +2813,7 @@ def holder_words(run: Run, address: str) -> str:
     try:
         holder = get_account(run, address)
         if holder is not None:
-            return f"by {holder.email}{'' if holder.email == address else ' as an alias'}"
+            return f"by {as_holder(holder, address)}"
         return "by a group" if is_group(run, address) else "by something Google does not show (a deleted account?)"
     except GoogleError:
         return "by somebody Google does not name at the moment"
@@ -2904,9 +2915,8 @@ def put_back(run: Run, plan: Plan, now: Account, change: Change) -> None:
             request = aliases.insert(userKey=non_empty(now.id), body={"alias": non_empty(alias)})
             make(run, plan, now, [change], request, has_alias)
     except GoogleError as error:
-        advice = "run the same undo again" if plan.undoes else "the next run tries again"
         holder = f" {alias} is taken {holder_words(run, alias)}." if error.status == 409 and alias else ""
-        advice = advice if error.can_heal or holder else "do it by hand"
+        advice = try_again(plan) if error.can_heal or holder else "do it by hand"
         note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}.{holder} {advice}")
 
 
@@ -2921,6 +2931,10 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
     body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
     request = run.api.members().insert(groupKey=non_empty(group_id), body=body, fields="id")
     make(run, plan, now, [change], request, lambda: membership(run, group_id, now.id) is not None)
+
+
+def try_again(plan: Plan) -> str:
+    return "run the same undo again" if plan.undoes else "the next run tries again"
 
 
 def note_failure(run: Run, plan: Plan, reason: str) -> None:
@@ -3355,7 +3369,7 @@ def count_facts(settings: Settings, powerschool: PowerSchool) -> list[Remark]:
     active = [person for person in staff if person.is_active]
     with_address = sum(bool(person.email) for person in active)
     homes = Counter(person.homeschool for person in active)
-    district = District(settings, powerschool, Google({}, {}, {}), date.min)
+    district = without_google(settings, powerschool)
     lost = sum(count for number, count in homes.items() if not district.school_name(number))
     words = f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"
     few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
@@ -3366,6 +3380,11 @@ def count_facts(settings: Settings, powerschool: PowerSchool) -> list[Remark]:
         fact(f"active staff with an address: {with_address}", few),
         fact(home_words, remedy),
     ]
+
+
+def without_google(settings: Settings, powerschool: PowerSchool) -> District:
+    """Enough to say where PowerSchool's people belong."""
+    return District(settings, powerschool, Google({}, {}, {}), date.min)
 
 
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
@@ -3456,13 +3475,12 @@ def org_unit_facts(
             yield fact(f"org unit {path}: {people(count)}")
         else:
             words = f"org unit {path} does not exist; waiting for it: {people(count)}"
-            near = f"did you mean {near}? If not, " if (near := nearly(path, org_units)) else ""
-            yield Remark(Rule.MISSING, words, "", f"{near}{CREATE_OR} {other_org_unit(path, settings)}")
+            yield Remark(Rule.MISSING, words, "", org_unit_remedy(path, settings, org_units))
 
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool) -> Counter[str]:
     """The org units that active staff belong in, with how many; as config.py and the schools' names spell them."""
-    district = District(settings, powerschool, Google({}, {}, {}), date.min)
+    district = without_google(settings, powerschool)
     placed = (p for p in powerschool.staff if p.is_active and p.email and not skip_rule(p, settings))
     return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
 
@@ -4105,10 +4123,11 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
 def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
     """The settings in this config.py by name, and every fault in it."""
     try:
-        if (path.read_bytes()[:2] in {b"\xff\xfe", b"\xfe\xff"}) or b"\0" in path.read_bytes():
+        source = path.read_bytes()
+        if source[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in source:
             return {}, [fault("it is saved as UTF-16", "save it as UTF-8 (in Notepad: Save as, Encoding)")]
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
-        return values, [*glued_texts(path), *config_faults(values)] or contradictions(values)
+        return values, [*glued_texts(source), *config_faults(values)] or contradictions(values)
     except OSError as error:
         return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", right_command(path))]
     except SyntaxError as error:
@@ -4134,16 +4153,15 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
     return faults
 
 
-def glued_texts(path: Path) -> list[Remark]:
+def glued_texts(source: bytes) -> list[Remark]:
     """Where two texts of a list have no comma between them: Python makes one entry of them, which nobody wrote."""
     faults, depth, before = [], 0, ""
-    with path.open("rb") as file:
-        for token in tokenize.tokenize(file.readline):
-            depth += (token.string == "[") - (token.string == "]") if token.type == tokenize.OP else 0
-            if token.type == tokenize.STRING and before and depth:
-                faults.append(fault(f"line {token.start[0]}: a comma is missing between {before} and {token.string}"))
-            if token.type not in {tokenize.NL, tokenize.COMMENT}:
-                before = token.string if token.type == tokenize.STRING else ""
+    for token in tokenize.tokenize(io.BytesIO(source).readline):
+        depth += (token.string == "[") - (token.string == "]") if token.type == tokenize.OP else 0
+        if token.type == tokenize.STRING and before and depth:
+            faults.append(fault(f"line {token.start[0]}: a comma is missing between {before} and {token.string}"))
+        if token.type not in {tokenize.NL, tokenize.COMMENT}:
+            before = token.string if token.type == tokenize.STRING else ""
     return faults
 
 
