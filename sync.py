@@ -640,6 +640,8 @@ class District:
     only: bool = False  # --only was given: the hold window does not apply
     # By Google's id: when and where a run suspended an account, if nothing but leaving groups followed in the journals.
     closings: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+    # Google's id and an own alias that a run removed to make it the address, which is not there yet -> DCID.
+    lost_aliases: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> dict[str, Attribute]:
@@ -817,9 +819,6 @@ def sync(run: Run, options: Options) -> int:
     chosen = choose(options.only, district)
 
     everybody = plan_everybody(run, district)
-    if any(plan.has(Rule.LOCKED_OUT) for plan in everybody):
-        district = replace(district, closings=cut_off_closings(run))
-        everybody = plan_everybody(run, district)
     stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody, chosen)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
@@ -828,7 +827,7 @@ def sync(run: Run, options: Options) -> int:
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
     run.remarks += [] if options.only else nobodys_accounts(district)
-    due = closings_first([*lost_aliases(run, plans, district), *(plan for plan in plans if plan.changes)])
+    due = closings_first([*lost_aliases(plans, district), *(plan for plan in plans if plan.changes)])
 
     if options.dry_run:
         return tell_dry_run(run, options, district, everybody, due)
@@ -873,9 +872,15 @@ def read_both(run: Run, options: Options) -> District:
     connect_google(run)
     google = read_google(run)
     stop_at(implausible(powerschool, google))
-    district = District(run.settings, powerschool, google, run.today, own_admin(), bool(options.only))
+    district = district_of(run, powerschool, google, only=bool(options.only))
     tell_what_was_read(district)
     return district
+
+
+def district_of(run: Run, powerschool: PowerSchool, google: Google, *, only: bool = False) -> District:
+    """Both sides, and what the journals of past runs leave to be finished."""
+    closings, aliases = unfinished(run)
+    return District(run.settings, powerschool, google, run.today, own_admin(), only, closings, aliases)
 
 
 def stop_at(faults: Sequence[Remark]) -> None:
@@ -2680,19 +2685,11 @@ def take_own_alias(run: Run, plan: Plan, now: Account, alias: str) -> None:
     make(run, plan, now, [change], request, lambda: alias not in (get_account(run, now.id) or now).aliases)
 
 
-def lost_aliases(run: Run, plans: Sequence[Plan], district: District) -> list[Plan]:
+def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
     """Plans that put back own aliases which went for a rename that never came, unless it is due now."""
-    gone: dict[tuple[str, str], int] = {}
-    for row in all_rows(run):
-        if row["kind"] == "remove alias" and EMAIL in row["after"]:
-            gone[(row["account"], row["before"]["alias"])] = row["dcid"]
-        elif (
-            row["kind"] in {"rename", "add alias"} and row["state"] == "done"
-        ):  # back: who takes it away later means it
-            gone.pop((row["account"], row["after"].get(EMAIL) or row["after"].get("alias", "")), None)
     renamed = {(p.had.id, c.after[EMAIL]) for p in plans if p.had for c in p.changes if c.kind == "rename"}
     lost = []
-    for (account_id, alias), dcid in gone.items():
+    for (account_id, alias), dcid in district.lost_aliases.items():
         account = district.google.accounts.get(account_id)
         if account and alias not in account.addresses and (account_id, alias) not in renamed:
             person = district.powerschool.by_dcid.get(dcid, Staff(dcid, "", account.name, account.email))
@@ -3137,26 +3134,41 @@ def is_whole(row: Any) -> bool:
     return False
 
 
-def cut_off_closings(run: Run) -> dict[str, tuple[datetime, str]]:
-    """The newest suspensions that no later change of the same account follows in the journals, but leaving groups.
+Closings = dict[str, tuple[datetime, str] | None]
 
-    A change that Google refused counts for nothing: who was not suspended by us may have been by an admin.
-    """
-    found: dict[str, tuple[datetime, str] | None] = {}
-    before: dict[str, tuple[datetime, str] | None] = {}  # what was found before a change that may be refused yet
+
+def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[str, str], int]]:
+    """What the journals, read once, leave to be finished: `closings` and `lost_aliases` of a District."""
+    closings: Closings = {}
+    before: Closings = {}
+    aliases: dict[tuple[str, str], int] = {}
     for row in all_rows(run):
-        account = row["account"]
-        # Whether the account was moved, its org unit says.
-        if row["kind"] == "leave group" or (row["kind"] == "move to suspended" and row["state"] != "done"):
-            continue
-        if row["state"] == "failed":
-            found[account] = before.get(account)
-            continue
-        if row["state"] == "intended":
-            before[account] = found.get(account)
-        is_closing = row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]
-        found[account] = (datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT]) if is_closing else None
-    return {account: closing for account, closing in found.items() if closing}
+        note_closing(row, closings, before)
+        if row["kind"] == "remove alias" and EMAIL in row["after"]:
+            aliases[(row["account"], row["before"]["alias"])] = row["dcid"]
+        elif row["kind"] in {"rename", "add alias"} and row["state"] == "done":
+            # It is back: who takes it away later means it.
+            aliases.pop((row["account"], row["after"].get(EMAIL) or row["after"].get("alias", "")), None)
+    return {account: closing for account, closing in closings.items() if closing}, aliases
+
+
+def note_closing(row: Mapping[str, Any], closings: Closings, before: Closings) -> None:
+    """Keep the newest suspension that no later change of the same account follows, but leaving groups.
+
+    A change that Google refused counts for nothing: who was not suspended by us may have been by an admin. So `before`
+    keeps what stood before a change that may be refused yet.
+    """
+    account = row["account"]
+    # Whether the account was moved, its org unit says.
+    if row["kind"] == "leave group" or (row["kind"] == "move to suspended" and row["state"] != "done"):
+        return
+    if row["state"] == "failed":
+        closings[account] = before.get(account)
+        return
+    if row["state"] == "intended":
+        before[account] = closings.get(account)
+    is_closing = row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]
+    closings[account] = (datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT]) if is_closing else None
 
 
 def groups_to_get_back(run: Run, account_id: str) -> list[str]:
@@ -3512,7 +3524,7 @@ def domain_fact(settings: Settings, google: Google) -> Remark:
 
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
-    district = District(run.settings, powerschool, google, run.today, own_admin())
+    district = district_of(run, powerschool, google)
     yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
     names = {name for p in powerschool.staff for name in names_as_listed(p)}
     unmet = {listed(name) for name in run.settings.BAD_NAMES} - names
