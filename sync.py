@@ -737,6 +737,45 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Matter:
+    """A remark that is remembered from run to run, and the day on which it was first told."""
+
+    remark: Remark
+    since: date
+
+
+@dataclass(frozen=True)
+class Night:
+    """One past run of everybody in figures, for the page."""
+
+    run: str  # its start in UTC, as RUN_NAME
+    changed: int = 0
+    failed: int = 0
+    standing: int = 0
+
+
+@dataclass(frozen=True)
+class Morning:
+    """What one command amounts to, as the end of the log, the terminal, the mail and the page tell it."""
+
+    run: str  # its start in UTC, as RUN_NAME
+    started: datetime
+    part: str = ""  # "" for a run of everybody, else "for some only", "undo", "dry run" and the like
+    ending: str = "Done"
+    failure: str = ""  # why it could not start or come to its end
+    exit_code: int = DONE
+    changes: tuple[tuple[Plan, Change], ...] = ()  # made, or in a dry run planned
+    held: Mapping[str, int] = field(default_factory=dict)  # kind -> people
+    not_made: tuple[Remark, ...] = ()  # what was held, each with the command that lets it through
+    new: tuple[Matter, ...] = ()  # what needs a person, told for the first time
+    standing: tuple[Matter, ...] = ()  # what needs a person and was told before, the oldest last
+    solved: tuple[Matter, ...] = ()  # what needed a person until now
+    left_alone: tuple[Matter, ...] = ()  # what a rule leaves alone: nobody needs to do anything
+    last_good: datetime | None = None  # when a run of everybody last came to its end, before this one
+    nights: tuple[Night, ...] = ()  # the last 30 runs of everybody, this one the last
+
+
+@dataclass(frozen=True)
 class Options:
     """The command line."""
 
