@@ -297,6 +297,10 @@ class Rule(Enum):
     BUG = "a bug", ERROR, "Staff Sync itself failed for this person, who is left out: please report it"
     DAMAGED = "damaged journal", ERROR, "a line of a journal cannot be read, so an undo of that run is refused"
     FAILED = "failed", ERROR, "Google refused a change: the line has its words"
+    GROUP_STAYS = "still in a group", ERROR, "Google did not let a leaver out of a group: take the account out by hand"
+    NO_OWNER = "group without owner", WARN, "a leaver was the last owner of a group: give it another one"
+    PASSWORD = "password nobody knows", WARN, "a new account that waits for an admin to reset its password", True
+    MEMORY = "memory", WARN, "what was told before cannot be read or kept, so all is told as new"
     ENDED = "refused by Google", ERROR, "ten people were refused alike, so nobody else was tried for this kind"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
     LIMIT = (
@@ -324,12 +328,25 @@ EXIT_CODES = {Rule.IMPLAUSIBLE: HELD, Rule.BUSY: BUSY}
 
 @dataclass(frozen=True)
 class Remark:
-    """Everything that is told: the rule, who or what it is about, what was seen, and what to do."""
+    """Everything that is told: the rule, who or what it is about, what was seen, and what to do.
+
+    The memory knows it by rule, `subject` ("dcid:131", "account:" and Google's id, or nothing where the text says
+    enough) and `part`, where a subject may have several of a rule. `watched` are Google's ids of a group and an account
+    by which it is looked up whether something that happens only once has been put right.
+    """
 
     rule: Rule
     who: str
     seen: str
     remedy: str = ""
+    subject: str = ""
+    part: str = ""
+    watched: tuple[str, str] = ("", "")
+
+    @property
+    def key(self) -> str:
+        subject = self.subject or re.sub(r"\d+", "#", self.who or self.seen)
+        return " ".join(filter(None, (self.rule.name, subject, self.part)))
 
     @property
     def reason(self) -> str:
@@ -737,14 +754,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Matter:
-    """A remark that is remembered from run to run, and the day on which it was first told."""
-
-    remark: Remark
-    since: date
-
-
-@dataclass(frozen=True)
 class Night:
     """One past run of everybody in figures, for the page."""
 
@@ -752,6 +761,26 @@ class Night:
     changed: int = 0
     failed: int = 0
     standing: int = 0
+
+
+@dataclass(frozen=True)
+class Matter:
+    """A remark that is remembered from run to run, and the day on which it was first told."""
+
+    remark: Remark
+    since: date
+    is_new: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What runs/standing.json keeps from run to run."""
+
+    matters: Mapping[str, Matter] = field(default_factory=dict)  # by the key of the remark
+    nights: tuple[Night, ...] = ()
+    rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
+    is_lost: bool = False  # nothing is there, or nothing that can be read
+    damage: Remark | None = None
 
 
 @dataclass(frozen=True)
@@ -808,7 +837,7 @@ class Run:
     change_number: int = 0
     writes: int = 0
     in_flight: list[tuple[int, Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
-    done: Counter[str] = field(default_factory=Counter)
+    done: list[tuple[Plan, Change]] = field(default_factory=list)
     held: Counter[str] = field(default_factory=Counter)
     remarks: list[Remark] = field(default_factory=list)
     # Kind -> (status, reason) -> people refused so since the last success.
@@ -818,6 +847,13 @@ class Run:
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
+    memory: Memory = field(default_factory=Memory)
+    remembers: bool = False  # what it tells is held against what was told before
+    subjects: frozenset[str] | None = None  # of the people of a run for some only
+    waiting: set[str] = field(default_factory=set)  # subjects of people whose turn has not come, or who are held
+    has_looked_again: bool = False  # at what happens only once
+    failure: Remark | None = None
+    morning: Morning | None = None
     unkept: str = ""  # why the log was not kept in runs/
     has_mailed: bool = False
     exit_code: int = FAILED
@@ -854,8 +890,10 @@ def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
 
 def sync(run: Run, options: Options) -> int:
     """One night, or in a dry run everything but its writes; returns the exit code."""
+    run.remembers = True
     district = read_both(run, options)
     chosen = choose(options.only, district)
+    run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.only else None
 
     everybody = plan_everybody(run, district)
     stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
@@ -863,9 +901,10 @@ def sync(run: Run, options: Options) -> int:
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
     held = too_much(plans, district, dict(options.allow))
     run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
+    run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
-    run.remarks += [] if options.only else nobodys_accounts(district)
+    run.remarks += idle_settings(district) if options.only else [*idle_settings(district), *nobodys_accounts(district)]
     due = closings_first([*lost_aliases(plans, district), *(plan for plan in plans if plan.changes)])
 
     if options.dry_run:
@@ -874,8 +913,7 @@ def sync(run: Run, options: Options) -> int:
         for number, plan in enumerate(due):
             stop_when_time_is_over(run, due[number:])
             make_changes(run, plan, district)
-    if not options.only and not run.bugs:
-        write_private(run.folder / LAST_GOOD, run.started.isoformat())
+        look_again(run, district.google)
     return run.exit_code
 
 
@@ -911,6 +949,9 @@ def read_both(run: Run, options: Options) -> District:
     connect_google(run)
     google = read_google(run)
     stop_at(implausible(powerschool, google))
+    if run.memory.is_lost:
+        run.remarks += [run.memory.damage] if run.memory.damage else []
+        run.memory = replace(run.memory, matters=happened_once(run, powerschool))
     district = district_of(run, powerschool, google, only=bool(options.only))
     tell_what_was_read(district)
     return district
@@ -1064,8 +1105,12 @@ def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
     return "given name" if given and given == account.folded_name[0] else ""
 
 
-def about(person: Staff, rule: Rule, seen: str, remedy: str = "") -> Remark:
-    return Remark(rule, str(person), seen, remedy)
+def about(person: Staff, rule: Rule, seen: str, remedy: str = "", part: str = "") -> Remark:
+    return Remark(rule, str(person), seen, remedy, subject_of(person), part)
+
+
+def subject_of(person: Staff) -> str:
+    return f"dcid:{person.dcid}"
 
 
 def left_alone(person: Staff, rule: Rule, seen: str, remedy: str = "", had: Account | None = None) -> Plan:
@@ -1347,7 +1392,7 @@ def nobodys_accounts(district: District) -> list[Remark]:
         seen = f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_seen}"
         if remark is None and account.is_open:
             remedy = f"correct its DCID, or suspend it; if it is to stay open, {name_in_hands_off(account)}"
-            remarks.append(Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy))
+            remarks.append(Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy, f"account:{account.id}"))
         else:
             remarks.append(Remark(Rule.NOT_IN_POWERSCHOOL, account.email, seen, remark.reason if remark else ""))
     return remarks
@@ -2542,6 +2587,8 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
         return
     try:
         refusals = make_steps(run, plan, district)
+        if not plan.kinds & run.ended.keys():
+            run.waiting.discard(subject_of(plan.person))
     except (RunError, KeyboardInterrupt, SystemExit):
         raise
     except Exception:
@@ -2679,7 +2726,15 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
             raise GoogleError(409, TAKEN, address)
         return None
 
-    make(run, plan, None, plan.changes, run.api.users().insert(body=body, fields="id"), made)
+    is_known, account_id = bool(os.environ.get("NEW_USER_PASSWORD")), address
+    try:
+        account_id = make(run, plan, None, plan.changes, run.api.users().insert(body=body, fields="id"), made)
+    except GoogleError as error:
+        is_known = is_known or not error.is_lost
+        raise
+    finally:
+        if not is_known:
+            run.note(replace(about(plan.person, Rule.PASSWORD, "", TO_RESET), watched=("", account_id)))
 
 
 def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], district: District) -> None:
@@ -2771,8 +2826,10 @@ def merged(entries: Sequence[Mapping[str, Any]], kind: str, text: str) -> list[d
 def make(
     run: Run, plan: Plan, account: Account | None, changes: Sequence[Change], request: Any,
     made: Callable[[], Account | bool | None],
-) -> None:  # fmt: skip
-    """Carry out one request with a journal line per kind before and after, and tell it; GoogleError if it was not done.
+) -> str:  # fmt: skip
+    """Carry out one request with a journal line per kind before and after, and tell it; Google's id of the account.
+
+    GoogleError if it was not done.
 
     `made` asks Google whether the change is there: a write whose answer was lost, or answered with a conflict by a
     request sent twice, is looked up before it is called a failure.
@@ -2800,7 +2857,7 @@ def make(
         is_done = state == "done"
         why = {} if is_done else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
         run.writes += is_done
-        run.done.update(change.kind for change in changes if is_done)
+        run.done += [(plan, change) for change in changes if is_done]
         for change in changes:
             journal(run, number, state, line, change, why)
         run.in_flight.clear()
@@ -2809,6 +2866,7 @@ def make(
     for change in changes:
         run.refused.pop(change.kind, None)
         log.info("%s", change_line(plan, change, run.settings))
+    return str(line["account"])
 
 
 def outcome(error: GoogleError, made: Callable[[], Account | bool | None]) -> tuple[str, str]:
@@ -2861,10 +2919,9 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
     A group that refuses for good is told and forgotten: it must not keep a leaver's account open for ever. Where the
     account lies in SUSPENDED_OU already, closing it is worth more than any group.
     """
-    mask, later = "nextPageToken,groups(id,email)", None
+    later = None
     try:
-        request = run.api.groups().list(userKey=non_empty(had.id), maxResults=200, fields=mask)
-        groups = [g for page in pages(run.api.groups(), request, partial(call, run)) for g in page.get("groups") or ()]
+        groups = groups_of(run, had.id)
     except GoogleError as error:
         groups, later = [], error
     for group in groups:
@@ -2878,13 +2935,31 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
             if is_outside(group, district) and error.status == 403:
                 run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
             elif not error.can_heal:
-                stays = f"{had.email} stays in the group {group['email']}, take it out by hand"
-                note_failure(run, plan, f"{stays}: {error}")
+                note_stays(run, plan, had, group, error)
     if later and "move to suspended" in plan.kinds:
         words = f"{had.email} could not leave all its groups, the next run tries again: {later}"
         raise GoogleError(later.status, later.reason, words)
     if later:
-        note_failure(run, plan, f"{had.email} could not leave all its groups: {later}: take it out by hand")
+        note_stays(run, plan, had, {}, later)
+
+
+def groups_of(run: Run, account_id: str) -> list[Any]:
+    """The groups of which this account is a member."""
+    request = run.api.groups().list(
+        userKey=non_empty(account_id), maxResults=200, fields="nextPageToken,groups(id,email)"
+    )
+    return [
+        group for page in pages(run.api.groups(), request, partial(call, run)) for group in page.get("groups") or ()
+    ]
+
+
+def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], error: GoogleError) -> None:
+    """Tell of a leaver whom Google does not let out of a group, or of some of them; nobody tries that again."""
+    where = f"stays in the group {group['email']}" if group else "could not leave all its groups"
+    remark = about(plan.person, Rule.GROUP_STAYS, f"{had.email} {where}: {error}", "take it out by hand")
+    group_id = group.get("id", "")
+    run.note(replace(remark, part=group_id, watched=(group_id, had.id)))
+    log.warning("Not done: %s", remark)
 
 
 def is_outside(group: Mapping[str, Any], district: District) -> bool:
@@ -2922,13 +2997,24 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
             return
         raise
     if role == "OWNER":
-        try:
-            request = members.list(groupKey=group["id"], roles="OWNER", maxResults=1, fields="members(id)")
-            if not call(run, request).get("members"):
-                words = "The group %s has lost its last owner, %s: give it another one"
-                log.warning(words, group["email"], plan.person)
-        except GoogleError as error:
-            log.warning("Whether the group %s still has an owner is not known: %s", group["email"], error)
+        note_owner(run, plan, group)
+
+
+def note_owner(run: Run, plan: Plan, group: Mapping[str, Any]) -> None:
+    """Tell of a group that has lost its last owner, or may have."""
+    seen = f"the group {group['email']} has lost its last owner"
+    try:
+        if has_owner(run, group["id"]):
+            return
+    except GoogleError as error:
+        seen = f"whether the group {group['email']} still has an owner is not known ({error})"
+    remark = about(plan.person, Rule.NO_OWNER, seen, "give it another one", group["id"])
+    run.note(replace(remark, watched=(group["id"], "")))
+
+
+def has_owner(run: Run, group_id: str) -> bool:
+    request = run.api.members().list(groupKey=non_empty(group_id), roles="OWNER", maxResults=1, fields="members(id)")
+    return bool(call(run, request).get("members"))
 
 
 def put_back(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -3014,7 +3100,7 @@ def undo(run: Run, options: Options) -> int:
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held]
     tell_plan(due, run.settings)
     if options.dry_run:
-        return tell(run, Counter(change.kind for plan in due for change in plan.changes), DRY_RUN)
+        return tell(run, DRY_RUN, [(plan, change) for plan in due for change in plan.changes])
     if due and not options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
     with summary(run):
@@ -3357,11 +3443,10 @@ def last_run_fact(run: Run) -> Remark:
     """How long ago the last good run was: one of everybody that came to its end."""
     if not exists(run.folder / "StaffLog.txt"):
         return fact("no run yet", "look at a dry run first, then schedule it")
-    try:
-        last_good = datetime.fromisoformat((run.folder / LAST_GOOD).read_text(encoding="utf-8").strip())
-    except (OSError, ValueError):
+    good = last_good(run.folder)
+    if good is None:
         return fact("no run of everybody that came to its end is on record", "see the end of StaffLog.txt")
-    days = (run.started - last_good).total_seconds() / 86400
+    days = (run.started - good).total_seconds() / 86400
     if days < 0:
         return fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
     remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
@@ -3745,7 +3830,7 @@ def explain(run: Run, options: Options) -> int:
     held = too_much(plans, district, {})
     for plan in (plan for plan in plans if plan.person.dcid in dcids):
         tell_sides(plan.person, district)
-        tell_remarks(plan.remarks)
+        tell_matters(run, [Matter(remark, run.today) for remark in plan.remarks])
         for change in plan.changes:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
@@ -3826,6 +3911,7 @@ def is_like(words: Iterable[str], first: str, last: str) -> bool:
 # Telling: one line each, readable by a person and by findstr.
 
 DRY_RUN = "Dry run, nothing written. Would do"
+BROKEN_OFF = "Done before it stopped"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
 LONGEST_BETWEEN_RUNS = 2  # days
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
@@ -3839,8 +3925,6 @@ def tell_what_was_read(district: District) -> None:
     counts = (len(powerschool.schools), len(powerschool.staff), active)
     log.info("PowerSchool: %d schools, %d staff, %d of them active", *counts)
     log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(google.accounts), found)
-    for remark in idle_settings(district):
-        log.warning("%s", remark)
     if not google.dcid_is_indexed:
         name = district.settings.dcid_field
         log.warning("%s is not indexed in Google, so new accounts are looked up by address only: see --check", name)
@@ -3856,9 +3940,10 @@ def tell_dry_run(
         if options.csv:
             write_csv(options.csv, rows)
     tell_plan(plans, run.settings)
-    counts = Counter(change.kind for plan in plans for change in plan.changes)
-    code = tell(run, counts, DRY_RUN)
-    if counts:
+    look_again(run, district.google)
+    changes = [(plan, change) for plan in plans for change in plan.changes]
+    code = tell(run, DRY_RUN, changes)
+    if changes:
         again = "the same command without --dry-run does it"
         words = again if options.only else "try a few people with  python sync.py --only WHO"
         log.info("Next: read every line above; %s", words)
@@ -3868,7 +3953,7 @@ def tell_dry_run(
 @contextlib.contextmanager
 def summary(run: Run) -> Iterator[None]:
     """Tells what was done, however the writing ends, and gives the run its exit code."""
-    ending = "Done before it stopped"
+    ending = BROKEN_OFF
     try:
         yield
         ending = "Done"
@@ -3881,39 +3966,49 @@ def summary(run: Run) -> Iterator[None]:
                 "see its words in the lines of these people, and whether the signed-in admin has the right for this"
             )
             run.remarks.append(Remark(Rule.ENDED, kind, seen, remedy))
-        run.exit_code = tell(run, run.done, ending)
+        run.exit_code = tell(run, ending, run.done)
 
 
-def tell(run: Run, counts: Mapping[str, int], ending: str) -> int:
-    """The closing summary; the exit code that it amounts to."""
-    quiet = sorted((r for r in run.remarks if r.rule.level != ERROR), key=lambda remark: remark.rule.label)
-    errors = [r for r in run.remarks if r.rule.level == ERROR and r.rule is not Rule.LIMIT]
-    held = [remark for remark in run.remarks if remark.rule is Rule.LIMIT]
-    tell_remarks(quiet)
-    tell_remarks(errors)
-    for remark in held:
+def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
+    """The end of the log, in the order in which it is read: held, new, standing, solved, done; the exit code."""
+    morning = run.morning = morning_of(run, ending, changes)
+    for remark in morning.not_made:
         log.error("Held: %s", remark)
-    needy = len({remark.who for remark in errors})
+    tell_matters(run, [*morning.new, *morning.standing])
+    for matter in morning.solved:
+        log.info("solved: %s: %s (since %s)", matter.remark.rule.label, matter.remark.who, matter.since)
+    tell_matters(run, [m for m in morning.left_alone if m.is_new or log.isEnabledFor(logging.DEBUG)])
+    left = Counter(matter.remark.rule.label for matter in morning.left_alone)
+    needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
+    held = f" Held: {counts_in_words(morning.held)}." if morning.not_made else ""
+    log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in changes)), held)
+    log.info("Left alone by rule: %s.", counts_in_words(left))
+    new = f", {sum(needy.values()) or 'none'} of them new" if run.remembers else ""
+    log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see the ERROR lines above" if needy else "nobody")
     seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
-    log.info("%s: %s.%s", ending, counts_in_words(counts), f" Held: {counts_in_words(run.held)}." if held else "")
-    log.info("Left alone by rule: %s.", counts_in_words(Counter(remark.rule.label for remark in quiet)))
-    log.info("Needs attention: %s.", f"{people(needy)}, see the ERROR lines above" if needy else "nobody")
-    if run.done["create"] and not os.environ.get("NEW_USER_PASSWORD"):
-        words = "New accounts with a password that nobody knows: %d. Reset it in the Admin console for each."
-        log.info(words, run.done["create"])
-    log.info("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
-    return HELD if held else ATTENTION if needy else DONE
+    log.debug("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
+    return morning.exit_code
 
 
-def tell_remarks(remarks: Sequence[Remark]) -> None:
+def tell_matters(run: Run, matters: Sequence[Matter]) -> None:
     """One line per remark; those of a shared rule with the same words in one line that names everybody."""
-    shared = grouped(((r.rule, r.reason), r.who) for r in remarks if r.rule.is_shared)
-    for remark in remarks:
-        if not remark.rule.is_shared:
-            log.log(logging.getLevelName(remark.rule.level), "%s: %s", remark.rule.label, remark)
-    for (rule, reason), names in shared.items():
-        level = logging.getLevelName(rule.level)
-        log.log(level, "%s: %s (%d): %s", rule.label, reason, len(names), "; ".join(names))
+    lines = grouped(
+        ((m.remark.rule, m.remark.reason if m.remark.rule.is_shared else m.remark.key + m.remark.reason, m.since), m)
+        for m in matters
+    )
+    for (rule, _, _), alike in lines.items():
+        first = alike[0].remark
+        names = f"{first.reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
+        words = names if rule.is_shared else str(first)
+        since = f"{age(alike[0], run.today)}: " if run.remembers else ""
+        log.log(logging.getLevelName(rule.level), "%s%s: %s", since, rule.label, words)
+
+
+def age(matter: Matter, today: date) -> str:
+    """Since when something has been told, in words."""
+    days = (today - matter.since).days
+    since = f"since {matter.since} ({days} {'day' if days == 1 else 'days'})" if days else "since today"
+    return "new" if matter.is_new else since
 
 
 def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
@@ -3959,6 +4054,188 @@ def people(count: int) -> str:
 
 def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) or "nothing"
+
+
+STANDING = "runs/standing.json"
+NIGHTS = 30
+TO_RESET = "reset it in the Admin console"
+ENDINGS = frozenset({Rule.REFUSED, Rule.IMPLAUSIBLE, Rule.FULL_DISK})  # what keeps a run from its end
+HAPPENED_ONCE = frozenset({Rule.GROUP_STAYS, Rule.NO_OWNER, Rule.PASSWORD})
+MET_IN_WRITING = frozenset({Rule.FAILED, Rule.ENDED, Rule.BUG})
+
+
+def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> Morning:
+    """What the run amounts to beside what was told until now; the run's memory then holds what stands."""
+    known = run.memory.matters
+    told = [remark for remark in run.remarks if remark.rule is not Rule.LIMIT]
+    now = [Matter(r, known[r.key].since if r.key in known else run.today, r.key not in known) for r in told]
+    current = {matter.remark.key: matter for matter in now}
+    gone = [matter for key, matter in known.items() if key not in current]
+    solved = [matter for matter in gone if is_looked_at(matter.remark, run, came_to_end=ending != BROKEN_OFF)]
+    kept = [matter for matter in gone if matter not in solved]
+    run.memory = replace(run.memory, matters={m.remark.key: m for m in (*kept, *current.values())})
+    shown = [m for m in (*now, *kept) if run.subjects is None or m.remark.subject in run.subjects or m in now]
+    needed = [matter for matter in shown if matter.remark.rule.level != INFO]
+    by_level = sorted(needed, key=lambda matter: matter.remark.rule.level != ERROR)
+    not_made = tuple(remark for remark in run.remarks if remark.rule is Rule.LIMIT)
+    is_needy = any(matter.remark.rule.level == ERROR for matter in needed)
+    return Morning(
+        run=run.name,
+        started=run.started,
+        ending=ending,
+        exit_code=HELD if not_made else ATTENTION if is_needy else DONE,
+        changes=tuple(changes),
+        held=run.held,
+        not_made=not_made,
+        new=tuple(matter for matter in by_level if matter.is_new),
+        standing=tuple(sorted((m for m in by_level if not m.is_new), key=lambda m: m.since, reverse=True)),
+        solved=tuple(matter for matter in solved if matter.remark.rule.level != INFO),
+        left_alone=tuple(sorted((m for m in now if m.remark.rule.level == INFO), key=lambda m: m.remark.rule.label)),
+    )
+
+
+def is_looked_at(remark: Remark, run: Run, *, came_to_end: bool) -> bool:
+    """True if this run has seen that something told before is so no more, and not only met it no more."""
+    if run.subjects is not None and remark.subject not in run.subjects:
+        return False
+    if remark.rule in HAPPENED_ONCE:
+        return run.has_looked_again
+    if remark.rule in MET_IN_WRITING:
+        return remark.subject not in run.waiting
+    return remark.rule not in ENDINGS or came_to_end
+
+
+def look_again(run: Run, google: Google) -> None:
+    """Note what happened only once and Google does not show put right yet; what stands twice is noted once."""
+    noted = {remark.key for remark in run.remarks}
+    for matter in run.memory.matters.values():
+        remark, (group_id, account_id) = matter.remark, matter.remark.watched
+        is_mine = run.subjects is None or remark.subject in run.subjects
+        if remark.rule not in HAPPENED_ONCE or not is_mine or remark.key in noted:
+            continue
+        try:
+            account = (google.accounts.get(account_id) or get_account(run, account_id)) if account_id else None
+            stands = still_so(run, remark.rule, group_id, account)
+        except GoogleError as error:
+            stands = error.status != 404
+        run.remarks += [remark] if stands else []
+    run.has_looked_again = True
+
+
+def still_so(run: Run, rule: Rule, group_id: str, account: Account | None) -> bool:
+    """Whether Google shows still what is told once: a password nobody knows, a group without owner, a membership."""
+    if rule is Rule.NO_OWNER:
+        return not has_owner(run, group_id)
+    if account is None:
+        return False
+    if rule is Rule.PASSWORD:
+        return not account.last_sign_in
+    if not account.is_suspended:
+        return False
+    return any(group.get("id") == group_id or not group_id for group in groups_of(run, account.id))
+
+
+def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
+    """By the journals, where there is no memory: what happens only once and may not have been put right."""
+    found = {}
+    for row in all_rows(run):
+        person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
+        group, group_id = row["before"].get("group", ""), row["before"].get("groupId", "")
+        remark = None
+        if row["kind"] == "create" and row["state"] == "done" and not os.environ.get("NEW_USER_PASSWORD"):
+            remark = replace(about(person, Rule.PASSWORD, "", TO_RESET), watched=("", row["account"]))
+        elif row["kind"] == "leave group" and row["state"] in {"failed", "unknown"}:
+            seen = f"{row['email']} stays in the group {group}"
+            remark = about(person, Rule.GROUP_STAYS, seen, "take it out by hand", group_id)
+            remark = replace(remark, watched=(group_id, row["account"]))
+        elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
+            remark = about(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", "", group_id)
+            remark = replace(remark, watched=(group_id, ""))
+        if remark and not row.get("undo"):
+            since = datetime.fromisoformat(row["time"]).astimezone().date()
+            found[remark.key] = Matter(remark, since)
+    return found
+
+
+def read_memory(folder: Path) -> Memory:
+    """What runs/standing.json holds; one that cannot be read is lost, and says why."""
+    try:
+        kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
+        return Memory(
+            {matter.remark.key: matter for matter in map(matter_of, kept["matters"])},
+            tuple(Night(**night) for night in kept["nights"]),
+            {name: value for name, value in kept.items() if name not in {"matters", "nights"}},
+        )
+    except FileNotFoundError:
+        return Memory(is_lost=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        seen = f"{STANDING} cannot be read ({type(error).__name__}), so all is told as new"
+        return Memory(is_lost=True, damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
+
+
+def matter_of(row: Mapping[str, Any]) -> Matter:
+    """One entry of runs/standing.json; ValueError, KeyError or TypeError for one that is none."""
+    texts = {name: str(row[name]) for name in ("who", "seen", "remedy", "subject", "part")}
+    group_id, account_id = map(str, row["watched"])
+    remark = Remark(Rule[row["rule"]], **texts, watched=(group_id, account_id))
+    return Matter(remark, date.fromisoformat(row["since"]))
+
+
+def remember(run: Run, options: Options, code: int) -> None:
+    """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
+    if options.undo is not None or (run.failure and options.only):
+        return
+    if run.failure:
+        note_ending(run, run.failure, code)
+    elif run.morning and not options.only:
+        changed, standing = len({plan.person.dcid for plan, _ in run.morning.changes}), run.morning.standing
+        failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
+        night = Night(run.name, changed, failed, len(run.morning.new) + len(standing))
+        run.memory = replace(run.memory, nights=(*run.memory.nights, night))
+    if run.morning:
+        run.morning = replace(run.morning, last_good=last_good(run.folder), nights=run.memory.nights)
+    try:
+        write_memory(run)
+        if not (run.failure or options.only):
+            write_private(run.folder / LAST_GOOD, run.started.isoformat())
+    except RunError as error:
+        run.unkept = str(error)
+
+
+def note_ending(run: Run, failure: Remark, code: int) -> None:
+    """Remember what kept the run from its end, beside all that was told until now."""
+    known = run.memory.matters.get(failure.key)
+    matter = Matter(failure, known.since if known else run.today, known is None)
+    stood = [m for m in run.memory.matters.values() if m.remark.rule.level != INFO and m is not known]
+    run.memory = replace(run.memory, matters={**run.memory.matters, failure.key: matter})
+    morning = run.morning or Morning(
+        run.name, run.started, standing=tuple(sorted(stood, key=lambda m: m.since, reverse=True))
+    )
+    new, standing = ((matter,), ()) if matter.is_new else ((), (matter,))
+    run.morning = replace(
+        morning, failure=str(failure), exit_code=code, new=new + morning.new, standing=standing + morning.standing
+    )
+
+
+def last_good(folder: Path) -> datetime | None:
+    """When a run of everybody last came to its end, or None where nothing says so."""
+    with contextlib.suppress(OSError, ValueError):
+        return datetime.fromisoformat((folder / LAST_GOOD).read_text(encoding="utf-8").strip())
+    return None
+
+
+def write_memory(run: Run) -> None:
+    """Write runs/standing.json whole or not at all; one that was damaged is kept beside it."""
+    memory, path = run.memory, run.folder / STANDING
+    rows = [
+        {**vars(matter.remark), "rule": matter.remark.rule.name, "since": matter.since.isoformat()}
+        for matter in memory.matters.values()
+    ]
+    if memory.damage:
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
+    kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights[-NIGHTS:]]}
+    write_private(path, json.dumps(kept, indent=1) + "\n")
 
 
 CSV_COLUMNS = (
@@ -4143,7 +4420,7 @@ def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
 
 def what_was_written(run: Run) -> str:
     if run.change_number:
-        return f"{run.done.total()} changes were written before that: see runs/{run.name}.jsonl"
+        return f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
     return f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
 
 
@@ -4651,8 +4928,9 @@ def keep_records(run: Run) -> None:
         with contextlib.suppress(OSError):  # what did not go to the disk has been told
             run.journal_file.close()
         try:
-            kept = (run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace")
-            write_private(folder / f"{run.name}.txt", kept)
+            if not exists(folder / f"{run.name}.txt"):
+                kept = (run.folder / "StaffLog.txt").read_text(encoding="utf-8", errors="replace")
+                write_private(folder / f"{run.name}.txt", kept)
         except (OSError, RunError) as error:
             run.unkept = str(error)
     if run.google_time is None:
@@ -4683,6 +4961,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)
         if log_files():
+            remember(run, options, code)
             keep_records(run)
         return FAILED if tell_of_full_disk(run) else code
 
@@ -4693,16 +4972,20 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         code = command(run, options, stack)
         if not run.bugs:
             return code
+        run.failure = Remark(Rule.REFUSED, "", f"a bug in Staff Sync left out {people(run.bugs)}")
         last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
     except RunError as error:
+        run.failure = error.remark
         last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
         return error.exit_code
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut off the last line and the records
             signal.signal(number, signal.SIG_IGN)
+        run.failure = Remark(Rule.REFUSED, "", "interrupted")
         last_words(run, "Interrupted")
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
+        run.failure = Remark(Rule.REFUSED, "", "stopped by a bug")
         last_words(run, "Stopped by a bug")
     return FAILED
 
@@ -4718,9 +5001,11 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     if not options.dry_run and options.explain is None:
         stack.enter_context(only_run(run))
         if not options.setup:
-            open_log(run.folder / "StaffLog.txt")
+            is_part = options.only or options.undo is not None
+            open_log(run.folder / ("runs" if is_part else "") / (f"{run.name}.txt" if is_part else "StaffLog.txt"))
     part = ", undo" if options.undo else ", for some only" if options.only else ""
     log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
+    run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
     ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
     if ahead:

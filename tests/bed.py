@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import sqlite3
 import subprocess
@@ -71,6 +72,8 @@ TABLES = {
     "status NUMBER(10,0), staffstatus NUMBER(10,0)",
     "U_HUMANRESOURCES": "usersdcid NUMBER(10,0), cellphone VARCHAR2(30)",
 }
+# How a line begins that tells what is new, or since when it stands.
+SINCE_WHEN = r"^(new|since today|since \d{4}-\d\d-\d\d \(\d+ days?\)): "
 COPIED_VARIABLES = (
     "PATH", "HOME", "LD_LIBRARY_PATH", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT",
     "TEMP", "TMP", "TMPDIR", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "USERNAME",
@@ -188,9 +191,19 @@ class Outcome:
     round_trips: int
 
     def lines(self, level: str) -> list[str]:
-        """The lines of this level on the screen, without the time."""
+        """The lines of this level on the screen, without the time, and without since when something stands."""
         marked = (line.partition(f" {level} ") for line in self.output.splitlines())
-        return [text.strip() for _, mark, text in marked if mark]
+        return [re.sub(SINCE_WHEN, "", text.strip()) for _, mark, text in marked if mark]
+
+    def since(self, who: int | str) -> list[str]:
+        """Since when all that is told of this person, or in lines with these words, is so: "new", "since ..."."""
+        words = f"DCID {who})" if isinstance(who, int) else who
+        found = (
+            re.search(f"(?:ERROR|WARN |INFO ) {SINCE_WHEN[1:]}", line)
+            for line in self.output.splitlines()
+            if words in line
+        )
+        return [match[1] for match in found if match]
 
 
 class Bed:
@@ -341,9 +354,10 @@ class Bed:
         return [json.loads(line) for line in made[-1].read_text(encoding="utf-8").splitlines()]
 
     def _log(self) -> str:
-        """The log as it now lies there; a run that keeps none leaves that of the run before."""
-        path = self.folder / "StaffLog.txt"
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        """The newest log: StaffLog.txt, or the own one of a run that is not of everybody."""
+        paths = [path for path in (*self.runs.glob("*Z.txt"), self.folder / "StaffLog.txt") if path.is_file()]
+        newest = max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return newest.read_text(encoding="utf-8") if newest else ""
 
 
 def shipped_settings() -> dict[str, Any]:

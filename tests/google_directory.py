@@ -431,6 +431,10 @@ class Directory:
         found = self._group(group)
         return {self._member_address(key): role for key, role in found["members"].items()}
 
+    def empty_group(self, group: str) -> None:
+        """As an owner of the group may, or its rule: it has no members any more."""
+        self._group(group)["members"].clear()
+
     def delivery(self, group: str) -> dict[str, str]:
         """Address to delivery setting, of the direct members who do not get all mail."""
         return {self._member_address(key): setting for key, setting in self._group(group)["delivery"].items()}

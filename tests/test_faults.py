@@ -333,7 +333,9 @@ def test_no_fault_on_one_person_stops_another(bed: Bed, name: str) -> None:
     bed.google.behave()
     healed = bed.run("--verbose")
     assert all(target.is_done(bed, email) for email in [*met.values(), *spared]), healed.output
-    assert healed.exit_code == 0, healed.output
+    # What is tried once only stands until Google shows it done.
+    stands = [line for line in healed.lines("ERROR") if not line.startswith(("still in a group: ", "lines above"))]
+    assert stands == [], healed.output
 
 
 def test_a_refusal_is_not_tried_again(bed: Bed) -> None:

@@ -37,7 +37,7 @@ SCHEMA = "customSchemas.Synchronization_Data"
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name not in {"lock", "last-good.txt"})
+    return sorted(path.name for path in folder.iterdir() if path.name not in {"lock", "last-good.txt", "standing.json"})
 
 
 # The log.
@@ -54,7 +54,7 @@ def test_the_log_holds_the_newest_run_only_and_runs_keeps_those_that_did_somethi
     second = bed.run()
     assert not second.writes
     assert second.log != first.log
-    assert "Liam Ortiz" not in second.log
+    assert "create     Liam Ortiz" not in second.log
     assert names_in(bed.runs) == [journal, kept]
     # What is no run by night leaves the log of the night alone.
     for arguments in (("--dry-run",), ("--dry-run", "--verbose", "--only", "1"), ("--version",)):
@@ -478,15 +478,21 @@ def test_what_root_writes_belongs_to_the_account_of_the_folder(bed: Bed) -> None
     assert bed.run().exit_code == 0
     left = [bed.folder / "StaffLog.txt", bed.runs, *bed.runs.iterdir()]
     assert {path.name: path.stat().st_uid for path in left} == {path.name: 65534 for path in left}
-    assert len(left) == 6
+    assert len(left) == 7
 
 
 def test_new_passwords_that_nobody_knows_are_told(bed: Bed) -> None:
     add_newcomer(bed)
     known = bed.run("--dry-run", env={"NEW_USER_PASSWORD": NEW_PASSWORD})
-    assert "password that nobody knows" not in known.output
-    assert "New accounts with a password that nobody knows: 1. Reset it" in bed.run().output
-    assert "password that nobody knows" not in bed.run().output
+    assert "password nobody knows" not in known.output
+    words = "password nobody knows: reset it in the Admin console (1): Liam Ortiz"
+    assert f"new: {words}" in bed.run().output
+    again = bed.run()
+    assert f"since today: {words}" in again.output
+    assert again.exit_code == 0
+    account = bed.google.users[bed.google.user("liam.ortiz@d118.org")["id"]]
+    account["lastLoginTime"] = "2026-11-27T06:00:00.000Z"
+    assert "solved: password nobody knows: Liam Ortiz" in bed.run().output
 
 
 # Secrets and bugs.

@@ -120,8 +120,10 @@ def test_in_the_sample_district_every_person_ends_as_the_rules_say(bed: Bed) -> 
     for dcid, expected in EXPECTED.items():
         if expected["told"].startswith("INFO"):
             account = f"{expected['email']}" if expected["email"] else "nobody's"
-            lines = [line for line in second.lines("INFO") if f"DCID {dcid})" in line or account in line]
+            lines = [line for line in first.lines("INFO") if f"DCID {dcid})" in line or account in line]
             assert lines, f"DCID {dcid} ({expected['told']}) was not mentioned"
+            again = [line for line in second.lines("INFO") if f"DCID {dcid})" in line]
+            assert not again, "what a rule leaves alone is named when it is new"
             assert not [line for line in errors(second) if f"DCID {dcid})" in line]
 
 

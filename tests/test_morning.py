@@ -1,0 +1,239 @@
+"""What is told from morning to morning: what is new, what stands and since when, what was solved."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from bed import Bed, Outcome
+from stories import HIGH, MIDDLE, colleagues, leaver, lines_about, person, settle, silent, told
+
+TODAY = date.today()  # of this machine, as the script takes it
+OFFLINE = {"POWERSCHOOL_DB_PASSWORD": "no"}
+
+
+def locked_out(bed: Bed, dcid: int, first: str) -> None:
+    """Somebody at work whose account lies suspended elsewhere: told each night until somebody decides."""
+    settle(bed, dcid, first, suspended=True)
+
+
+def open_again(bed: Bed, dcid: int) -> None:
+    bed.google.users[account_of(bed, dcid)]["suspended"] = False
+
+
+def account_of(bed: Bed, dcid: int) -> str:
+    email = bed.powerschool.person(dcid)["email_addr"]
+    return str(bed.google.user(email)["id"])
+
+
+def standing(bed: Bed) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads((bed.runs / "standing.json").read_text("utf-8"))
+    return kept
+
+
+def days_later(bed: Bed, days: int) -> None:
+    """As if everything in the memory had been told so many days before."""
+    kept = standing(bed)
+    for matter in kept["matters"]:
+        matter["since"] = str(date.fromisoformat(matter["since"]) - timedelta(days=days))
+    (bed.runs / "standing.json").write_text(json.dumps(kept), encoding="utf-8")
+
+
+def solved(outcome: Outcome) -> list[str]:
+    return [line for line in outcome.lines("INFO") if line.startswith("solved: ")]
+
+
+def needs(outcome: Outcome) -> str:
+    return next(line for line in outcome.lines("INFO") if line.startswith("Needs attention: "))
+
+
+def test_what_needs_a_person_is_new_then_stands_and_is_solved(bed: Bed) -> None:
+    colleagues(bed)
+    locked_out(bed, 201, "Maya")
+    first = bed.run()
+    assert first.since(201) == ["new"]
+    assert needs(first) == "Needs attention: 1 person, 1 of them new: see the ERROR lines above."
+    days_later(bed, 25)
+    locked_out(bed, 202, "Noor")
+    second = bed.run()
+    assert second.since(202) == ["new"]
+    assert second.since(201) == [f"since {TODAY - timedelta(days=25)} (25 days)"]
+    order = [line for line in second.lines("ERROR") if "locked out" in line]
+    assert [("Noor" in line, "Maya" in line) for line in order] == [(True, False), (False, True)], "the oldest last"
+    assert needs(second) == "Needs attention: 2 people, 1 of them new: see the ERROR lines above."
+    open_again(bed, 201)
+    third = bed.run()
+    assert [f"(since {TODAY - timedelta(days=25)})" in line and "Maya" in line for line in solved(third)] == [True]
+    assert (third.since(202), third.exit_code) == (["since today"], 1)
+    assert solved(bed.run()) == []
+    assert stat.S_IMODE((bed.runs / "standing.json").stat().st_mode) == 0o600
+
+
+def test_what_a_rule_leaves_alone_is_named_when_it_is_new_and_counted_after(bed: Bed) -> None:
+    colleagues(bed)
+    settle(bed, 201, "Priya", ou="/Administrators")
+    told(bed.run(), "INFO", 201, "frozen")
+    again = bed.run()
+    silent(again, "INFO", 201)
+    assert "Left alone by rule: frozen 1." in again.output
+    told(bed.run("--verbose"), "INFO", 201, "frozen")
+
+
+def test_a_dry_run_and_an_undo_change_nothing_of_what_is_remembered(bed: Bed) -> None:
+    colleagues(bed)
+    leaver(bed, 203, "Ada")
+    bed.run()
+    locked_out(bed, 201, "Maya")
+    before = standing(bed)
+    assert bed.run("--dry-run").since(201) == ["new"]
+    bed.run("--undo", "last", "--yes")
+    assert standing(bed) == before
+    assert bed.run().since(201) == ["new"]
+
+
+def test_a_run_of_some_adds_what_is_new_and_solves_what_it_looked_at(bed: Bed) -> None:
+    colleagues(bed)
+    for dcid, first in ((201, "Maya"), (202, "Noor")):
+        locked_out(bed, dcid, first)
+    bed.run()
+    for dcid in (201, 202):
+        open_again(bed, dcid)
+    locked_out(bed, 203, "Ada")
+    part = bed.run("--only", "dcid:201", "dcid:203")
+    assert (part.since(203), len(solved(part))) == (["new"], 1)
+    assert lines_about(part, "ERROR", 202) == []
+    whole = bed.run()
+    assert whole.since(203) == ["since today"]
+    assert ["Noor" in line for line in solved(whole)] == [True]
+
+
+def test_a_refusal_stands_while_the_person_is_held_and_is_solved_by_the_next_turn(bed: Bed) -> None:
+    colleagues(bed)
+    identity = settle(bed, 201, "Maya", ou="/D118 Staff/Wauconda Middle School Staff")
+    bed.google.fail("users.update", 403, "forbidden", "No", times=1, match=lambda r: r.params["userKey"] == identity)
+    assert bed.run().since(201)[-1] == "new"
+    bed.settings["LIMITS"] = {**bed.setting("LIMITS"), "move": 0}
+    held = bed.run()
+    assert held.exit_code == 3
+    assert len(solved(held)) == 0
+    assert any("failed" in line for line in lines_about(held, "ERROR", 201))
+    del bed.settings["LIMITS"]
+    assert len(solved(bed.run())) == 1
+
+
+def test_a_run_cut_off_solves_only_what_it_looked_at(bed: Bed) -> None:
+    colleagues(bed)
+    for dcid, first in ((201, "Maya"), (202, "Noor")):
+        identity = settle(bed, dcid, first, ou="/D118 Staff/Wauconda Middle School Staff")
+        bed.google.fail("users.update", 403, "forbidden", "No", times=1, match=is_of(identity))
+    bed.run()
+    bed.google.fail("users.update", 403, "accessNotConfigured", "Not enabled.", match=is_of(account_of(bed, 202)))
+    cut = bed.run()
+    assert cut.exit_code == 2
+    assert [("Maya" in line, "Noor" in line) for line in solved(cut)] == [(True, False)]
+    assert "FAILED dcid:202" in keys(bed)
+    bed.google.behave()
+    assert any("Noor" in line for line in solved(bed.run()))
+
+
+def is_of(identity: str) -> Any:
+    return lambda request: request.params.get("userKey") == identity
+
+
+def keys(bed: Bed) -> set[str]:
+    return {f"{matter['rule']} {matter['subject']}".strip() for matter in standing(bed)["matters"]}
+
+
+def test_three_nights_without_powerschool_are_one_problem(bed: Bed) -> None:
+    colleagues(bed)
+    locked_out(bed, 201, "Maya")
+    bed.run()
+    for _ in range(3):
+        assert bed.run(env=OFFLINE).exit_code == 2
+    refused = [matter for matter in standing(bed)["matters"] if matter["rule"] == "REFUSED"]
+    assert len(refused) == 1
+    assert "LOCKED_OUT dcid:201" in keys(bed), "what a failed run did not look at stands"
+    back = bed.run()
+    assert back.since(201) == ["since today"]
+    assert ["refused" in line for line in solved(back)] == [True]
+
+
+def test_a_new_account_with_a_password_nobody_knows_stands_until_it_is_used(bed: Bed) -> None:
+    colleagues(bed)
+    person(bed, 201, "Maya")
+    person(bed, 202, "Noor")
+    assert bed.run().exit_code == 0
+    second = bed.run()
+    assert second.exit_code == 0
+    assert second.since(201) == ["since today"]
+    bed.google.users[account_of(bed, 201)]["lastLoginTime"] = "2026-11-27T06:00:00.000Z"
+    third = bed.run()
+    assert ["Maya" in line for line in solved(third)] == [True]
+    assert third.since(202) == ["since today"]
+
+
+def test_a_creation_whose_answer_was_lost_has_a_password_nobody_knows_too(bed: Bed) -> None:
+    colleagues(bed)
+    email = str(person(bed, 201, "Maya"))
+    bed.google.fail("users.insert", 503, "backendError", "No", times=None, when="after")
+    bed.google.fail("users.get", 503, "backendError", "No", times=None, match=lambda r: r.params["userKey"] == email)
+    bed.run()
+    bed.google.behave()
+    told(bed.run(), "WARN", 201, "password nobody knows")
+
+
+def test_a_group_without_owner_stands_until_it_has_one(bed: Bed) -> None:
+    colleagues(bed)
+    leaver(bed, 201, "George", "Bauer", MIDDLE)
+    group = bed.google.add_group("math@d118.org", members={"george.bauer@d118.org": "OWNER"})
+    told(bed.run(), "WARN", 201, "has lost its last owner")
+    again = bed.run()
+    assert (again.since(201), again.exit_code) == (["since today"], 0)
+    key = account_of(bed, 201)
+    bed.google.groups[group]["members"][key] = "OWNER"
+    assert len(solved(bed.run())) == 1
+
+
+@pytest.mark.parametrize("text", ["{", '{"matters": [{"rule": "NO_SUCH"}], "nights": []}', "[]", "\udcff"])
+def test_a_damaged_memory_is_kept_beside_told_and_begun_anew_from_the_journals(bed: Bed, text: str) -> None:
+    colleagues(bed)
+    locked_out(bed, 201, "Maya")
+    person(bed, 202, "Noor")
+    leaver(bed, 203, "George", "Bauer", MIDDLE)
+    leaver(bed, 204, "Tina", "Crane", MIDDLE)
+    bed.google.add_group("math@d118.org", members={"george.bauer@d118.org": "OWNER"})
+    bed.google.add_group("secret@d118.org", members={"tina.crane@d118.org": "MEMBER"}, dynamic=True)
+    before = bed.run()
+    damaged = text.encode("utf-8", "surrogateescape")
+    (bed.runs / "standing.json").write_bytes(damaged)
+    outcome = bed.run()
+    assert outcome.exit_code == before.exit_code == 1
+    told(outcome, "WARN", "standing.json", "memory")
+    assert [path.read_bytes() for path in bed.runs.glob("standing-damaged-*.json")] == [damaged]
+    assert outcome.since(201) == ["new"]
+    for level, dcid in (("WARN", 202), ("WARN", 203), ("ERROR", 204)):
+        told(outcome, level, dcid)
+        assert outcome.since(dcid) == ["since today"]
+    told(bed.run(), "ERROR", 204, "still in a group")
+
+
+def test_what_cannot_be_kept_never_stops_a_run(bed: Bed) -> None:
+    colleagues(bed)
+    settle(bed, 201, "Maya", ou="/D118 Staff/Wauconda Middle School Staff")
+    (bed.runs / "standing.json").mkdir(parents=True)
+    outcome = bed.run()
+    assert "Done: move 1." in outcome.output
+
+
+def test_somebody_is_at_work_again_and_the_group_asks_for_nobody_any_more(bed: Bed) -> None:
+    colleagues(bed)
+    leaver(bed, 201, "George", "Bauer", HIGH)
+    bed.google.add_group("secret@d118.org", members={"george.bauer@d118.org": "MEMBER"}, editable=False)
+    told(bed.run(), "ERROR", 201, "still in a group")
+    for row in bed.powerschool.affiliations(201):
+        row["status"] = 1
+    bed.run()
+    assert bed.run().exit_code == 0
