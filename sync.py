@@ -38,6 +38,7 @@ import shutil
 import signal
 import socket
 import sys
+import textwrap
 import threading
 import time
 import tokenize
@@ -912,6 +913,7 @@ def sync(run: Run, options: Options) -> int:
     with summary(run):
         for number, plan in enumerate(due):
             stop_when_time_is_over(run, due[number:])
+            progress(f"Changing accounts: {number} of {people(len(due))} done")
             make_changes(run, plan, district)
         look_again(run, district.google)
     return run.exit_code
@@ -2865,7 +2867,7 @@ def make(
         raise refusal
     for change in changes:
         run.refused.pop(change.kind, None)
-        log.info("%s", change_line(plan, change, run.settings))
+        log.info("%s", change_line(plan, change, run.settings), extra=IN_LOG)
     return str(line["account"])
 
 
@@ -2959,7 +2961,7 @@ def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], err
     remark = about(plan.person, Rule.GROUP_STAYS, f"{had.email} {where}: {error}", "take it out by hand")
     group_id = group.get("id", "")
     run.note(replace(remark, part=group_id, watched=(group_id, had.id)))
-    log.warning("Not done: %s", remark)
+    log.warning("Not done: %s", remark, extra=IN_LOG)
 
 
 def is_outside(group: Mapping[str, Any], district: District) -> bool:
@@ -3062,7 +3064,7 @@ def try_again(plan: Plan) -> str:
 def note_failure(run: Run, plan: Plan, reason: str) -> None:
     remark = about(plan.person, Rule.FAILED, reason)
     if run.note(remark):
-        log.warning("Not done: %s", remark)
+        log.warning("Not done: %s", remark, extra=IN_LOG)
 
 
 # Undoing a run: its journal folded backwards is what is wanted, made by the same functions as a run.
@@ -3830,7 +3832,7 @@ def explain(run: Run, options: Options) -> int:
     held = too_much(plans, district, {})
     for plan in (plan for plan in plans if plan.person.dcid in dcids):
         tell_sides(plan.person, district)
-        tell_matters(run, [Matter(remark, run.today) for remark in plan.remarks])
+        tell_matters(run, [Matter(remark, run.today) for remark in plan.remarks], EVERYWHERE)
         for change in plan.changes:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
@@ -3910,6 +3912,8 @@ def is_like(words: Iterable[str], first: str, last: str) -> bool:
 
 # Telling: one line each, readable by a person and by findstr.
 
+# Where a line is shown: plain lines in the log and through a pipe, and at a terminal what reads like a plan.
+IN_LOG, AT_TERMINAL, EVERYWHERE = {"place": "log"}, {"place": "terminal"}, {"place": ""}
 DRY_RUN = "Dry run, nothing written. Would do"
 BROKEN_OFF = "Done before it stopped"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
@@ -3972,11 +3976,14 @@ def summary(run: Run) -> Iterator[None]:
 def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     """The end of the log, in the order in which it is read: held, new, standing, solved, done; the exit code."""
     morning = run.morning = morning_of(run, ending, changes)
+    if ending != DRY_RUN:
+        show_changes(changes, run.settings)
+    show_matters(morning, run.today)
     for remark in morning.not_made:
-        log.error("Held: %s", remark)
+        log.error("Held: %s", remark, extra=IN_LOG)
     tell_matters(run, [*morning.new, *morning.standing])
-    for matter in morning.solved:
-        log.info("solved: %s: %s (since %s)", matter.remark.rule.label, matter.remark.who, matter.since)
+    for remark, since in ((matter.remark, matter.since) for matter in morning.solved):
+        log.info("solved: %s: %s (since %s)", remark.rule.label, remark.who or remark.seen, since, extra=IN_LOG)
     tell_matters(run, [m for m in morning.left_alone if m.is_new or log.isEnabledFor(logging.DEBUG)])
     left = Counter(matter.remark.rule.label for matter in morning.left_alone)
     needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
@@ -3984,24 +3991,29 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in changes)), held)
     log.info("Left alone by rule: %s.", counts_in_words(left))
     new = f", {sum(needy.values()) or 'none'} of them new" if run.remembers else ""
-    log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see the ERROR lines above" if needy else "nobody")
+    log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see above" if needy else "nobody")
     seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
     log.debug("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
     return morning.exit_code
 
 
-def tell_matters(run: Run, matters: Sequence[Matter]) -> None:
-    """One line per remark; those of a shared rule with the same words in one line that names everybody."""
+def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] = IN_LOG) -> None:
+    """A line for each remark, with its level, and since when it is told."""
+    for matter, words in lines_of(matters):
+        since = f"{age(matter, run.today)}: " if run.remembers else ""
+        log.log(logging.getLevelName(matter.remark.rule.level), "%s%s", since, words, extra=place)
+
+
+def lines_of(matters: Sequence[Matter]) -> list[tuple[Matter, str]]:
+    """A line for each remark; those of a shared rule with the same words in one line that names everybody."""
     lines = grouped(
-        ((m.remark.rule, m.remark.reason if m.remark.rule.is_shared else m.remark.key + m.remark.reason, m.since), m)
-        for m in matters
+        ((m.remark.rule, "" if m.remark.rule.is_shared else m.remark, m.since, m.remark.reason), m) for m in matters
     )
-    for (rule, _, _), alike in lines.items():
-        first = alike[0].remark
-        names = f"{first.reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
-        words = names if rule.is_shared else str(first)
-        since = f"{age(alike[0], run.today)}: " if run.remembers else ""
-        log.log(logging.getLevelName(rule.level), "%s%s: %s", since, rule.label, words)
+    told = []
+    for (rule, _, _, reason), alike in lines.items():
+        names = f"{reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
+        told.append((alike[0], f"{rule.label}: {names if rule.is_shared else alike[0].remark}"))
+    return told
 
 
 def age(matter: Matter, today: date) -> str:
@@ -4012,11 +4024,49 @@ def age(matter: Matter, today: date) -> str:
 
 
 def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
+    show_changes([(plan, change) for plan in plans for change in plan.changes], settings)
+    leavers = [plan.person for plan in plans if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)]
+    show(f"leave all groups {len(leavers)}", [(str(person), 6) for person in leavers])
     for plan in plans:
         for change in plan.changes:
-            log.info("Would %s", change_line(plan, change, settings))
+            log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
         if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
-            log.info("Would take out of all groups: %s", plan.person)
+            log.info("Would take out of all groups: %s", plan.person, extra=IN_LOG)
+
+
+def show_changes(changes: Sequence[tuple[Plan, Change]], settings: Settings) -> None:
+    """At a terminal: under each kind a line for each person, with only what differs."""
+    people_of = {plan.person.dcid: plan.person for plan, _ in changes}
+    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in people_of.items()}
+    column = min(max(map(len, names.values()), default=0), 24)
+    for kind, pairs in grouped((change.kind, (plan.person.dcid, change)) for plan, change in changes).items():
+        words = grouped((dcid, describe(change, settings, is_brief=True)) for dcid, change in pairs)
+        rows = [(f"{names[dcid]:<{column}}  {'; '.join(told)}", column + 4) for dcid, told in words.items()]
+        show(f"{kind} {len(rows)}", rows)
+
+
+def show_matters(morning: Morning, today: date) -> None:
+    """At a terminal, the other way round than in the log: what needs a person is last, nearest to the prompt."""
+    show("solved", [(f"{m.remark.rule.label}: {m.remark.who or m.remark.seen}", 6) for m in morning.solved])
+    standing = grouped(
+        (age(m, today), f"{m.remark.who or m.remark.seen}: {m.remark.rule.label}") for m in morning.standing
+    )
+    for since, lines in reversed(standing.items()):
+        show(f"{since} {len(lines)} (what to do: python sync.py --explain WHO)", [(line, 6) for line in lines])
+    show(f"new {len(morning.new)}", [(words, 6) for _, words in lines_of(morning.new)])
+    show("held", [(str(remark), 6) for remark in morning.not_made])
+    log.info("", extra=AT_TERMINAL)
+
+
+def show(heading: str, rows: Sequence[tuple[str, int]]) -> None:
+    """At a terminal, a heading and its rows, each wrapped at the width with so many blanks before what follows."""
+    width = max(shutil.get_terminal_size().columns - 1, 40)
+    lines = [
+        textwrap.wrap(text, width, initial_indent="  ", subsequent_indent=" " * indent, break_long_words=False)
+        for text, indent in rows
+    ]
+    for line in ["", heading, *(line for wrapped in lines for line in wrapped)] if rows else ():
+        log.info("%s", line.rstrip(), extra=AT_TERMINAL)
 
 
 def change_line(plan: Plan, change: Change, settings: Settings) -> str:
@@ -4025,9 +4075,12 @@ def change_line(plan: Plan, change: Change, settings: Settings) -> str:
     return f"{change.kind:<10} {plan.person}{': ' if words else ''}{words}{evidence}"
 
 
-def describe(change: Change, settings: Settings) -> str:
-    """A change in words: what it was, what it becomes; private values hidden."""
-    before, after, both = change.before, change.after, {**change.before, **change.after}
+def describe(change: Change, settings: Settings, *, is_brief: bool = False) -> str:
+    """A change in words: what it was, what it becomes; private values hidden. Brief: names without where they lie."""
+    before, after = change.before, change.after
+    if is_brief:
+        before, after = ({n: brief(text) if n == ORG_UNIT else text for n, text in s.items()} for s in (before, after))
+    both = {**before, **after}
     if change.kind == "create":
         return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {after[ORG_UNIT]}"
     if "group" in both:
@@ -4036,16 +4089,24 @@ def describe(change: Change, settings: Settings) -> str:
         return both["alias"]
     told = {n: settings.attributes[n] for n in after if n in settings.attributes and n != SUSPENDED}
     labelled = [n for n, attribute in told.items() if attribute.label and attribute.kind != "link"]
-    words = [
-        f"{told[n].label} (private)"
-        if told[n].value in settings.PRIVATE_VALUES
-        else f"{told[n].label} {shorten(before[n]) or '(empty)'} -> {shorten(after[n]) or '(empty)'}"
-        for n in labelled
-    ]
+    words = [difference(told[n], before[n], after[n], settings, is_brief=is_brief) for n in labelled]
     plain = [n for n in told if n not in labelled]
     if plain:
         words.append(" -> ".join(" ".join(side[n] for n in plain) or "(empty)" for side in (before, after)))
     return "; ".join(words)
+
+
+def difference(attribute: Attribute, before: str, after: str, settings: Settings, *, is_brief: bool) -> str:
+    """What becomes of one labelled attribute; of a private one only whether it was filled, changed or emptied."""
+    label = attribute.label.rpartition(".")[2] if is_brief else attribute.label
+    if attribute.value in settings.PRIVATE_VALUES:
+        return f"{label} (private) {'emptied' if not after else 'changed' if before else 'filled'}"
+    return f"{label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}"
+
+
+def brief(path: str) -> str:
+    """An org unit by its last part."""
+    return path.rpartition("/")[2] or path
 
 
 def people(count: int) -> str:
@@ -4055,6 +4116,244 @@ def people(count: int) -> str:
 def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) or "nothing"
 
+
+CSV_COLUMNS = (
+    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit", "state", "last_sign_in",
+    "reason",
+)  # fmt: skip
+LINK_DOUBTS = frozenset(
+    {
+        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
+        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE,
+    }
+)  # fmt: skip
+
+
+def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:
+    """One row of CSV_COLUMNS per active person who is not simply in step, and per staff account nobody claims."""
+    google, settings = district.google, district.settings
+    rows, claimed = [], set()
+    for plan in plans:
+        claimed |= {plan.had.id} if plan.had else set()
+        claimed |= {account.id for account in google.by_dcid.get(plan.person.dcid, ())}
+        rules = {remark.rule for remark in plan.remarks}
+        what = "no account" if plan.had is None else ""
+        what = "link" if "link" in plan.kinds else "in doubt" if rules & LINK_DOUBTS else what
+        reasons = "; ".join(remark.reason for remark in plan.remarks)
+        holder = google.by_address.get(plan.person.email)
+        if Rule.LEFT_OPEN in rules and holder:
+            rows.append(linking_row("left, open", reasons, plan.person, holder))
+            claimed.add(holder.id)
+        elif plan.person.is_active and what:
+            reason = reasons or (f"found by {plan.evidence}" if plan.had else "")
+            rows.append(linking_row(what, reason, plan.person, plan.had or holder))
+    for account in google.accounts.values():
+        is_staff = is_at_or_below(account.org_unit, (settings.STAFF_OU, settings.SUBSTITUTE_OU))
+        if is_staff and account.id not in claimed and not district.claimants(account.email):
+            rows.append(linking_row("nobody in PowerSchool", "no DCID and no address of anybody active", None, account))
+    return sorted(rows, key=lambda row: (row["what"], row["name"], row["google_address"]))
+
+
+def linking_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
+    values = ("", "", "", "", "")
+    if account:
+        values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
+    name = f"{person.first_name} {person.last_name}".strip() if person else ""
+    of_person = (str(person.dcid), name, person.email) if person else ("", "", "")
+    return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
+
+
+def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> None:
+    """How far the staff of both sides have found each other."""
+    counts = Counter(row["what"] for row in rows)
+    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
+    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
+    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
+    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
+    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
+    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
+    log.info("Linking: %d open accounts with the address of somebody who left", counts["left, open"])
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
+    try:
+        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
+            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
+        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, CSV_COLUMNS)
+            writer.writeheader()
+            for row in rows:
+                cells = {name: one_line(text) for name, text in row.items()}
+                risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
+                writer.writerow(cells | risky)
+    except OSError as error:
+        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
+        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
+    log.info("%s holds %d rows", path, len(rows))
+
+
+def one_line(text: str) -> str:
+    """Text that cannot break out of its log line or turn it round: control and format characters as escapes."""
+    return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
+
+
+class LogFile(logging.StreamHandler[IO[str]]):
+    """StaffLog.txt; what keeps a line out of it, as a full disk, is told at the end."""
+
+    failure: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Remember the first failure."""
+        error = sys.exc_info()[1]
+        self.failure = self.failure or (error if isinstance(error, OSError) else None)
+
+
+class Terminal(logging.StreamHandler[IO[str]]):
+    """A terminal, where a line of progress stands until the next line is told."""
+
+    progress = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As the base class, in the place of the progress."""
+        self.show("")
+        super().emit(record)
+
+    def show(self, words: str) -> None:
+        """Put these words where the last ones were."""
+        if words or self.progress:
+            with contextlib.suppress(OSError, ValueError):
+                self.stream.write(f"\r{words:<{len(self.progress)}}{'' if words else chr(13)}")
+                self.stream.flush()
+        self.progress = words
+
+
+def progress(words: str) -> None:
+    """Show at a terminal how far something long has come; nothing of it is kept."""
+    for handler in log.handlers:
+        if isinstance(handler, Terminal):
+            handler.show(words)
+
+
+class LineFormatter(logging.Formatter):
+    """Log lines as the log collectors of districts expect them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As the base class, but on one line."""
+        text = without_proxy(super().format(record))
+        return one_line(text) if record.exc_info is None else text
+
+
+class PlanFormatter(LineFormatter):
+    """Lines for a terminal: without time, and with the level of what needs a person only."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The message, after its level unless that is INFO."""
+        return record.message if record.levelname == INFO else f"{record.levelname:<5} {record.message}"
+
+
+LINES = LineFormatter("%(asctime)s %(levelname)-5s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+def open_screen(verbose: bool) -> None:
+    """Log lines go to the screen, if there is one (pythonw has none), with escapes for what it cannot show."""
+    for level, name in ((logging.DEBUG, "DBUG"), (logging.INFO, INFO), (logging.WARNING, WARN)):
+        logging.addLevelName(level, name)
+    logging.getLogger().addHandler(logging.NullHandler())
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+    logging.raiseExceptions = False  # a screen that is gone, as behind `| head`, must not end the run
+    if sys.stdout is not None:
+        with contextlib.suppress(AttributeError, ValueError):
+            sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+            add_handler(Terminal(sys.stdout), PlanFormatter(), IN_LOG)
+        else:
+            add_handler(logging.StreamHandler(sys.stdout))
+
+
+def close_screen() -> None:
+    """Flush the screen; where nobody reads it any more, Python must not complain of that at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = None
+
+
+def add_handler(
+    handler: logging.Handler, form: logging.Formatter = LINES, hidden: Mapping[str, str] = AT_TERMINAL
+) -> None:
+    handler.setFormatter(form)
+    handler.addFilter(lambda record: getattr(record, "place", "") != hidden["place"])
+    log.addHandler(handler)
+
+
+def begin_deadline(run: Run) -> None:
+    """After RUN_MINUTES nobody new is begun, and some time later the process ends, whatever it waits for."""
+    minutes = run.settings.RUN_MINUTES
+    run.deadline = time.monotonic() + minutes * 60
+    longest = min(LONGEST_WAIT, 2 * run.settings.TIMEOUT_SECONDS)
+    timer = threading.Timer(minutes * 60 + longest, give_up, (run,))
+    timer.daemon = True
+    timer.start()
+
+
+def give_up(run: Run) -> None:
+    """End a run that waits for something that may never come: the journal, the last line, and the process."""
+    for number, line, change in run.in_flight:
+        with contextlib.suppress(RunError):
+            journal(run, number, "unknown", line, change, {"error": "the run ended while it waited for an answer"})
+    last_words(run, "RUN_MINUTES has been over for some time, and something still does not answer: run again later")
+    with contextlib.suppress(RunError):
+        keep_records(run)
+    close_screen()
+    os._exit(FAILED)
+
+
+def log_files() -> list[LogFile]:
+    return [handler for handler in log.handlers if isinstance(handler, LogFile)]
+
+
+def open_log(path: Path) -> None:
+    try:
+        patiently(lambda: add_handler(LogFile(open_private(path, "w"))))
+    except OSError as error:
+        raise no_access(path, "written", error) from None
+
+
+def tell_of_full_disk(run: Run) -> bool:
+    """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
+    reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
+    if reason:
+        seen = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
+        mail_of_cron(run, f"{seen}. {what_was_written(run)}")
+    return bool(reason)
+
+
+def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
+    """The last line of a run that did not come to its end, which says whether anything was written."""
+    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {what_was_written(run)}"
+    log.error("%s", sentence)
+    if is_disk or not any(handler.failure is None for handler in log_files()):
+        mail_of_cron(run, sentence)
+
+
+def what_was_written(run: Run) -> str:
+    if run.change_number:
+        return f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
+    return f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
+
+
+def mail_of_cron(run: Run, sentence: str) -> None:
+    """One sentence to stderr, which cron mails even if its line throws the screen away."""
+    if sys.stderr is not None and not has_terminal() and not run.has_mailed:
+        sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
+    run.has_mailed = True
+
+
+# Remembering: what stands from run to run, in runs/standing.json.
 
 STANDING = "runs/standing.json"
 NIGHTS = 30
@@ -4236,199 +4535,6 @@ def write_memory(run: Run) -> None:
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
     kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights[-NIGHTS:]]}
     write_private(path, json.dumps(kept, indent=1) + "\n")
-
-
-CSV_COLUMNS = (
-    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit", "state", "last_sign_in",
-    "reason",
-)  # fmt: skip
-LINK_DOUBTS = frozenset(
-    {
-        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
-        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE,
-    }
-)  # fmt: skip
-
-
-def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:
-    """One row of CSV_COLUMNS per active person who is not simply in step, and per staff account nobody claims."""
-    google, settings = district.google, district.settings
-    rows, claimed = [], set()
-    for plan in plans:
-        claimed |= {plan.had.id} if plan.had else set()
-        claimed |= {account.id for account in google.by_dcid.get(plan.person.dcid, ())}
-        rules = {remark.rule for remark in plan.remarks}
-        what = "no account" if plan.had is None else ""
-        what = "link" if "link" in plan.kinds else "in doubt" if rules & LINK_DOUBTS else what
-        reasons = "; ".join(remark.reason for remark in plan.remarks)
-        holder = google.by_address.get(plan.person.email)
-        if Rule.LEFT_OPEN in rules and holder:
-            rows.append(linking_row("left, open", reasons, plan.person, holder))
-            claimed.add(holder.id)
-        elif plan.person.is_active and what:
-            reason = reasons or (f"found by {plan.evidence}" if plan.had else "")
-            rows.append(linking_row(what, reason, plan.person, plan.had or holder))
-    for account in google.accounts.values():
-        is_staff = is_at_or_below(account.org_unit, (settings.STAFF_OU, settings.SUBSTITUTE_OU))
-        if is_staff and account.id not in claimed and not district.claimants(account.email):
-            rows.append(linking_row("nobody in PowerSchool", "no DCID and no address of anybody active", None, account))
-    return sorted(rows, key=lambda row: (row["what"], row["name"], row["google_address"]))
-
-
-def linking_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
-    values = ("", "", "", "", "")
-    if account:
-        values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
-    name = f"{person.first_name} {person.last_name}".strip() if person else ""
-    of_person = (str(person.dcid), name, person.email) if person else ("", "", "")
-    return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
-
-
-def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> None:
-    """How far the staff of both sides have found each other."""
-    counts = Counter(row["what"] for row in rows)
-    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
-    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
-    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
-    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
-    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
-    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
-    log.info("Linking: %d open accounts with the address of somebody who left", counts["left, open"])
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
-    try:
-        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
-            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
-        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, CSV_COLUMNS)
-            writer.writeheader()
-            for row in rows:
-                cells = {name: one_line(text) for name, text in row.items()}
-                risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
-                writer.writerow(cells | risky)
-    except OSError as error:
-        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
-        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
-    log.info("%s holds %d rows", path, len(rows))
-
-
-def one_line(text: str) -> str:
-    """Text that cannot break out of its log line or turn it round: control and format characters as escapes."""
-    return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
-
-
-class LogFile(logging.StreamHandler[IO[str]]):
-    """StaffLog.txt; what keeps a line out of it, as a full disk, is told at the end."""
-
-    failure: OSError | None = None
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Remember the first failure."""
-        error = sys.exc_info()[1]
-        self.failure = self.failure or (error if isinstance(error, OSError) else None)
-
-
-class LineFormatter(logging.Formatter):
-    """Log lines as the log collectors of districts expect them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """As the base class, but on one line."""
-        text = without_proxy(super().format(record))
-        return one_line(text) if record.exc_info is None else text
-
-
-def open_screen(verbose: bool) -> None:
-    """Log lines go to the screen, if there is one (pythonw has none), with escapes for what it cannot show."""
-    for level, name in ((logging.DEBUG, "DBUG"), (logging.INFO, INFO), (logging.WARNING, WARN)):
-        logging.addLevelName(level, name)
-    logging.getLogger().addHandler(logging.NullHandler())
-    log.setLevel(logging.DEBUG if verbose else logging.INFO)
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
-    logging.raiseExceptions = False  # a screen that is gone, as behind `| head`, must not end the run
-    if sys.stdout is not None:
-        with contextlib.suppress(AttributeError, ValueError):
-            sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-        add_handler(logging.StreamHandler(sys.stdout))
-
-
-def close_screen() -> None:
-    """Flush the screen; where nobody reads it any more, Python must not complain of that at its end."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        sys.stdout = None
-
-
-def add_handler(handler: logging.Handler) -> None:
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-5s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    log.addHandler(handler)
-
-
-def begin_deadline(run: Run) -> None:
-    """After RUN_MINUTES nobody new is begun, and some time later the process ends, whatever it waits for."""
-    minutes = run.settings.RUN_MINUTES
-    run.deadline = time.monotonic() + minutes * 60
-    longest = min(LONGEST_WAIT, 2 * run.settings.TIMEOUT_SECONDS)
-    timer = threading.Timer(minutes * 60 + longest, give_up, (run,))
-    timer.daemon = True
-    timer.start()
-
-
-def give_up(run: Run) -> None:
-    """End a run that waits for something that may never come: the journal, the last line, and the process."""
-    for number, line, change in run.in_flight:
-        with contextlib.suppress(RunError):
-            journal(run, number, "unknown", line, change, {"error": "the run ended while it waited for an answer"})
-    last_words(run, "RUN_MINUTES has been over for some time, and something still does not answer: run again later")
-    with contextlib.suppress(RunError):
-        keep_records(run)
-    close_screen()
-    os._exit(FAILED)
-
-
-def log_files() -> list[LogFile]:
-    return [handler for handler in log.handlers if isinstance(handler, LogFile)]
-
-
-def open_log(path: Path) -> None:
-    try:
-        patiently(lambda: add_handler(LogFile(open_private(path, "w"))))
-    except OSError as error:
-        raise no_access(path, "written", error) from None
-
-
-def tell_of_full_disk(run: Run) -> bool:
-    """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
-    reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
-    if reason:
-        seen = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
-        mail_of_cron(run, f"{seen}. {what_was_written(run)}")
-    return bool(reason)
-
-
-def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
-    """The last line of a run that did not come to its end, which says whether anything was written."""
-    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {what_was_written(run)}"
-    log.error("%s", sentence)
-    if is_disk or not any(handler.failure is None for handler in log_files()):
-        mail_of_cron(run, sentence)
-
-
-def what_was_written(run: Run) -> str:
-    if run.change_number:
-        return f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
-    return f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
-
-
-def mail_of_cron(run: Run, sentence: str) -> None:
-    """One sentence to stderr, which cron mails even if its line throws the screen away."""
-    if sys.stderr is not None and not has_terminal() and not run.has_mailed:
-        sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
-    run.has_mailed = True
 
 
 # Settings: config.py and the environment, every fault in one go.

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -295,6 +295,23 @@ class Bed:
             env=self.process_environment(env),
         )
 
+    def launch_at_terminal(
+        self, *arguments: str, env: Mapping[str, str | None] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """As `launch`, but the screen is a terminal."""
+        terminal, screen = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, str(self.script), "--config", str(self.config), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=screen,
+            stderr=screen,
+            cwd=self.elsewhere,
+            env=self.process_environment({"COLUMNS": "110", **(env or {})}),
+        )
+        os.close(screen)
+        process.stdout = os.fdopen(terminal, "rb")
+        return process
+
     def run(
         self,
         *arguments: str,
@@ -302,13 +319,18 @@ class Bed:
         timeout: float = 60,
         allow_traceback: bool = False,
         on_line: Callable[[str], None] | None = None,
+        at_terminal: bool = False,
     ) -> Outcome:
-        """Runs the script to its end; fails if it asked Google for what does not exist or crashed."""
+        """Runs the script to its end; fails if it asked Google for what does not exist or crashed.
+
+        `at_terminal`: its screen is a terminal of 110 columns, where there are any (not on Windows).
+        """
         self.write()
         self.google.reset_records()
         self.oracle.reset_records()
         before = self._journals()
-        with closing_process(self.launch(*arguments, env=env), timeout) as process:
+        launch = self.launch_at_terminal if at_terminal and hasattr(os, "openpty") else self.launch
+        with closing_process(launch(*arguments, env=env), timeout) as process:
             output = read_lines(process, on_line)
         outcome = Outcome(
             process.returncode,
@@ -390,11 +412,13 @@ def closing_process(process: subprocess.Popen[bytes], timeout: float) -> Iterato
 def read_lines(process: subprocess.Popen[bytes], on_line: Callable[[str], None] | None) -> str:
     assert process.stdout
     lines = []
-    for raw in process.stdout:
-        line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
-        lines.append(line)
-        if on_line:
-            on_line(line)
+    with suppress(OSError):  # how Linux ends a terminal that nobody writes to any more
+        for raw in process.stdout:
+            # What stood in the line before, as progress does, is not seen any more.
+            line = re.sub(r".*\r *", "", raw.decode("utf-8", "backslashreplace").rstrip("\r\n"))
+            lines.append(line)
+            if on_line:
+                on_line(line)
     return "\n".join(lines)
 
 

@@ -127,8 +127,7 @@ def return_to_work(bed: Bed, dcid: int) -> None:
 
 
 def errors(outcome: Outcome) -> list[str]:
-    """The ERROR lines; the summary speaks of "the ERROR lines above" and is none of them."""
-    return [line for line in outcome.lines("ERROR") if line != "lines above."]
+    return outcome.lines("ERROR")
 
 
 def lines_about(outcome: Outcome, level: str, who: int | str) -> list[str]:

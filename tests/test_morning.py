@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import stat
 from datetime import date, timedelta
 from typing import Any
@@ -12,6 +14,9 @@ from bed import Bed, Outcome
 from stories import HIGH, MIDDLE, colleagues, leaver, lines_about, person, settle, silent, told
 
 TODAY = date.today()  # of this machine, as the script takes it
+needs_terminals = pytest.mark.skipif(
+    not hasattr(os, "openpty"), reason="a terminal can be opened on Linux and macOS only"
+)
 OFFLINE = {"POWERSCHOOL_DB_PASSWORD": "no"}
 
 
@@ -55,7 +60,7 @@ def test_what_needs_a_person_is_new_then_stands_and_is_solved(bed: Bed) -> None:
     locked_out(bed, 201, "Maya")
     first = bed.run()
     assert first.since(201) == ["new"]
-    assert needs(first) == "Needs attention: 1 person, 1 of them new: see the ERROR lines above."
+    assert needs(first) == "Needs attention: 1 person, 1 of them new: see above."
     days_later(bed, 25)
     locked_out(bed, 202, "Noor")
     second = bed.run()
@@ -63,7 +68,7 @@ def test_what_needs_a_person_is_new_then_stands_and_is_solved(bed: Bed) -> None:
     assert second.since(201) == [f"since {TODAY - timedelta(days=25)} (25 days)"]
     order = [line for line in second.lines("ERROR") if "locked out" in line]
     assert [("Noor" in line, "Maya" in line) for line in order] == [(True, False), (False, True)], "the oldest last"
-    assert needs(second) == "Needs attention: 2 people, 1 of them new: see the ERROR lines above."
+    assert needs(second) == "Needs attention: 2 people, 1 of them new: see above."
     open_again(bed, 201)
     third = bed.run()
     assert [f"(since {TODAY - timedelta(days=25)})" in line and "Maya" in line for line in solved(third)] == [True]
@@ -237,3 +242,40 @@ def test_somebody_is_at_work_again_and_the_group_asks_for_nobody_any_more(bed: B
         row["status"] = 1
     bed.run()
     assert bed.run().exit_code == 0
+
+
+# At a terminal.
+
+
+@needs_terminals
+def test_at_a_terminal_a_plan_reads_like_a_plan_and_what_needs_a_person_is_last(bed: Bed) -> None:
+    colleagues(bed)
+    settle(bed, 201, "Maya", "Patel", ou="/D118 Staff/Wauconda Middle School Staff")
+    settle(bed, 202, "Alexander", "Ortiz", ou="/D118 Staff/Wauconda Grade School Staff")
+    locked_out(bed, 203, "Noor")
+    outcome = bed.run("--dry-run", at_terminal=True)
+    lines = outcome.output.splitlines()
+    heading = lines.index("move 2")
+    assert lines[heading + 1 : heading + 3] == [
+        "  Maya Patel       Wauconda Middle School Staff -> Wauconda High School Staff",
+        "  Alexander Ortiz  Wauconda Grade School Staff -> Wauconda High School Staff",
+    ]
+    assert heading < lines.index("new 1") < len(lines) - 3
+    assert not any(re.match(r"\d{4}-|Would |INFO ", line) for line in lines), outcome.output
+    assert max(map(len, lines[lines.index("new 1") : -4])) <= 110
+    made = bed.run(at_terminal=True)
+    assert "move 2" in made.output.splitlines()
+    assert " INFO  move       Maya Patel" in made.log, "the log is the same as ever"
+    assert "move 2" not in made.log.splitlines()
+    standing = bed.run(at_terminal=True).output.splitlines()
+    assert "  Noor Personcad, noor.personcad@d118.org (DCID 203): locked out" in standing
+
+
+@needs_terminals
+def test_with_no_color_and_through_a_pipe_a_terminal_shows_the_lines_of_the_log(bed: Bed) -> None:
+    colleagues(bed)
+    settle(bed, 201, "Maya", "Patel", ou="/D118 Staff/Wauconda Middle School Staff")
+    plain = bed.run("--dry-run")
+    bare = bed.run("--dry-run", at_terminal=True, env={"NO_COLOR": "1"})
+    assert [line[20:] for line in bare.output.splitlines()][1:] == [line[20:] for line in plain.output.splitlines()][1:]
+    assert "\x1b" not in bed.run("--dry-run", at_terminal=True).output

@@ -214,7 +214,7 @@ RIGHT = {
                "externalIds": [number("4202")]},),
         kept=(("update", {STAFF_TYPE: "4", "customSchemas.CrisisGO.CellPhone": "847-555-7777", "externalIds": "1"},
                {STAFF_TYPE: "1", "customSchemas.CrisisGO.CellPhone": "", "externalIds": "4202"}),),
-        told=("update     {who}: Synchronization_Data.Staff_Type 4 -> 1; CrisisGO.CellPhone (private); "
+        told=("update     {who}: Synchronization_Data.Staff_Type 4 -> 1; CrisisGO.CellPhone (private) emptied; "
               "Employee ID 1 -> 4202",),
     ),
     # An employee ID takes the place of the first one; all other IDs are kept, in their order.
