@@ -1614,7 +1614,8 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
     elif not is_valid_address(person.email):
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
     elif holder is not None and holder.id != had.id:
-        seen = f"the address is held by {as_holder(holder, person.email)}"
+        whose = f"{holder.name} ({as_holder(holder, person.email)})"
+        seen = f"cannot rename {had.email} to {person.email}: that address belongs to {whose}"
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
             remedy = "remove the alias there, or " if person.email in holder.aliases else ""
@@ -1626,7 +1627,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
                 f"then give {other} the address {one} and remove its alias {other}; or "
             )
         remedy += "correct PowerSchool"
-        yield about(person, Rule.ADDRESS_TAKEN, seen, f"{keeps}: {remedy}")
+        yield about(person, Rule.ADDRESS_TAKEN, seen, remedy)
     else:
         yield EMAIL, person.email
 
@@ -1775,8 +1776,8 @@ def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
         text = known[1](person, district) if known else person.extension.get(attribute.value, "")
         if attribute.value in person.ambiguous:
             table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
-            left = f"several in {table} of PowerSchool: delete all but one ({attribute.label} in Google is unchanged)"
-            faults.append(left)
+            label = attribute.label.rpartition(".")[2]
+            faults.append(f"more than one {label} in {table} of PowerSchool: delete all but one (Google unchanged)")
         elif (fitting := form(text, attribute.type)) is None:
             shown = "(private)" if attribute.value in settings.PRIVATE_VALUES else f"'{shorten(text)}'"
             faults.append(f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)")
@@ -5060,7 +5061,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
-    while exists(run.folder / "runs" / f"{run.name}.jsonl"):
+    while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     with contextlib.ExitStack() as stack:

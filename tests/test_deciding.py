@@ -460,7 +460,7 @@ def test_the_values_of_a_person(person: Staff, config: dict[str, Any], name: str
     ),
     "several extension rows": (
         staff(extension={"cell_phone": "1"}, ambiguous=frozenset({"cell_phone"})), {}, "Crisis.Phone", None,
-        "several in u_humanresources of PowerSchool: delete all but one (Crisis.Phone in Google is unchanged)",
+        "more than one Phone in u_humanresources of PowerSchool: delete all but one (Google unchanged)",
     ),
 })  # fmt: skip
 def test_the_fields_of_an_account(

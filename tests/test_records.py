@@ -551,3 +551,17 @@ def test_a_folder_that_cannot_be_locked_is_not_taken_for_another_run() -> None:
     ) as caught:
         sync.try_lock(file)
     assert caught.value.exit_code == 2
+
+
+def test_a_run_of_some_or_an_undo_keeps_a_log_of_its_own_failures_included(bed: Bed) -> None:
+    add_newcomer(bed)
+    whole = (bed.run(), (bed.folder / "StaffLog.txt").read_text("utf-8"))[1]
+    before = set(bed.runs.glob("*Z.txt"))
+    for arguments, code in ((("--only", "dcid:8"), 0), (("--undo", "last", "--yes"), 0), (("--only", "dcid:9"), 2)):
+        outcome = bed.run(*arguments)
+        assert outcome.exit_code == code
+        (kept,) = set(bed.runs.glob("*Z.txt")) - before
+        assert kept.read_text("utf-8") == outcome.log
+        assert outcome.output.splitlines()[-1] in outcome.log
+        before.add(kept)
+    assert (bed.folder / "StaffLog.txt").read_text("utf-8") == whole

@@ -386,7 +386,7 @@ def test_an_address_that_is_not_free_is_told_with_its_holder_and_the_rest_is_kep
         )
     outcome = bed.run()
     assert outcome.exit_code == 1
-    told(outcome, "ERROR", 201, "anna.taken@d118.org", "held by")
+    told(outcome, "ERROR", 201, "cannot rename", "anna.taken@d118.org", "belongs to")
     told(outcome, "ERROR", 202, "parent.council@d118.org", "alias")
     lines = [line for line in errors(outcome) if "(DCID 203)" in line]
     assert len(lines) == 1, outcome.output
@@ -592,7 +592,7 @@ def test_only_the_fields_that_differ_are_sent_and_every_kind_of_value_is_kept_in
     assert {key: bodies(outcome, key) for key in expected} == {
         key: [{"customSchemas": fields}] for key, fields in expected.items()
     }
-    told(outcome, "ERROR", 203, "several in u_humanresources", "CrisisGO.CellPhone")
+    told(outcome, "ERROR", 203, "more than one CellPhone in u_humanresources", "Google unchanged")
     told(outcome, "ERROR", 204, "does not fit CrisisGO.CellPhone", "(private)")
     # Private values are the journal's alone.
     assert "5" * 50 not in outcome.output + outcome.log
