@@ -128,3 +128,6 @@ RETRY_SECONDS = 120
 
 # A run that takes longer than this many minutes stops before the next person; the next run does the rest.
 RUN_MINUTES = 120
+
+# So many people are worked on side by side; 1 is one after the other.
+WRITES_AT_ONCE = 8

@@ -45,8 +45,9 @@ import tokenize
 import traceback
 import unicodedata
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
@@ -54,10 +55,11 @@ from enum import Enum
 from functools import cached_property, partial
 from http.client import HTTPException
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from ssl import SSLCertVerificationError
 from types import UnionType
-from typing import IO, Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 # On Python 3.10 Google's packages announce at every start that they will stop supporting it.
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")
@@ -118,6 +120,8 @@ TAKEN = "held by another"  # our own reason, among Google's
 # What Google calls a suspension that an administrator made; any other reason is Google's own.
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
+# Directory API, "Limits and quotas": 2,400 queries a minute for each user, and 10 creations of users a second.
+QUERIES, CREATIONS = (2400, 60), (10, 1)
 BUGS_THAT_END_A_RUN = 3
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NEVER_DROPPED = 30  # newest journals, whatever their age
@@ -427,6 +431,7 @@ FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_
 PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
 LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
 Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
+Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
 Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
 Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
 
@@ -467,6 +472,7 @@ class Settings:
     RETRY_WAIT_SECONDS: Amount = 1
     RETRY_SECONDS: Amount = 120
     RUN_MINUTES: Amount = 120
+    WRITES_AT_ONCE: Workers = 8
 
     @cached_property
     def fields(self) -> dict[str, str]:
@@ -832,7 +838,13 @@ class Run:
     settings: Settings = field(default_factory=lambda: NO_SETTINGS)
     deadline: float = float("inf")
     api: Any = None
+    credentials: Any = None
+    lock: threading.RLock = field(default_factory=threading.RLock)  # of what people side by side change here
+    here: threading.local = field(default_factory=threading.local)  # a worker's own connection, and lines to be told
+    is_over: bool = False  # nobody new is begun
     requests: int = 0
+    queries_sent: deque[float] = field(default_factory=lambda: deque(maxlen=QUERIES[0]))
+    creations_sent: deque[float] = field(default_factory=lambda: deque(maxlen=CREATIONS[0]))
     google_time: datetime | None = None
     journal_file: IO[str] | None = None
     change_number: int = 0
@@ -865,8 +877,9 @@ class Run:
 
     def note(self, remark: Remark) -> bool:
         """Remember what is to be told; False if it is known already."""
-        is_new = remark not in self.remarks
-        self.remarks += [remark] if is_new else []
+        with self.lock:
+            is_new = remark not in self.remarks
+            self.remarks += [remark] if is_new else []
         return is_new
 
     @property
@@ -875,6 +888,8 @@ class Run:
 
 
 NO_SETTINGS: Any = None
+T = TypeVar("T")
+R = TypeVar("R")
 NOTHING: Mapping[str, object] = {}
 
 
@@ -911,10 +926,7 @@ def sync(run: Run, options: Options) -> int:
     if options.dry_run:
         return tell_dry_run(run, options, district, everybody, due)
     with summary(run):
-        for number, plan in enumerate(due):
-            stop_when_time_is_over(run, due[number:])
-            progress(f"Changing accounts: {number} of {people(len(due))} done")
-            make_changes(run, plan, district)
+        make_all_changes(run, due, district)
         look_again(run, district.google)
     return run.exit_code
 
@@ -983,9 +995,9 @@ def look_up_newcomers(
         district = replace(district, google=replace(district.google, deleted=list_deleted(run)))
         plans = plan_everybody(run, district)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
-        for person in new:
-            asked.add(person.dcid)
-            district = replace(district, google=look_up(run, person, district.google))
+        asked |= {person.dcid for person in new}
+        found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
+        district = replace(district, google=with_found(district.google, new, found))
         plans = plan_everybody(run, district)
     return district, plans
 
@@ -2403,20 +2415,33 @@ def non_empty(key: str) -> str:
     return key
 
 
-def look_up(run: Run, person: Staff, google: Google) -> Google:
-    """What Google has, this moment, under the person's address and DCID, added to what it is known to have."""
+def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> tuple[list[Account | None], bool, str]:
+    """The accounts that Google has, this moment, under the person's address and DCID, whether the address is a group's,
+    and why that could not be asked, or "".
+    """
     try:
         found = [get_account(run, person.email)]
-        groups = {person.email} if found[0] is None and is_group(run, person.email) else set()
-        if google.dcid_is_indexed:
+        has_group = found[0] is None and is_group(run, person.email)
+        if dcid_is_indexed:
             query = f"{run.settings.dcid_field}={person.dcid}"
             request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
             for page in pages(run.api.users(), request, partial(call, run)):
                 found += [get_account(run, user["id"]) for user in page.get("users", ())]
     except GoogleError as error:
-        return replace(google, unconfirmed={**google.unconfirmed, person.dcid: str(error)})
-    accounts = {account.id: account for account in found if account}
-    return replace(google, accounts={**google.accounts, **accounts}, groups=google.groups | groups)
+        return [], False, str(error)
+    return found, has_group, ""
+
+
+def with_found(
+    google: Google, newcomers: Sequence[Staff], found: Iterable[tuple[list[Account | None], bool, str]]
+) -> Google:
+    """What Google is known to have, with what the look-ups of newcomers have found."""
+    accounts, groups, unconfirmed = dict(google.accounts), set(google.groups), dict(google.unconfirmed)
+    for person, (theirs, has_group, failure) in zip(newcomers, found, strict=True):
+        accounts |= {account.id: account for account in theirs if account}
+        groups |= {person.email} if has_group else set()
+        unconfirmed |= {person.dcid: failure} if failure else {}
+    return replace(google, accounts=accounts, groups=frozenset(groups), unconfirmed=unconfirmed)
 
 
 def read_request(run: Run, request: Any, doing: str) -> Any:
@@ -2450,7 +2475,8 @@ def call(run: Run, request: Any) -> Any:
 
     request.add_response_callback(note_time)
     try:
-        return retrying(run.settings, partial(send, run, request), max(run.deadline - time.monotonic(), 1))
+        longest = max(run.deadline - time.monotonic(), 1)
+        return retrying(run.settings, partial(send, run, request), longest, lambda: not run.is_over)
     except HttpError as error:
         status, reason, message = error_words(error)
         if status == 401 and not run.asked_again and "Login Required" in message:  # now and then passing
@@ -2470,10 +2496,14 @@ def call(run: Run, request: Any) -> Any:
 
 def send(run: Run, request: Any) -> Any:
     """The answer to a request that is sent once; JSONDecodeError for one that is none."""
-    run.requests += 1
+    keep_pace(run, run.queries_sent, QUERIES)
+    if request.methodId == "directory.users.insert":
+        keep_pace(run, run.creations_sent, CREATIONS)
+    with run.lock:
+        run.requests += 1
     log.debug("Google: %s", request.methodId)
     try:
-        answer = request.execute(num_retries=0)
+        answer = request.execute(http=getattr(run.here, "http", None), num_retries=0)
     except (AttributeError, TypeError):  # Google's client on an error of another shape, as with a number for words
         answer = "an error of another shape"
     is_nothing = not answer and not isinstance(answer, dict)
@@ -2481,6 +2511,19 @@ def send(run: Run, request: Any) -> Any:
         # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
         raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
     return answer
+
+
+def keep_pace(run: Run, sent: deque[float], limit: tuple[int, float]) -> None:
+    """Wait until there were fewer requests than the limit, (most, in so many seconds), and count one more."""
+    most, seconds = limit
+    while True:
+        with run.lock:
+            now = time.monotonic()
+            pause = sent[0] + seconds - now if len(sent) == most else 0
+            if pause <= 0:
+                sent.append(now)
+                return
+        time.sleep(pause)
 
 
 def is_answer(answer: Any) -> bool:
@@ -2514,11 +2557,16 @@ TRANSPORT_ERRORS = (
 )
 
 
-def retrying(settings: Settings, request: Callable[[], Any], longest: float | None = None) -> Any:
+def retrying(
+    settings: Settings,
+    request: Callable[[], Any],
+    longest: float | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
+) -> Any:
     """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
     try:
         return Retry(
-            predicate=can_heal,
+            predicate=lambda error: can_heal(error) and goes_on(),
             initial=settings.RETRY_WAIT_SECONDS,
             maximum=60,
             timeout=settings.RETRY_SECONDS if longest is None else min(longest, settings.RETRY_SECONDS),
@@ -2581,6 +2629,59 @@ def lacks_proxy_package() -> bool:
 
 
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
+
+
+def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
+    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins."""
+    begun: list[Plan] = []
+
+    def turn(plan: Plan) -> None:
+        stop_when_time_is_over(run, plan, len(plans) - len(begun))
+        begun.append(plan)
+        make_changes(run, plan, district)
+
+    for _, group in groupby(plans, is_closing):
+        for _ in side_by_side(run, turn, list(group)):
+            progress(f"Changing accounts: {len(begun)} of {people(len(plans))}")
+
+
+def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """The result of this work for each, in order; WRITES_AT_ONCE of them are worked on at once.
+
+    An error, or Ctrl-C, begins no other and is raised after what is in flight. The lines that are told of one stand
+    together.
+    """
+    if run.settings.WRITES_AT_ONCE == 1 or len(items) < 2:
+        yield from map(work, items)
+        return
+
+    errors: list[BaseException] = []
+
+    def turn(item: T) -> R:
+        if run.is_over:
+            raise CancelledError
+        run.here.http, run.here.lines = getattr(run.here, "http", None) or connection(run.settings, run.credentials), []
+        try:
+            return work(item)
+        except BaseException as error:
+            errors.append(error)
+            run.is_over = True
+            raise
+        finally:
+            lines, run.here.lines = run.here.lines, None
+            with run.lock:
+                for record in lines:
+                    log.handle(record)
+
+    with ThreadPoolExecutor(run.settings.WRITES_AT_ONCE) as workers:
+        is_done = False
+        try:
+            yield from workers.map(turn, items)
+            is_done = True
+        except CancelledError:
+            raise errors[0] from None
+        finally:
+            run.is_over = not is_done
 
 
 def make_changes(run: Run, plan: Plan, district: District) -> None:
@@ -2651,6 +2752,11 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
 
     Who was refused so the night before does not count, or their old trouble would hold up everybody else.
     """
+    with run.lock:
+        count_refusal(run, plan, kinds, error)
+
+
+def count_refusal(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError) -> None:
     if run.refused_before is None:
         run.refused_before = frozenset(refusals_of_last_run(run))
     for kind in kinds:
@@ -2671,11 +2777,11 @@ def refusals_of_last_run(run: Run) -> Iterator[tuple[int, str, int, str]]:
                 yield row["dcid"], row["kind"], row.get("status", 0), row.get("reason", "")
 
 
-def stop_when_time_is_over(run: Run, rest: Sequence[Plan]) -> None:
+def stop_when_time_is_over(run: Run, plan: Plan, left: int) -> None:
     """RunError once RUN_MINUTES is over: nobody new is begun."""
     if time.monotonic() > run.deadline:
-        what = "left: run the same undo again, and" if rest[0].undoes else "left for the next run:"
-        raise RunError(f"RUN_MINUTES is over, with {people(len(rest))} {what} raise it if that comes often")
+        what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
+        raise RunError(f"RUN_MINUTES is over, with {people(left)} {what} raise it if that comes often")
 
 
 def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) -> None:
@@ -2841,11 +2947,13 @@ def make(
     line |= {"undo": True} if plan.undoes else {}
     if account is not None:
         line |= {"account": account.id, "email": account.email}
-    number, state, refusal = run.change_number + 1, "unknown", GoogleError(0, "", "cut off")
-    for change in changes:
-        journal(run, number, "intended", line, change)
-        run.in_flight.append((number, line, change))
-    run.change_number = number
+    state, refusal = "unknown", GoogleError(0, "", "cut off")
+    with run.lock:
+        number = run.change_number + 1
+        for change in changes:
+            journal(run, number, "intended", line, change)
+            run.in_flight.append((number, line, change))
+        run.change_number = number
     try:
         answer = call(run, request)
         state = "done"
@@ -2859,11 +2967,12 @@ def make(
     finally:
         is_done = state == "done"
         why = {} if is_done else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
-        run.writes += is_done
-        run.done += [(plan, change) for change in changes if is_done]
-        for change in changes:
-            journal(run, number, state, line, change, why)
-        run.in_flight.clear()
+        with run.lock:
+            run.writes += is_done
+            run.done += [(plan, change) for change in changes if is_done]
+            for change in changes:
+                journal(run, number, state, line, change, why)
+            run.in_flight = [one for one in run.in_flight if one[0] != number]
     if not is_done:
         raise refusal
     for change in changes:
@@ -3107,9 +3216,7 @@ def undo(run: Run, options: Options) -> int:
     if due and not options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
     with summary(run):
-        for number, plan in enumerate(due):
-            stop_when_time_is_over(run, due[number:])
-            make_changes(run, plan, district)
+        make_all_changes(run, due, district)
     log.info("The next run will do the same again, unless PowerSchool is corrected or the scheduled task is paused.")
     return run.exit_code
 
@@ -4274,6 +4381,14 @@ def open_screen(verbose: bool) -> None:
             add_handler(logging.StreamHandler(sys.stdout))
 
 
+def keep_together(run: Run, record: logging.LogRecord) -> bool:
+    """False for a line that waits until the turn of the person of whom it tells has ended."""
+    lines: list[logging.LogRecord] | None = getattr(run.here, "lines", None)
+    if lines is not None:
+        lines.append(record)
+    return lines is None
+
+
 def close_screen() -> None:
     """Flush the screen; where nobody reads it any more, Python must not complain of that at its end."""
     try:
@@ -4706,12 +4821,17 @@ REFUSED_TOKENS = {
 
 def connect_google(run: Run) -> None:
     """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot."""
-    run.api = directory_api(run.settings, signed_in(run, may_ask=has_terminal()))
+    run.credentials = signed_in(run, may_ask=has_terminal())
+    run.api = directory_api(run.settings, run.credentials)
 
 
 def directory_api(settings: Settings, credentials: Any) -> Any:
-    http = google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
-    return build("admin", "directory_v1", cache_discovery=False, http=http)
+    return build("admin", "directory_v1", cache_discovery=False, http=connection(settings, credentials))
+
+
+def connection(settings: Settings, credentials: Any) -> Any:
+    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
+    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
 
 
 def authorize(run: Run) -> int:
@@ -5064,6 +5184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
+    for known in list(log.filters):
+        log.removeFilter(known)
+    log.addFilter(partial(keep_together, run))
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)

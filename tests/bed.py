@@ -213,7 +213,7 @@ class Bed:
         self.folder = Path(folder)
         self.script = PROJECT / "sync.py"
         self.settings: dict[str, object] = {
-            "RETRY_WAIT_SECONDS": 0.01, "RETRY_SECONDS": 0.5, "TIMEOUT_SECONDS": 10,
+            "RETRY_WAIT_SECONDS": 0.01, "RETRY_SECONDS": 0.5, "TIMEOUT_SECONDS": 10, "WRITES_AT_ONCE": 1,
             "BUILDING_ALIASES": {0: "Wauconda High School"}, **settings
         }  # fmt: skip
         self.config_text = ""
@@ -415,7 +415,8 @@ def read_lines(process: subprocess.Popen[bytes], on_line: Callable[[str], None] 
     with suppress(OSError):  # how Linux ends a terminal that nobody writes to any more
         for raw in process.stdout:
             # What stood in the line before, as progress does, is not seen any more.
-            line = re.sub(r".*\r *", "", raw.decode("utf-8", "backslashreplace").rstrip("\r\n"))
+            parts = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\r")
+            line = "".join(dict.fromkeys((parts[0], parts[-1])))
             lines.append(line)
             if on_line:
                 on_line(line)

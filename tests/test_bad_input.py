@@ -82,6 +82,7 @@ ADDED_LATER = (
     "RETRY_WAIT_SECONDS",
     "RETRY_SECONDS",
     "RUN_MINUTES",
+    "WRITES_AT_ONCE",
 )
 
 

@@ -1499,6 +1499,7 @@ BAD_VALUES: dict[str, tuple[str, object]] = {
     "text for a number": ("RETRY_WAIT_SECONDS", "1"),
     "a number below zero": ("RETRY_SECONDS", -1),
     "no number": ("RUN_MINUTES", None),
+    "nobody at once": ("WRITES_AT_ONCE", 0),
     "more than everybody": ("LIMIT_SHARE", 1.5),
 }
 

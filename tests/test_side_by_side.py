@@ -1,0 +1,248 @@
+"""People side by side (WRITES_AT_ONCE): the same end in any order of completion, and nobody new after an error.
+
+The stand-in answers slowly here, so that eight people are really under way at once.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed import Bed, closing_process, read_lines, standard_bed
+from district import build as build_district
+from google_server import WRITES, Request
+from stories import GRADE, HIGH_OU, OU_OF, colleagues, done, leaver, outdated, person, settle
+from test_interruption import Start, build, journals, kill_points, killed_run, state_of, uninterrupted
+
+pytestmark = pytest.mark.usefixtures("forked_runs", "unmeasured")
+AT_ONCE = 8
+SHARES = 4
+# Of the run that nobody kills, what is written comes after so many requests.
+READING = 7
+
+
+def side_by_side(bed: Bed, latency: float = 0.02) -> None:
+    bed.settings["WRITES_AT_ONCE"] = AT_ONCE
+    bed.google.latency = latency
+
+
+def test_the_sample_district_ends_the_same_side_by_side(tmp_path: Path) -> None:
+    ends, remarks, made = [], [], []
+    for at_once in (1, AT_ONCE):
+        with standard_bed(tmp_path / str(at_once), WRITES_AT_ONCE=at_once) as bed:
+            build_district(bed)
+            bed.google.latency = 0.01 * (at_once > 1)
+            outcome = bed.run()
+            ends.append(state_of(bed.google.snapshot()))
+            remarks.append(sorted(outcome.lines("ERROR")))
+            made.append(Counter((line["dcid"], line["kind"]) for line in outcome.journal))
+            assert bed.run().writes == []
+    assert ends[0] == ends[1]
+    assert remarks[0] == remarks[1]
+    assert made[0] == made[1]
+
+
+def test_eight_are_under_way_at_once_and_a_persons_lines_stand_together(bed: Bed) -> None:
+    side_by_side(bed)
+    colleagues(bed)
+    for dcid in range(201, 225):
+        settle(bed, dcid, f"Kim{chr(dcid - 104)}", ou=OU_OF[GRADE], email=f"old{dcid}@d118.org")
+    bed.settings["LIMITS"] = dict.fromkeys(bed.setting("LIMITS"), 100)
+    barrier = threading.Barrier(AT_ONCE)
+    most: list[int] = []
+
+    def meet(request: Request, moment: str) -> bool:
+        if request.method == "users.update" and moment == "before" and len(most) < AT_ONCE:
+            most.append(request.number)
+            barrier.wait(30)
+        return False
+
+    bed.google.hook = meet
+    outcome = bed.run()
+    assert len(done(outcome)) == 48, outcome.output
+    told = [
+        re.findall(r"DCID (\d+)\)", line)[0] for line in outcome.lines("INFO") if line.startswith(("move", "rename"))
+    ]
+    assert len([1 for one, other in pairwise(told) if one != other]) == 23, told
+
+
+def test_journal_lines_are_whole_in_order_of_time_and_their_numbers_unique(bed: Bed) -> None:
+    side_by_side(bed)
+    build(bed)
+    journal = bed.run().journal
+    assert [line["time"] for line in journal] == sorted(line["time"] for line in journal)
+    intended = [(line["change"], line["kind"]) for line in journal if line["state"] == "intended"]
+    assert len(intended) == len(set(intended)) == len(journal) / 2
+    assert len({line["change"] for line in journal}) == len(
+        {(line["change"], line["account"]) for line in journal if line["state"] == "done"}
+    )
+
+
+def test_all_closings_have_ended_before_anybody_else_begins(bed: Bed) -> None:
+    side_by_side(bed)
+    colleagues(bed, 30)
+    leavers = {leaver(bed, 201 + number, f"Kim{chr(97 + number)}") for number in range(6)}
+    for dcid in range(301, 309):
+        outdated(bed, dcid, f"Lee{chr(dcid - 204)}")
+    written = [request.params["userKey"] in leavers for request in bed.run().writes]
+    assert written == sorted(written, reverse=True)
+    assert Counter(written) == {True: 12, False: 8}
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_run_of_eight_killed_at_any_request_is_finished_by_the_next(
+    bed: Bed, subtests: pytest.Subtests, share: int
+) -> None:
+    build(bed)
+    side_by_side(bed, 0)
+    start = Start(bed)
+    points = [point for point in kill_points() if point[0] > READING]
+    for number, moment in points[share :: SHARES * 3]:
+        with subtests.test(number=number, moment=moment):
+            start.again()
+            killed_run(bed, number, moment)
+            outcome = bed.run()
+            assert outcome.exit_code in {0, 1}, outcome.output
+            assert state_of(bed.google.snapshot()) == uninterrupted().after
+            assert [one.method for one in bed.run().requests if one.method in WRITES] == []
+
+
+def ten_outdated(bed: Bed) -> dict[str, int]:
+    colleagues(bed)
+    return {outdated(bed, 201 + number, f"Kim{chr(97 + number)}"): 201 + number for number in range(20)}
+
+
+def is_of(account: str) -> Callable[[Request], bool]:
+    return lambda request: request.params["userKey"] == account
+
+
+def is_settled(bed: Bed, accounts: dict[str, int]) -> None:
+    """Of each change the journal knows how it ended, and Google agrees."""
+    rows = journals(bed)
+    last = {row["change"]: row for row in rows}
+    assert not [row for row in last.values() if row["state"] == "intended"]
+    for row in last.values():
+        user = bed.google.users[row["account"]]
+        group = user["customSchemas"]["Synchronization_Data"].get("Staff_Group")
+        assert (row["state"] == "done") == (str(group) == "9"), row
+    assert {row["account"] for row in rows} <= set(accounts)
+
+
+def test_an_error_that_ends_the_run_begins_nobody_new_and_journals_what_is_in_flight(bed: Bed) -> None:
+    side_by_side(bed)
+    accounts = ten_outdated(bed)
+    bed.google.fail(
+        "users.update",
+        403,
+        "accessNotConfigured",
+        "Not enabled.",
+        match=lambda r: r.params["userKey"] == list(accounts)[3],
+    )
+    outcome = bed.run()
+    assert outcome.exit_code == 2
+    assert "enable the Admin SDK API" in outcome.lines("ERROR")[-1]
+    assert 1 <= len(outcome.writes) < 2 * AT_ONCE
+    is_settled(bed, accounts)
+
+
+@pytest.mark.ordinary_runs
+def test_ctrl_c_begins_nobody_new_and_ends_after_what_is_in_flight(bed: Bed) -> None:
+    side_by_side(bed, 0.05)
+    accounts = ten_outdated(bed)
+    running: list[subprocess.Popen[bytes]] = []
+    launched = threading.Event()
+
+    def send(request: Request, moment: str) -> Any:
+        if request.method == "users.update" and moment == "before" and len(bed.google.attempted_writes) == 3:
+            launched.wait(30)
+            running[0].send_signal(signal.SIGINT)
+
+    bed.google.hook = send
+    bed.write()
+    with closing_process(bed.launch(), 60) as process:
+        running.append(process)
+        launched.set()
+        output = read_lines(process, None)
+    assert process.returncode == 2, output
+    assert "Interrupted" in output.splitlines()[-1]
+    changed = len([row for row in journals(bed) if row["state"] == "done"])
+    assert f"{changed} changes were written before that" in output.splitlines()[-1]
+    assert 3 <= changed < 20
+    is_settled(bed, accounts)
+    assert bed.run().exit_code == 0
+
+
+def test_the_time_of_a_run_is_over_for_all(bed: Bed) -> None:
+    side_by_side(bed)
+    ten_outdated(bed)
+    bed.settings |= {"RUN_MINUTES": 0.0001, "RETRY_SECONDS": 1000}
+    outcome = bed.run()
+    assert (outcome.exit_code, outcome.writes) == (2, [])
+    assert "RUN_MINUTES is over, with 20 people left for the next run" in outcome.lines("ERROR")[-1]
+
+
+def test_a_fault_on_one_person_stops_no_other(bed: Bed) -> None:
+    side_by_side(bed)
+    accounts = list(ten_outdated(bed))
+    faults: dict[int, dict[str, Any]] = {
+        0: {"status": 400, "reason": "invalid", "message": "No"}, 1: {"status": 403, "reason": "forbidden"},
+        2: {"status": 503}, 3: {"close": True}, 4: {"status": 404, "reason": "notFound"},
+        5: {"status": 412, "reason": "conditionNotMet"}, 6: {"status": 200, "body": b"[]"},
+    }  # fmt: skip
+    for number, fault in faults.items():
+        bed.google.fail("users.update", times=None, match=is_of(accounts[number]), **fault)
+    outcome = bed.run()
+    assert outcome.exit_code == 1
+    assert {dcid - 201 for dcid, _ in done(outcome)} == set(range(20)) - set(faults)
+    assert len(outcome.lines("ERROR")) == len(faults), outcome.output
+    bed.google.behave()
+    assert bed.run().exit_code == 0
+
+
+def test_newcomers_are_looked_up_side_by_side_and_the_accounts_stay_in_their_places(bed: Bed) -> None:
+    side_by_side(bed)
+    colleagues(bed)
+    for dcid in range(201, 213):
+        person(bed, dcid, f"Kim{chr(dcid - 104)}")
+    bed.google.add_user("kima.personcab@d118.org", "Some", "Body", ou=HIGH_OU)
+    outcome = bed.run()
+    assert len([1 for request in outcome.writes if request.method == "users.insert"]) == 11
+    assert any("DCID 201)" in line for line in outcome.lines("ERROR"))
+
+
+def test_an_error_is_noticed_while_the_first_of_all_still_waits(bed: Bed) -> None:
+    side_by_side(bed)
+    accounts = list(ten_outdated(bed))
+    released = threading.Event()
+
+    def wait(request: Request, moment: str) -> Any:
+        if request.method == "users.update" and moment == "before":
+            if request.params["userKey"] == accounts[0]:
+                released.wait(1)
+            elif len(bed.google.attempted_writes) > 2 * AT_ONCE:
+                released.set()
+
+    bed.google.hook = wait
+    bed.google.fail("users.update", 403, "accessNotConfigured", "Not enabled.", match=is_of(accounts[3]))
+    assert bed.run().exit_code == 2
+    assert not released.is_set(), "more people were begun after the error"
+
+
+def test_all_that_is_in_flight_at_the_very_end_is_journalled_as_unknown(bed: Bed) -> None:
+    side_by_side(bed, 0)
+    accounts = list(ten_outdated(bed))
+    bed.settings |= {"RUN_MINUTES": 0.07, "TIMEOUT_SECONDS": 1, "RETRY_SECONDS": 60}
+    for account in accounts[:2]:
+        bed.google.fail("users.update", drip=True, times=None, match=is_of(account))
+    outcome = bed.run()
+    assert outcome.exit_code == 2
+    unknown = {line["account"] for line in outcome.journal if line["state"] == "unknown"}
+    assert unknown == set(accounts[:2])
