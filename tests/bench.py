@@ -1,0 +1,89 @@
+"""How long a night takes in a district of a given size: `python tests/bench.py [staff] [accounts] [milliseconds]`.
+
+Every answer of the stand-in for Google comes so many milliseconds late, as Google's do. Beside each figure stands its
+ratio to a floor that no client can be under: the pages of the listing one after the other, and the writes as many at
+once as WRITES_AT_ONCE says. The first lines show how fast the stand-in answers without that delay, so that it is not
+what is measured.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bed import Bed, Outcome, matching_account, matching_fields, standard_bed
+from stories import GRADE, HIGH, leaver, person
+
+PAGE = 500
+LETTERS = "abcdefghij"
+
+
+@dataclass(frozen=True)
+class Night:
+    """What one run took."""
+
+    outcome: Outcome
+    seconds: float
+
+    def line(self, name: str, floor: float) -> str:
+        requests, writes = len(self.outcome.requests), len(self.outcome.writes)
+        words = f"{self.seconds:6.1f} s, {requests} requests, {writes} writes"
+        return f"{name:<24}{words}; {self.seconds / floor:.2f} times the floor of {floor:.1f} s"
+
+
+def build(bed: Bed, staff: int, accounts: int) -> None:
+    """Of twenty people one is new, one has left, one has moved, two are not linked, and of six one field differs."""
+    for dcid in range(1, staff + 1):
+        first, last = (f"{word}{''.join(LETTERS[int(digit)] for digit in str(dcid))}" for word in ("Kim", "Person"))
+        kind = dcid % 20
+        if kind == 1:
+            leaver(bed, dcid, first, last)
+            continue
+        person(bed, dcid, first, last, HIGH)
+        if kind in {2, 3}:
+            matching_account(bed, dcid, fields={}, employee_id=None)
+        elif kind == 4:
+            matching_account(bed, dcid, ou="/D118 Staff/Wauconda Grade School Staff")
+        elif kind in range(5, 11):
+            matching_account(bed, dcid, fields=matching_fields(bed, dcid, Staff_Group=GRADE))
+        elif kind:
+            matching_account(bed, dcid)
+    for number in range(accounts - len(bed.google.users)):
+        bed.google.add_user(f"student{number}@d118.org", "Stu", "Dent", ou="/Students")
+
+
+def timed(bed: Bed, *arguments: str) -> Night:
+    bed.write()
+    start = time.perf_counter()
+    outcome = bed.run(*arguments, timeout=3600)
+    return Night(outcome, time.perf_counter() - start)
+
+
+def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
+    build(bed, staff, accounts)
+    bed.settings |= {"LIMITS": dict.fromkeys(bed.setting("LIMITS"), staff), "LIMIT_SHARE": 1.0, "TIMEOUT_SECONDS": 60}
+    at_once = int(bed.setting("WRITES_AT_ONCE"))
+    pages = -(-accounts // PAGE)
+    reading = (pages + 3) * latency  # the token, org units and schemas besides
+    print(f"{staff} staff among {accounts} accounts, {latency * 1000:.0f} ms an answer, {at_once} at once")
+    bare = timed(bed, "--dry-run", "--only", "dcid:15")
+    print(f"{'stand-in alone':<24}{bare.seconds:6.1f} s, {len(bare.outcome.requests)} requests without delay")
+    bed.google.latency = latency
+    first = timed(bed)
+    print(first.line("first night", reading + len(first.outcome.writes) * latency / at_once))
+    print(timed(bed).line("quiet night", reading))
+    print(timed(bed, "--explain", "dcid:15").line("--explain", reading))
+
+
+def main() -> int:
+    staff, accounts, milliseconds = map(int, (sys.argv[1:] + ["1000", "9900", "150"][len(sys.argv) - 1 :])[:3])
+    with tempfile.TemporaryDirectory() as folder, standard_bed(Path(folder), WRITES_AT_ONCE=8) as bed:
+        measure(bed, staff, accounts, milliseconds / 1000)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
