@@ -560,6 +560,13 @@ class PowerSchool:
     def active(self) -> Iterator[Staff]:
         return (person for person in self.staff if person.is_active)
 
+    @cached_property
+    def traits(self) -> frozenset[object]:
+        """Every address, employee ID and full name of anybody, active or not, in the forms they are compared in."""
+        numbers = (fold_number(person.teacher_number) for person in self.staff)
+        names = (name for person in self.staff for name in person.folded_names)
+        return frozenset({*(person.email for person in self.staff), *numbers, *names} - {""})
+
 
 @dataclass(frozen=True)
 class Account:
@@ -630,6 +637,8 @@ class Google:
     """What Google says. Org units are lower-case path -> path; `groups` are addresses found to be groups."""
 
     accounts: Mapping[str, Account]  # by Google's id
+    # Address -> id of the accounts that can be nobody's in PowerSchool, as those of students: no more of them is kept.
+    others: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     org_units: Mapping[str, str]
     field_types: Mapping[str, str]  # attribute -> STRING, INT64, ...
     dcid_is_indexed: bool = True
@@ -640,6 +649,10 @@ class Google:
     @cached_property
     def by_dcid(self) -> Mapping[int, list[Account]]:
         return grouped((account.dcid, account) for account in self.accounts.values() if account.dcid is not None)
+
+    @cached_property
+    def domains(self) -> frozenset[str]:
+        return frozenset(address.rpartition("@")[2] for address in (*self.by_address, *self.others))
 
     @cached_property
     def by_address(self) -> Mapping[str, Account]:
@@ -961,7 +974,7 @@ def read_both(run: Run, options: Options) -> District:
     """Both sides, read whole and found plausible; RunError otherwise."""
     powerschool = read_powerschool(run)
     connect_google(run)
-    google = read_google(run)
+    google = read_google(run, None if options.explain else powerschool)
     stop_at(implausible(powerschool, google))
     if run.memory.is_lost:
         run.remarks += [run.memory.damage] if run.memory.damage else []
@@ -1813,7 +1826,7 @@ def implausible(powerschool: PowerSchool, google: Google) -> list[Remark]:
         "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": not any(
             person.is_active for person in powerschool.staff
         ),
-        "Google returned no accounts": not google.accounts,
+        "Google returned no accounts": not (google.accounts or google.others),
     }
     found = "; ".join(sentence for sentence, is_so in empty.items() if is_so)
     remedy = "that cannot be right, so nothing was decided. Check the rights of the two logins"
@@ -2213,8 +2226,11 @@ USER_FIELDS = (
 )
 
 
-def read_google(run: Run) -> Google:
-    """Org units, the fields of the custom schemas in use, and every account; RunError for anything missing."""
+def read_google(run: Run, powerschool: PowerSchool | None = None) -> Google:
+    """Org units, the fields of the custom schemas in use, and every account; RunError for anything missing.
+
+    Of an account that can be nobody's in this PowerSchool, if it is given, only address and id are kept.
+    """
     org_units, schemas = read_org_units(run), read_schemas(run)
     faults = [*missing_org_units(run.settings, org_units), *schema_faults(run.settings, schemas)]
     stop_at(
@@ -2224,7 +2240,7 @@ def read_google(run: Run) -> Google:
     )
     for remark in idle_org_units(run.settings, org_units):
         log.warning("%s", remark)
-    return list_accounts(run, org_units, schemas)
+    return list_accounts(run, org_units, schemas, powerschool)
 
 
 def read_org_units(run: Run) -> dict[str, str]:
@@ -2311,15 +2327,35 @@ def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) 
     return faults
 
 
-def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Mapping[str, Mapping[str, Any]]) -> Google:
+def list_accounts(
+    run: Run,
+    org_units: Mapping[str, str],
+    schemas: Mapping[str, Mapping[str, Any]],
+    powerschool: PowerSchool | None = None,
+) -> Google:
     """Every account of the Google customer, with the org units and fields it is decided by; RunError if one fails."""
     settings = run.settings
+    accounts: dict[str, Account] = {}
+    others: dict[str, str] = {}
+    for account, _ in listed_accounts(run, "listing accounts"):
+        if powerschool and is_nobodys(account, powerschool, settings):
+            others |= dict.fromkeys(account.addresses, account.id)
+        else:
+            accounts[account.id] = account
     return Google(
-        accounts={account.id: account for account, _ in listed_accounts(run, "listing accounts")},
+        accounts=accounts,
+        others=others,
         org_units=org_units,
         field_types={f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields},
         dcid_is_indexed=schemas[settings.dcid_field].get("indexed", True),
     )
+
+
+def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -> bool:
+    """True for a protected account without DCID and without address, employee ID or name of anybody in PowerSchool."""
+    if account.dcid is not None or not is_at_or_below(account.org_unit, settings.PROTECTED_OUS):
+        return False
+    return powerschool.traits.isdisjoint((*account.addresses, *account.employee_ids, account.folded_name))
 
 
 def list_deleted(run: Run) -> list[tuple[Account, str]]:
@@ -3077,7 +3113,7 @@ def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], err
 def is_outside(group: Mapping[str, Any], district: District) -> bool:
     """True for a group of a domain at which this Google has no address."""
     domain = group["email"].rpartition("@")[2].casefold()
-    return domain not in {address.rpartition("@")[2] for address in district.google.by_address}
+    return domain not in district.google.domains
 
 
 def membership(run: Run, group_id: str, account_id: str) -> Any:
@@ -3785,8 +3821,7 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
 def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
     """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
-    addresses = {*google.by_address, *(person.email for person in powerschool.staff)}
-    domains = {address.rpartition("@")[2] for address in google.by_address}
+    addresses = {*google.by_address, *google.others, *(person.email for person in powerschool.staff)}
     schools = {"", *(name.casefold() for name in powerschool.schools.values())}
     idle: list[tuple[str, object, str]] = [
         ("HANDS_OFF", key, "is no address or DCID on either side")
@@ -3800,14 +3835,14 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
     idle += [("BUILDING_ALIASES", f"the school numbers {', '.join(told)}", "nothing knows")] if told else []
     if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
-    unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in domains]
+    unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
     idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
     remarks = [
         Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
         for setting, entry, why in idle
         if is_check or entry not in AS_SHIPPED
     ]
-    if district.admin_email and district.admin_email not in google.by_address:
+    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
         seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
         remarks.append(Remark(Rule.SETTING, seen, "", "correct it"))
     return remarks
@@ -4036,7 +4071,11 @@ def tell_what_was_read(district: District) -> None:
     found = sum(dcid in google.by_dcid for dcid in powerschool.by_dcid)
     counts = (len(powerschool.schools), len(powerschool.staff), active)
     log.info("PowerSchool: %d schools, %d staff, %d of them active", *counts)
-    log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", len(google.accounts), found)
+    log.info(
+        "Google: %d accounts, %d with the DCID of somebody in PowerSchool",
+        len(google.accounts) + len(set(google.others.values())),
+        found,
+    )
     if not google.dcid_is_indexed:
         name = district.settings.dcid_field
         log.warning("%s is not indexed in Google, so new accounts are looked up by address only: see --check", name)
