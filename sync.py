@@ -3597,22 +3597,6 @@ def last_run_fact(run: Run) -> Remark:
     )
 
 
-def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
-    """Whether a morning mail can be sent, without addresses and hosts."""
-    if settings is None:
-        words = "no morning mail: the settings of mail are not complete"
-        return (
-            fault(words, "see what is said of config.py below")
-            if values.get("MAIL_TO")
-            else fact("no morning mail: MAIL_TO is not set")
-        )
-    is_signed_in, is_plain = bool(os.environ.get("SMTP_USER")), settings.SMTP_SECURITY == "none"
-    words = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}"), '
-    words += f"port {settings.SMTP_PORT}, {settings.SMTP_SECURITY}, with{'' if is_signed_in else 'out'} a sign-in: "
-    remedy = 'SMTP_SECURITY "none" sends no password: choose another, or unset SMTP_USER and SMTP_PASSWORD'
-    return fact(f"{words}python sync.py --mail-test  sends one", remedy if is_signed_in and is_plain else "")
-
-
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     """Connection, tables and counts; what PowerSchool says, as far as it can be read."""
     settings = run.settings
@@ -3885,11 +3869,6 @@ def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
         text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
     text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
     return without_folders(text)
-
-
-def without_folders(text: str) -> str:
-    """The text with each file by its name alone."""
-    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt|ora|so|dll))", "", text)
 
 
 def set_up(run: Run, options: Options) -> int:
@@ -4712,32 +4691,23 @@ def write_memory(run: Run) -> None:
 
 LONGEST_LIST, LONGEST_HEADLINE, LONGEST_ANSWER = 40, 90, 300
 SOME = "some"  # the part of the remark on a mail that not everybody got
+NO_MAIL_SERVER = "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to DNS and the firewall"
 # What keeps a mail from being sent, and what to do; the first that fits.
-MAIL_REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
-    (
-        smtplib.SMTPAuthenticationError,
-        "correct SMTP_USER and SMTP_PASSWORD; many servers want a password made for one app alone",
-    ),
-    (
-        smtplib.SMTPSenderRefused,
-        "let MAIL_FROM be an address that may send here; if the server wants a sign-in, set SMTP_USER and "
-        'SMTP_PASSWORD, which go with SMTP_SECURITY "starttls" and "tls" only',
-    ),
-    (smtplib.SMTPRecipientsRefused, "correct MAIL_TO; if the server only wants a sign-in, set SMTP_USER"),
-    (
-        smtplib.SMTPNotSupportedError,
-        "without STARTTLS there, choose another SMTP_PORT or SMTP_SECURITY; without AUTH, unset SMTP_USER",
-    ),
-    (smtplib.SMTPResponseException, "ask whoever runs the mail server in SMTP_HOST"),
-    (
-        SSLCertVerificationError,
+MAIL_REMEDIES: dict[type[BaseException], str] = {
+    smtplib.SMTPAuthenticationError:
+        'correct SMTP_USER and SMTP_PASSWORD (never sent with SMTP_SECURITY "none"); many servers want a password made '
+        "for one app alone",
+    smtplib.SMTPSenderRefused: "let MAIL_FROM be an address that may send here",
+    smtplib.SMTPResponseException: "ask whoever runs the mail server in SMTP_HOST",
+    smtplib.SMTPServerDisconnected: NO_MAIL_SERVER,
+    smtplib.SMTPException:
+        "without STARTTLS there, choose another SMTP_PORT or SMTP_SECURITY; without a sign-in, unset SMTP_USER",
+    SSLCertVerificationError:
         "let SMTP_HOST be the name in the server's certificate, or set SSL_CERT_FILE to the CA file it comes from",
-    ),
-    (ssl.SSLError, 'most servers want SMTP_SECURITY "starttls" with SMTP_PORT 587, and "tls" with 465'),
-    (socket.gaierror, "correct SMTP_HOST, or see to DNS"),
-    (OSError, "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to the firewall"),
-    (ValueError, "correct SMTP_HOST; SMTP_USER and SMTP_PASSWORD may hold ASCII characters only"),
-)
+    ssl.SSLError: 'most servers want SMTP_SECURITY "starttls" with SMTP_PORT 587, and "tls" with 465',
+    OSError: NO_MAIL_SERVER,
+    ValueError: "correct SMTP_HOST; SMTP_USER and SMTP_PASSWORD may hold ASCII characters only",
+}  # fmt: skip
 
 
 def page_of(morning: Morning, settings: Settings) -> str:
@@ -4830,15 +4800,13 @@ def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is
     `last_mail` is the day of the last one, as "2026-11-23"; `is_owed` is true where one that was due went to nobody.
     """
     today = morning.started.astimezone().date()
-    is_first_today = last_mail != str(today)
     if not settings.MAIL_TO or morning.part or morning.exit_code == BUSY:
         return False
-    if is_owed or settings.MAIL_WHEN == "always" or morning.new or morning.not_made:
-        return True
-    if settings.MAIL_WHEN == "news" and (morning.changes or morning.solved) and not morning.failure:
-        return True
-    is_monday = today.weekday() == 0
-    return is_first_today and (bool(morning.failure) or (is_monday and bool(morning.standing)))
+    is_problem = morning.new or morning.not_made or is_owed
+    is_news = (morning.changes or morning.solved) and not morning.failure
+    is_reminder = last_mail != str(today) and (morning.failure or (morning.standing and today.weekday() == 0))
+    asked = {"news": is_problem or is_news or is_reminder, "problems": is_problem or is_reminder, "always": True}
+    return bool(asked[settings.MAIL_WHEN])
 
 
 def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> dict[str, Any]:
@@ -4850,49 +4818,61 @@ def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> d
     known: dict[str, Any] = mailed if isinstance(mailed, dict) else {}
     settings = run.settings or mail_settings(options.config)
     last_mail, is_owed = str(known.get("day", "")), bool(known.get("is_owed"))
-    if settings is None or not options.is_of_everybody:
+    is_wanted = options.is_of_everybody
+    if settings is None or not is_wanted or not mail_is_due(morning, settings, last_mail, is_owed=is_owed):
         return known
-    if not mail_is_due(morning, settings, last_mail, is_owed=is_owed):
-        return known
-    remark = send_mail(morning, settings)
-    if remark:
+    if remark := send_mail(morning, settings):
         log.warning("%s", remark)
     return {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
+
+
+def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
+    """Whether a morning mail can be sent, without addresses and hosts."""
+    if settings is None:
+        words = "no morning mail: the settings of mail are not complete"
+        return (
+            fault(words, "see what is said of config.py below")
+            if values.get("MAIL_TO")
+            else fact("no morning mail: MAIL_TO is not set")
+        )
+    is_signed_in, is_plain = bool(os.environ.get("SMTP_USER")), settings.SMTP_SECURITY == "none"
+    words = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}"), '
+    words += f"port {settings.SMTP_PORT}, {settings.SMTP_SECURITY}, with{'' if is_signed_in else 'out'} a sign-in: "
+    remedy = 'SMTP_SECURITY "none" sends no password: choose another, or unset SMTP_USER and SMTP_PASSWORD'
+    return fact(f"{words}python sync.py --mail-test  sends one", remedy if is_signed_in and is_plain else "")
 
 
 def mail_test(run: Run, options: Options) -> int:
     """Send a mail of what stands, due or not; RunError with what the server answered if somebody does not get it."""
     settings = mail_settings(options.config)
     if settings is None:
-        faults = "; ".join(map(str, read_config(options.config)[1]))
-        raise RunError("No mail can be sent", faults or "MAIL_TO in config.py names nobody")
+        values, faults = read_config(options.config)
+        words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
+        raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
     matters = read_memory(run.folder).matters.values()
     standing = sorted((m for m in matters if m.remark.rule.level != INFO), key=lambda m: m.since, reverse=True)
-    remark = send_mail(
-        Morning(run.name, run.started, part="mail test", standing=tuple(standing), last_good=last_good(run.folder)),
-        settings,
-    )
-    if remark:
+    morning = Morning(run.name, run.started, "mail test", standing=tuple(standing), last_good=last_good(run.folder))
+    if remark := send_mail(morning, settings):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
 
 
 def send_mail(morning: Morning, settings: Settings) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
-    server = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}"
-    failed = "the morning mail could not be sent"
+    server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
     try:
         answer, refused = deliver(mail_of(morning, settings), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
-    except (OSError, ValueError) as error:  # smtplib's errors are an OSError
-        # smtplib wraps a time-out while it waits for an answer.
+    except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
         reason = error.__context__ if isinstance(error.__context__, TimeoutError) else error
-        remedy = next(remedy for kind, remedy in MAIL_REMEDIES if isinstance(reason, kind))
-        return Remark(Rule.MAIL, failed, f"{server} {words_of(reason, settings)}", remedy)
+        remedy = next(remedy for kind, remedy in MAIL_REMEDIES.items() if isinstance(reason, kind))
+        return Remark(Rule.MAIL, failed, f"{server} {what_it_said(reason, settings)}", remedy)
     if refused:
-        seen = f"{server} answered {'; '.join(refused)}, the others got it"
-        return Remark(Rule.MAIL, f"{failed} to all", seen, "correct MAIL_TO", part=SOME)
+        others, part = (", the others got it", SOME) if answer else ("", "")
+        return Remark(
+            Rule.MAIL, failed, f"{server} answered {'; '.join(refused)}{others}", "correct MAIL_TO", part=part
+        )
     log.info("Mail sent to %s: %s answered %s", ", ".join(settings.MAIL_TO), server, answer)
     return None
 
@@ -4910,52 +4890,50 @@ def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
 
 
 def deliver(message: EmailMessage, settings: Settings) -> tuple[str, list[str]]:
-    """Hand the mail over; the server's answer, and its words on each address that it refused."""
-    context, is_plain = ssl.create_default_context(), settings.SMTP_SECURITY == "none"
+    """Hand the mail over; the server's answer, "" where it refused every address, and its words on each of these."""
+    context = ssl.create_default_context()
     connect: Any = partial(smtplib.SMTP_SSL, context=context) if settings.SMTP_SECURITY == "tls" else smtplib.SMTP
     # smtplib greets with the name of this machine, unless told another.
     place = settings.SMTP_HOST, settings.SMTP_PORT, settings.MAIL_FROM.rpartition("@")[2]
     with contextlib.closing(connect(*place, timeout=settings.TIMEOUT_SECONDS)) as server:
         if settings.SMTP_SECURITY == "starttls":
             server.starttls(context=context)
-        if os.environ.get("SMTP_USER") and not is_plain:
+        if os.environ.get("SMTP_USER") and settings.SMTP_SECURITY != "none":
             server.login(os.environ["SMTP_USER"], os.environ.get("SMTP_PASSWORD", ""))
         server.ehlo_or_helo_if_needed()
         code, words = server.mail(settings.MAIL_FROM)
+        if code == 530:  # RFC 4954: authentication required
+            raise smtplib.SMTPAuthenticationError(code, words)
         if code != 250:
             raise smtplib.SMTPSenderRefused(code, words, settings.MAIL_FROM)
-        answers = {address: server.rcpt(address) for address in settings.MAIL_TO}
-        refused = {address: answer for address, answer in answers.items() if answer[0] not in {250, 251}}
-        if refused == answers:
-            raise smtplib.SMTPRecipientsRefused(refused)
+        answers = [(*server.rcpt(address), address) for address in settings.MAIL_TO]
+        refused = [f"{in_words(code, words)} to {address}" for code, words, address in answers if code // 100 != 2]
+        if len(refused) == len(answers):
+            return "", refused
         code, words = server.data(message.as_bytes(policy=SMTP))
         if code != 250:
             raise smtplib.SMTPDataError(code, words)
-        with contextlib.suppress(OSError):  # the mail is on its way whatever is answered now
+        with contextlib.suppress(OSError):  # the mail is on its way, whatever is answered now
             server.quit()
-    return in_words((code, words)), [f"{in_words(answer)} to {address}" for address, answer in refused.items()]
+    return in_words(code, words), refused
 
 
-def words_of(error: BaseException, settings: Settings) -> str:
+def what_it_said(error: BaseException, settings: Settings) -> str:
     """What the mail server, or the way to it, said."""
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        answers = [f"{in_words(answer)} to {address}" for address, answer in error.recipients.items()]
-        return f"answered {'; '.join(answers)}"
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"answered {in_words((error.smtp_code, error.smtp_error))}"
+        return f"answered {in_words(error.smtp_code, error.smtp_error)}"
     if isinstance(error, TimeoutError):
         return f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
     # What Python says of a character that it cannot send may be a part of the password.
     return f"cannot be used ({type(error).__name__ if isinstance(error, UnicodeError) else error})"
 
 
-def in_words(answer: tuple[int, bytes | str]) -> str:
+def in_words(code: int, words: bytes | str) -> str:
     """The answer of a mail server, without a password in it: some repeat the line they did not like."""
-    code, words = answer
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
     user, password = os.environ.get("SMTP_USER", ""), os.environ.get("SMTP_PASSWORD", "")
-    plain = (f"\0{user}\0{password}", password) if password else ()
-    for secret in (*(b64encode(part.encode()).decode() for part in plain), *plain[1:]):
+    sent = [b64encode(line.encode()).decode() for line in (f"\0{user}\0{password}", password)]
+    for secret in filter(None, (*sent, password)):
         text = text.replace(secret, "(hidden)")
     return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
 
@@ -5000,7 +4978,7 @@ def mail_settings(path: Path) -> Settings | None:
     """What this config.py says of mail, beside faults elsewhere in it; None where it names nobody or not enough."""
     values, hints = read_config(path)[0], get_type_hints(Settings, include_extras=True)
     usable = {n: value for n, value in values.items() if n in hints and not any(misfits(value, hints[n]))}
-    return replace(bare_settings(), **usable) if usable.get("MAIL_TO") and not mail_faults(usable) else None
+    return replace(bare_settings(), **usable) if usable.get("MAIL_TO") and not any(mail_faults(usable)) else None
 
 
 def config_faults(values: Mapping[str, Any]) -> list[Remark]:
@@ -5325,6 +5303,11 @@ def without_proxy(text: str) -> str:
         for word in filter(None, (address, secret, secret.partition(":")[2], place)):
             text = text.replace(word, "(proxy)")
     return text
+
+
+def without_folders(text: str) -> str:
+    """The text with each file by its name alone."""
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt|ora|so|dll))", "", text)
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
