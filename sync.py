@@ -312,7 +312,6 @@ class Rule(Enum):
     NO_OWNER = "group without owner", WARN, "a leaver was the last owner of a group: give it another one"
     PASSWORD = "password nobody knows", WARN, "a new account that waits for an admin to reset its password", True
     MEMORY = "memory", WARN, "what was told before cannot be read or kept, so all is told as new"
-    MAIL = "mail", WARN, "the morning mail could not be sent, to nobody or not to all"
     ENDED = "refused by Google", ERROR, "ten people were refused alike, so nobody else was tried for this kind"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
     LIMIT = (
@@ -325,6 +324,7 @@ class Rule(Enum):
     IMPLAUSIBLE = "implausible", ERROR, "what was read cannot be right: exit 3"
     BUSY = "busy", ERROR, "another run is under way: exit 4"
     FULL_DISK = "full disk", ERROR, "the log or the journal finds no room on the disk: exit 2"
+    MAIL = "mail", WARN, "the morning mail could not be sent, to nobody or not to all"
     SETTING = "setting", WARN, "a setting fits nobody or nothing: most likely misspelt"
     MISSING = "missing", ERROR, "Google lacks what config.py names, and --setup can create it"
     GOOD = "good", INFO, "this is as it should be"
@@ -438,8 +438,8 @@ MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"
 MailServer = Annotated[
     str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
 ]
-MailWhen = Annotated[str, like('"news", "problems" or "always"', "news|problems|always")]
-MailSecurity = Annotated[str, like('"starttls", "tls" or "none"', "starttls|tls|none")]
+MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
+MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
 OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
 Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
 FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
@@ -3592,9 +3592,8 @@ def last_run_fact(run: Run) -> Remark:
     if days < 0:
         return fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
     remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
-    return fact(
-        f"the last good run was {days:.1f} days ago", remedy if days * 24 > run.settings.EXPECT_RUN_HOURS else ""
-    )
+    is_late = days * 24 > run.settings.EXPECT_RUN_HOURS
+    return fact(f"the last good run was {days:.1f} days ago", remedy if is_late else "")
 
 
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
@@ -4719,12 +4718,11 @@ def mail_subject(morning: Morning) -> str:
     """The morning in a line that is enough on a phone."""
     if morning.failure:
         return f"Staff Sync {how_it_failed(morning).upper()}: {headline(morning.failure)}"
-    new, standing = (
-        {matter.remark.who or matter.remark.seen for matter in told} for told in (morning.new, morning.standing)
-    )
+    new, standing = ({m.remark.who or m.remark.seen for m in told} for told in (morning.new, morning.standing))
     changed = {plan.person.dcid for plan, _ in morning.changes}
     figures = f"{len(new)} new, {len(new | standing)} open, {len(changed)} changed, {sum(morning.held.values())} held"
-    return f"Staff Sync{f' ({morning.part})' if morning.part else ''}: {figures}"
+    solved = f", {len(morning.solved)} solved" if morning.solved else ""
+    return f"Staff Sync{f' ({morning.part})' if morning.part else ''}: {figures}{solved}"
 
 
 def how_it_failed(morning: Morning) -> str:
@@ -4783,7 +4781,8 @@ def result_of(morning: Morning) -> list[str]:
         known = [m for m in morning.standing if str(m.remark) == morning.failure]
         since = f" This stands {age(known[0], morning.started.astimezone().date())}." if known else ""
         changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
-        result = f"{how_it_failed(morning)}: {morning.failure.rstrip('.')}.{since} {changed}"
+        full_stop = "" if morning.failure.endswith(("?", ".")) else "."
+        result = f"{how_it_failed(morning)}: {morning.failure}{full_stop}{since} {changed}"
     elif morning.part:
         result = f"This is a {morning.part}: nothing was read or written."
     last_good = "No good run is on record before this one."
@@ -4818,8 +4817,11 @@ def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> d
     known: dict[str, Any] = mailed if isinstance(mailed, dict) else {}
     settings = run.settings or mail_settings(options.config)
     last_mail, is_owed = str(known.get("day", "")), bool(known.get("is_owed"))
-    is_wanted = options.is_of_everybody
-    if settings is None or not is_wanted or not mail_is_due(morning, settings, last_mail, is_owed=is_owed):
+    if (
+        settings is None
+        or not options.is_of_everybody
+        or not mail_is_due(morning, settings, last_mail, is_owed=is_owed)
+    ):
         return known
     if remark := send_mail(morning, settings):
         log.warning("%s", remark)
@@ -4828,13 +4830,10 @@ def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> d
 
 def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
     """Whether a morning mail can be sent, without addresses and hosts."""
+    if settings is None and values.get("MAIL_TO"):
+        return fault("no morning mail: its settings are not complete", "see what is said of config.py below")
     if settings is None:
-        words = "no morning mail: the settings of mail are not complete"
-        return (
-            fault(words, "see what is said of config.py below")
-            if values.get("MAIL_TO")
-            else fact("no morning mail: MAIL_TO is not set")
-        )
+        return fact("no morning mail: MAIL_TO is not set")
     is_signed_in, is_plain = bool(os.environ.get("SMTP_USER")), settings.SMTP_SECURITY == "none"
     words = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}"), '
     words += f"port {settings.SMTP_PORT}, {settings.SMTP_SECURITY}, with{'' if is_signed_in else 'out'} a sign-in: "
@@ -4870,9 +4869,8 @@ def send_mail(morning: Morning, settings: Settings) -> Remark | None:
         return Remark(Rule.MAIL, failed, f"{server} {what_it_said(reason, settings)}", remedy)
     if refused:
         others, part = (", the others got it", SOME) if answer else ("", "")
-        return Remark(
-            Rule.MAIL, failed, f"{server} answered {'; '.join(refused)}{others}", "correct MAIL_TO", part=part
-        )
+        seen = f"{server} answered {'; '.join(refused)}{others}"
+        return Remark(Rule.MAIL, failed, seen, "correct MAIL_TO", part=part)
     log.info("Mail sent to %s: %s answered %s", ", ".join(settings.MAIL_TO), server, answer)
     return None
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
+import sys
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import PASSWORD, Bed, Outcome
+from bed import PASSWORD, Bed, Outcome, closing_process, read_lines
 from mail_server import HOST, USER, MailServer
 from stories import told_once
 
@@ -51,7 +54,9 @@ PHONED = change(NOOR, "update", "customSchemas.CrisisGO.CellPhone", "847-555-000
 
 
 @pytest.fixture
-def settings(tmp_path: Path, bed: Bed) -> sync.Settings:
+def settings(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> sync.Settings:
+    for name in ("SMTP_USER", "SMTP_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
     bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "staff-sync@d118.org", "SMTP_HOST": HOST}
     bed.write()
     found = sync.mail_settings(bed.config)
@@ -218,6 +223,19 @@ def test_a_server_that_hangs_when_it_has_taken_the_mail_has_taken_it(bed: Bed, t
     assert (outcome.exit_code, len(server.mails)) == (0, 1), outcome.output
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
+def test_whoever_does_not_want_to_wait_for_a_server_that_hangs_can_go_on(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path, silent_at="MAIL") as server:
+        bed.settings |= {**server.settings(), "TIMEOUT_SECONDS": 60}
+        bed.write()
+        with closing_process(bed.launch(TEST), 50) as process:
+            assert server.is_silent.wait(40)
+            os.kill(process.pid, signal.SIGINT)
+            output = read_lines(process, None)
+    assert process.returncode == 2
+    told_once(output, "the morning mail could not be sent: interrupted")
+
+
 def test_the_wrong_way_to_a_server_and_none_at_all_are_told(bed: Bed, tmp_path: Path) -> None:
     with MailServer(tmp_path) as server:
         told_once(send(bed, server, SMTP_SECURITY="tls").output, '"tls" with 465')
@@ -246,6 +264,7 @@ FAULTS: dict[str, tuple[dict[str, object], dict[str, str], str]] = {
     "a port in the name": ({"SMTP_HOST": "mail.invalid:587"}, {}, "SMTP_HOST must be"),
     "a port in quotes": ({"SMTP_PORT": "587"}, {}, "SMTP_PORT must be a port such as 587, without quotes"),
     "no port": ({"SMTP_PORT": 0}, {}, "SMTP_PORT must be a port"),
+    "another spelling": ({"SMTP_SECURITY": "TLS"}, {}, 'SMTP_SECURITY must be "starttls", "tls" or "none"'),
     "another way": ({"SMTP_SECURITY": "ssl"}, {}, 'SMTP_SECURITY must be "starttls", "tls" or "none"'),
     "another time": ({"MAIL_WHEN": "daily"}, {}, 'MAIL_WHEN must be "news", "problems" or "always"'),
     "a password alone": ({}, {"SMTP_PASSWORD": PASSWORD}, "SMTP_USER is not set"),
@@ -331,6 +350,9 @@ SUBJECTS = {
         changes=(MOVED, RENAMED, PHONED),
         held={"suspend": 26},
     ),
+    "Staff Sync: 0 new, 1 open, 0 changed, 0 held, 1 solved": morning(
+        standing=(matter(HOME, 3),), solved=(matter(LOCKED, 1),)
+    ),
     "Staff Sync DID NOT RUN: PowerSchool (PSNavigator), signing in: the login's password has expired": morning(
         failure=EXPIRED, ending=sync.NOT_RUN, new=(matter(BROKEN),)
     ),
@@ -408,6 +430,8 @@ def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings:
     assert text.count("ORA-28001") == 1, "it is no matter of its own beside"
     assert "STILL OPEN: 1 " in text
     stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
+    asked = replace(failed, failure="Is STAFF_OU meant?")
+    assert "Did not run: Is STAFF_OU meant? Nothing was changed." in sync.mail_text(asked, settings)
     assert "Did not finish: PowerSchool" in sync.mail_text(stopped, settings)
     assert "Changed before that: move 1.\nNo good run is on record" in sync.mail_text(stopped, settings)
 
