@@ -131,3 +131,23 @@ RUN_MINUTES = 120
 
 # So many people are worked on side by side; 1 is one after the other.
 WRITES_AT_ONCE = 8
+
+# Who gets a mail in the morning, such as ["it@d118.org"]; [] for no mail. It then needs MAIL_FROM and SMTP_HOST too.
+# A server that wants a sign-in gets it from the environment variables SMTP_USER and SMTP_PASSWORD.
+MAIL_TO: list[str] = []
+
+# The address the mail comes from: one that your mail server may send for.
+MAIL_FROM = ""
+
+# "news": when something is new, changed, held, solved or failed, and on Mondays what stands.
+# "problems": the same, but not for what was only changed or solved. "always": after every run.
+MAIL_WHEN = "news"
+
+# The mail server, its port, and how the way to it is protected: "starttls" (usual with port 587), "tls" (usual with
+# 465), or "none" (usual with 25, from inside), with which no password is ever sent.
+SMTP_HOST = ""
+SMTP_PORT = 587
+SMTP_SECURITY = "starttls"
+
+# When no run has been good for more hours than this, --check warns of it.
+EXPECT_RUN_HOURS = 26

@@ -25,6 +25,7 @@ import csv
 import difflib
 import errno
 import getpass
+import html
 import io
 import json
 import logging
@@ -36,7 +37,9 @@ import secrets
 import shlex
 import shutil
 import signal
+import smtplib
 import socket
+import ssl
 import sys
 import textwrap
 import threading
@@ -45,12 +48,15 @@ import tokenize
 import traceback
 import unicodedata
 import warnings
+from base64 import b64encode
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import localtime, make_msgid, parsedate_to_datetime
 from enum import Enum
 from functools import cached_property, partial
 from http.client import HTTPException
@@ -318,6 +324,7 @@ class Rule(Enum):
     IMPLAUSIBLE = "implausible", ERROR, "what was read cannot be right: exit 3"
     BUSY = "busy", ERROR, "another run is under way: exit 4"
     FULL_DISK = "full disk", ERROR, "the log or the journal finds no room on the disk: exit 2"
+    MAIL = "mail", WARN, "the morning mail could not be sent, to nobody or not to all"
     SETTING = "setting", WARN, "a setting fits nobody or nothing: most likely misspelt"
     MISSING = "missing", ERROR, "Google lacks what config.py names, and --setup can create it"
     GOOD = "good", INFO, "this is as it should be"
@@ -425,6 +432,14 @@ Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
 Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
 Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
 MonthDay = Annotated[str, Shape('a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}"))]
+MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
+MailAddress = Annotated[str, like('an address such as "it@d118.org"', MAIL_ADDRESS)]
+MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?")]
+MailServer = Annotated[
+    str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
+]
+MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
+MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
 OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
 Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
 FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
@@ -432,6 +447,7 @@ PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:
 LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
 Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
 Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
+Port = Annotated[int, Shape("a port such as 587", lambda value: 0 < value < 65536)]
 Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
 Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
 
@@ -473,6 +489,13 @@ class Settings:
     RETRY_SECONDS: Amount = 120
     RUN_MINUTES: Amount = 120
     WRITES_AT_ONCE: Workers = 8
+    MAIL_TO: list[MailAddress] = field(default_factory=list)
+    MAIL_FROM: MailSender = ""
+    MAIL_WHEN: MailWhen = "news"
+    SMTP_HOST: MailServer = ""
+    SMTP_PORT: Port = 587
+    SMTP_SECURITY: MailSecurity = "starttls"
+    EXPECT_RUN_HOURS: Amount = 26
 
     @cached_property
     def fields(self) -> dict[str, str]:
@@ -839,7 +862,14 @@ class Options:
     undo: str | None = None
     yes: bool = False
     authorize: bool = False
+    mail_test: bool = False
     verbose: bool = False
+
+    @property
+    def is_of_everybody(self) -> bool:
+        """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
+        others = (self.check, self.setup, self.authorize, self.mail_test, self.undo is not None)
+        return not (self.dry_run or self.only or self.explain is not None or any(others))
 
 
 @dataclass
@@ -3463,6 +3493,7 @@ def groups_to_get_back(run: Run, account_id: str) -> list[str]:
 VARIABLES = (
     "POWERSCHOOL_PROD_DB", "POWERSCHOOL_READ_USER", "POWERSCHOOL_DB_PASSWORD", "NEW_USER_PASSWORD",
     "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS", "REQUESTS_CA_BUNDLE",
+    "SMTP_USER", "SMTP_PASSWORD", "SSL_CERT_FILE",
 )  # fmt: skip
 TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE", "STRING")}
 # Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
@@ -3481,6 +3512,7 @@ def check(run: Run, options: Options) -> int:
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run)
     remarks = [*machine_facts(), *folder_facts(run.folder), last_run_fact(run)]
+    remarks.append(mail_fact(mail_settings(options.config), values))
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += [] if faults else [fact("every setting in config.py is well-formed")]
@@ -3596,7 +3628,8 @@ def last_run_fact(run: Run) -> Remark:
     if days < 0:
         return fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
     remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
-    return fact(f"the last good run was {days:.1f} days ago", remedy if days >= LONGEST_BETWEEN_RUNS else "")
+    is_late = days * 24 > run.settings.EXPECT_RUN_HOURS
+    return fact(f"the last good run was {days:.1f} days ago", remedy if is_late else "")
 
 
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
@@ -3869,7 +3902,7 @@ def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
         text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
     text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
-    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt|ora|so|dll))", "", text)
+    return without_folders(text)
 
 
 def set_up(run: Run, options: Options) -> int:
@@ -4059,8 +4092,8 @@ def is_like(words: Iterable[str], first: str, last: str) -> bool:
 IN_LOG, AT_TERMINAL, EVERYWHERE = {"place": "log"}, {"place": "terminal"}, {"place": ""}
 DRY_RUN = "Dry run, nothing written. Would do"
 BROKEN_OFF = "Done before it stopped"
+NOT_RUN = "Did not run"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
-LONGEST_BETWEEN_RUNS = 2  # days
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
 
 
@@ -4663,7 +4696,7 @@ def note_ending(run: Run, failure: Remark, code: int) -> None:
     stood = [m for m in run.memory.matters.values() if m.remark.rule.level != INFO and m is not known]
     run.memory = replace(run.memory, matters={**run.memory.matters, failure.key: matter})
     morning = run.morning or Morning(
-        run.name, run.started, standing=tuple(sorted(stood, key=lambda m: m.since, reverse=True))
+        run.name, run.started, ending=NOT_RUN, standing=tuple(sorted(stood, key=lambda m: m.since, reverse=True))
     )
     new, standing = ((matter,), ()) if matter.is_new else ((), (matter,))
     run.morning = replace(
@@ -4690,6 +4723,256 @@ def write_memory(run: Run) -> None:
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
     kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights[-NIGHTS:]]}
     write_private(path, json.dumps(kept, indent=1) + "\n")
+
+
+# Mail and page: the morning in one minute, for whoever does not read logs.
+
+LONGEST_LIST, LONGEST_HEADLINE, LONGEST_ANSWER = 40, 90, 300
+SOME = "some"  # the part of the remark on a mail that not everybody got
+NO_MAIL_SERVER = "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to DNS and the firewall"
+# What keeps a mail from being sent, and what to do; the first that fits.
+MAIL_REMEDIES: dict[type[BaseException], str] = {
+    smtplib.SMTPAuthenticationError:
+        'correct SMTP_USER and SMTP_PASSWORD (never sent with SMTP_SECURITY "none"); many servers want a password made '
+        "for one app alone",
+    smtplib.SMTPSenderRefused: "let MAIL_FROM be an address that may send here",
+    smtplib.SMTPResponseException: "ask whoever runs the mail server in SMTP_HOST",
+    smtplib.SMTPServerDisconnected: NO_MAIL_SERVER,
+    smtplib.SMTPException:
+        "without STARTTLS there, choose another SMTP_PORT or SMTP_SECURITY; without a sign-in, unset SMTP_USER",
+    SSLCertVerificationError:
+        "let SMTP_HOST be the name in the server's certificate, or set SSL_CERT_FILE to the CA file it comes from",
+    ssl.SSLError: 'most servers want SMTP_SECURITY "starttls" with SMTP_PORT 587, and "tls" with 465',
+    OSError: NO_MAIL_SERVER,
+    ValueError: "correct SMTP_HOST; SMTP_USER and SMTP_PASSWORD may hold ASCII characters only",
+}  # fmt: skip
+
+
+def page_of(morning: Morning, settings: Settings) -> str:
+    """The morning as a page of HTML."""
+    return f"<pre>{html.escape(mail_text(morning, settings))}</pre>"
+
+
+def mail_subject(morning: Morning) -> str:
+    """The morning in a line that is enough on a phone."""
+    if morning.failure:
+        return f"Staff Sync {how_it_failed(morning).upper()}: {headline(morning.failure)}"
+    new, standing = ({m.remark.who or m.remark.seen for m in told} for told in (morning.new, morning.standing))
+    changed = {plan.person.dcid for plan, _ in morning.changes}
+    figures = f"{len(new)} new, {len(new | standing)} open, {len(changed)} changed, {sum(morning.held.values())} held"
+    solved = f", {len(morning.solved)} solved" if morning.solved else ""
+    return f"Staff Sync{f' ({morning.part})' if morning.part else ''}: {figures}{solved}"
+
+
+def how_it_failed(morning: Morning) -> str:
+    return NOT_RUN if morning.ending == NOT_RUN else "Did not finish"
+
+
+def headline(failure: str) -> str:
+    """What ended a run, short enough for a subject: without folders, hosts, and what follows a whole clause."""
+    text = re.sub(r" at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", without_folders(without_proxy(failure)))
+    text = one_line(" ".join(text.removeprefix("Settings: ").split()))
+    if len(text) <= LONGEST_HEADLINE:
+        return text
+    text = text[:LONGEST_HEADLINE]
+    ends = [end.start() for end in re.finditer(r"[:;] | [(\[]", text) if end.start() > LONGEST_HEADLINE // 2]
+    return text[: ends[-1]] if ends else f"{text.rpartition(' ')[0]} ..."
+
+
+def mail_text(morning: Morning, settings: Settings) -> str:
+    """The mail as plain text: the result, what is held and new, what was changed and solved, and what stands."""
+    today = morning.started.astimezone().date()
+    new = [(m, words) for m, words in lines_of(morning.new) if str(m.remark) != morning.failure]
+    standing = [m for m in morning.standing if str(m.remark) != morning.failure]
+    changes = grouped(
+        (c.kind, f"- {p.person}: {describe(c, settings, is_brief=True)}".removesuffix(": ")) for p, c in morning.changes
+    )
+    blocks = {
+        "HELD, so not done": [f"- {remark}" for remark in morning.not_made],
+        f"NEW: {len(new)}": [line for matter, words in new for line in with_remedy(matter.remark, words)],
+        **{f"CHANGED, {kind}: {len(lines)}": lines for kind, lines in changes.items()},
+        f"SOLVED: {len(morning.solved)}": [
+            f"- {m.remark.rule.label}: {m.remark.who or m.remark.seen} (since {m.since})" for m in morning.solved
+        ],
+        f"STILL OPEN: {len(standing)} (what to do: python sync.py --explain WHO)": [
+            f"- {age(m, today)}: {m.remark.who or m.remark.seen}: {m.remark.rule.label}" for m in standing
+        ],
+    }
+    lines = result_of(morning)
+    for heading, told in blocks.items():
+        rest = [f"... and {len(told) - LONGEST_LIST} lines more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
+        lines += ["", heading, *told[:LONGEST_LIST], *rest] if told else []
+    return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
+
+
+def with_remedy(remark: Remark, words: str) -> list[str]:
+    """A line of the log as two: what is so, and what to do."""
+    head = words.removesuffix(f": {remark.remedy}")
+    return [f"- {head}", f"  What to do: {remark.remedy}"] if head != words else [f"- {words}"]
+
+
+def result_of(morning: Morning) -> list[str]:
+    """The result in words, and when a run was last good."""
+    counts = counts_in_words(Counter(change.kind for _, change in morning.changes))
+    needs_nobody = not (morning.new or morning.standing or morning.not_made)
+    result = f"{morning.ending}: {counts}.{' Nobody needs to do anything.' if needs_nobody else ''}"
+    if morning.failure:
+        known = [m for m in morning.standing if str(m.remark) == morning.failure]
+        since = f" This stands {age(known[0], morning.started.astimezone().date())}." if known else ""
+        changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
+        full_stop = "" if morning.failure.endswith(("?", ".")) else "."
+        result = f"{how_it_failed(morning)}: {morning.failure}{full_stop}{since} {changed}"
+    elif morning.part:
+        result = f"This is a {morning.part}: nothing was read or written."
+    last_good = "No good run is on record before this one."
+    if morning.last_good:
+        hours = (morning.started - morning.last_good).total_seconds() / 3600
+        ago = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
+        last_good = f"The last good run before this one: {morning.last_good.astimezone():%Y-%m-%d %H:%M} ({ago} ago)."
+    return [f"Staff Sync, {morning.started.astimezone():%A %Y-%m-%d %H:%M}", "", result, last_good]
+
+
+def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is_owed: bool = False) -> bool:
+    """Whether this morning is worth a mail, by MAIL_WHEN.
+
+    `last_mail` is the day of the last one, as "2026-11-23"; `is_owed` is true where one that was due went to nobody.
+    """
+    today = morning.started.astimezone().date()
+    if not settings.MAIL_TO or morning.part or morning.exit_code == BUSY:
+        return False
+    is_problem = morning.new or morning.not_made or is_owed
+    is_news = (morning.changes or morning.solved) and not morning.failure
+    is_reminder = last_mail != str(today) and (morning.failure or (morning.standing and today.weekday() == 0))
+    asked = {"news": is_problem or is_news or is_reminder, "problems": is_problem or is_reminder, "always": True}
+    return bool(asked[settings.MAIL_WHEN])
+
+
+def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> dict[str, Any]:
+    """Send the mail of a run of everybody, if it is due; gives what to remember of it in runs/standing.json.
+
+    `mailed` is what this gave the last time, or nothing. A run that could not read its settings mails by what of them
+    can be read.
+    """
+    known: dict[str, Any] = mailed if isinstance(mailed, dict) else {}
+    settings = run.settings or mail_settings(options.config)
+    last_mail, is_owed = str(known.get("day", "")), bool(known.get("is_owed"))
+    if (
+        settings is None
+        or not options.is_of_everybody
+        or not mail_is_due(morning, settings, last_mail, is_owed=is_owed)
+    ):
+        return known
+    if remark := send_mail(morning, settings):
+        log.warning("%s", remark)
+    return {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
+
+
+def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
+    """Whether a morning mail can be sent, without addresses and hosts."""
+    if settings is None and values.get("MAIL_TO"):
+        return fault("no morning mail: its settings are not complete", "see what is said of config.py below")
+    if settings is None:
+        return fact("no morning mail: MAIL_TO is not set")
+    is_signed_in, is_plain = bool(os.environ.get("SMTP_USER")), settings.SMTP_SECURITY == "none"
+    words = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}"), '
+    words += f"port {settings.SMTP_PORT}, {settings.SMTP_SECURITY}, with{'' if is_signed_in else 'out'} a sign-in: "
+    remedy = 'SMTP_SECURITY "none" sends no password: choose another, or unset SMTP_USER and SMTP_PASSWORD'
+    return fact(f"{words}python sync.py --mail-test  sends one", remedy if is_signed_in and is_plain else "")
+
+
+def mail_test(run: Run, options: Options) -> int:
+    """Send a mail of what stands, due or not; RunError with what the server answered if somebody does not get it."""
+    settings = mail_settings(options.config)
+    if settings is None:
+        values, faults = read_config(options.config)
+        words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
+        raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
+    matters = read_memory(run.folder).matters.values()
+    standing = sorted((m for m in matters if m.remark.rule.level != INFO), key=lambda m: m.since, reverse=True)
+    morning = Morning(run.name, run.started, "mail test", standing=tuple(standing), last_good=last_good(run.folder))
+    if remark := send_mail(morning, settings):
+        raise RunError(remark.who, remark.seen, remark.remedy)
+    return DONE
+
+
+def send_mail(morning: Morning, settings: Settings) -> Remark | None:
+    """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
+    server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
+    try:
+        answer, refused = deliver(mail_of(morning, settings), settings)
+    except KeyboardInterrupt:
+        return Remark(Rule.MAIL, failed, "interrupted")
+    except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
+        reason = error.__context__ if isinstance(error.__context__, TimeoutError) else error
+        remedy = next(remedy for kind, remedy in MAIL_REMEDIES.items() if isinstance(reason, kind))
+        return Remark(Rule.MAIL, failed, f"{server} {what_it_said(reason, settings)}", remedy)
+    if refused:
+        others, part = (", the others got it", SOME) if answer else ("", "")
+        seen = f"{server} answered {'; '.join(refused)}{others}"
+        return Remark(Rule.MAIL, failed, seen, "correct MAIL_TO", part=part)
+    log.info("Mail sent to %s: %s answered %s", ", ".join(settings.MAIL_TO), server, answer)
+    return None
+
+
+def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
+    """The mail, text and page; it names the domain it comes from, and never this machine."""
+    message = EmailMessage()
+    message["Subject"], message["Date"] = mail_subject(morning), localtime()
+    message["From"], message["To"] = f"Staff Sync <{settings.MAIL_FROM}>", ", ".join(settings.MAIL_TO)
+    message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(mail_text(morning, settings), cte="quoted-printable")
+    message.add_alternative(page_of(morning, settings), subtype="html", cte="quoted-printable")
+    return message
+
+
+def deliver(message: EmailMessage, settings: Settings) -> tuple[str, list[str]]:
+    """Hand the mail over; the server's answer, "" where it refused every address, and its words on each of these."""
+    context = ssl.create_default_context()
+    connect: Any = partial(smtplib.SMTP_SSL, context=context) if settings.SMTP_SECURITY == "tls" else smtplib.SMTP
+    # smtplib greets with the name of this machine, unless told another.
+    place = settings.SMTP_HOST, settings.SMTP_PORT, settings.MAIL_FROM.rpartition("@")[2]
+    with contextlib.closing(connect(*place, timeout=settings.TIMEOUT_SECONDS)) as server:
+        if settings.SMTP_SECURITY == "starttls":
+            server.starttls(context=context)
+        if os.environ.get("SMTP_USER") and settings.SMTP_SECURITY != "none":
+            server.login(os.environ["SMTP_USER"], os.environ.get("SMTP_PASSWORD", ""))
+        server.ehlo_or_helo_if_needed()
+        code, words = server.mail(settings.MAIL_FROM)
+        if code == 530:  # RFC 4954: authentication required
+            raise smtplib.SMTPAuthenticationError(code, words)
+        if code != 250:
+            raise smtplib.SMTPSenderRefused(code, words, settings.MAIL_FROM)
+        answers = [(*server.rcpt(address), address) for address in settings.MAIL_TO]
+        refused = [f"{in_words(code, words)} to {address}" for code, words, address in answers if code // 100 != 2]
+        if len(refused) == len(answers):
+            return "", refused
+        code, words = server.data(message.as_bytes(policy=SMTP))
+        if code != 250:
+            raise smtplib.SMTPDataError(code, words)
+        with contextlib.suppress(OSError):  # the mail is on its way, whatever is answered now
+            server.quit()
+    return in_words(code, words), refused
+
+
+def what_it_said(error: BaseException, settings: Settings) -> str:
+    """What the mail server, or the way to it, said."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"answered {in_words(error.smtp_code, error.smtp_error)}"
+    if isinstance(error, TimeoutError):
+        return f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
+    # What Python says of a character that it cannot send may be a part of the password.
+    return f"cannot be used ({type(error).__name__ if isinstance(error, UnicodeError) else error})"
+
+
+def in_words(code: int, words: bytes | str) -> str:
+    """The answer of a mail server, without a password in it: some repeat the line they did not like."""
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+    user, password = os.environ.get("SMTP_USER", ""), os.environ.get("SMTP_PASSWORD", "")
+    sent = [b64encode(line.encode()).decode() for line in (f"\0{user}\0{password}", password)]
+    for secret in filter(None, (*sent, password)):
+        text = text.replace(secret, "(hidden)")
+    return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -4726,6 +5009,13 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
         hint = " (True, False and None begin with a capital, and text stands in quotes)"
         words = f"it stops at line {line} with {type(error).__name__}: {error}"
         return {}, [fault(words + (hint if isinstance(error, NameError) else ""))]
+
+
+def mail_settings(path: Path) -> Settings | None:
+    """What this config.py says of mail, beside faults elsewhere in it; None where it names nobody or not enough."""
+    values, hints = read_config(path)[0], get_type_hints(Settings, include_extras=True)
+    usable = {n: value for n, value in values.items() if n in hints and not any(misfits(value, hints[n]))}
+    return replace(bare_settings(), **usable) if usable.get("MAIL_TO") and not any(mail_faults(usable)) else None
 
 
 def config_faults(values: Mapping[str, Any]) -> list[Remark]:
@@ -4808,7 +5098,18 @@ def contradictions(values: Mapping[str, Any]) -> list[Remark]:
         for name, path in places
         if is_at_or_below(path, values[shelter])
     ]
-    return [fault(words) for words in faults]
+    return [fault(words) for words in (*faults, *mail_faults(values))]
+
+
+def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is missing for a mail where MAIL_TO names somebody."""
+    for name, what in (("MAIL_FROM", "the address it comes from"), ("SMTP_HOST", "the mail server")):
+        if values.get("MAIL_TO") and not values.get(name):
+            yield f"MAIL_TO names somebody, so {name} must be {what}"
+    user, password = os.environ.get("SMTP_USER"), os.environ.get("SMTP_PASSWORD")
+    if values.get("MAIL_TO") and bool(user) != bool(password):
+        lacking = "SMTP_USER" if password else "SMTP_PASSWORD"
+        yield f"MAIL_TO names somebody, but in the environment {lacking} is not set: set both for the sign-in, or none"
 
 
 def environment_faults() -> list[Remark]:
@@ -5041,6 +5342,11 @@ def without_proxy(text: str) -> str:
     return text
 
 
+def without_folders(text: str) -> str:
+    """The text with each file by its name alone."""
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[\w. -]+[\\/])+(?=[\w.-]+\.(?:py|json|txt|ora|so|dll))", "", text)
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -5267,6 +5573,8 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         return authorize(run)
     if options.check:
         return check(run, options)
+    if options.mail_test:
+        return mail_test(run, options)
     if not options.dry_run and options.explain is None:
         stack.enter_context(only_run(run))
         if not options.setup:
@@ -5332,18 +5640,20 @@ def options_of(argv: Sequence[str] | None) -> Options:
     add("--undo", metavar="RUN", help="put back what a run changed; 'last' is the newest that did")
     add("--yes", action="store_true", help="with --undo and --setup: do not ask")
     add("--authorize", action="store_true", help="sign in to Google with a browser, and stop")
+    add("--mail-test", action="store_true", help="send one morning mail now, and say what the server answered")
     add("--config", metavar="FILE", type=Path, default=beside, help="another config.py; all else is kept beside it")
     add("--verbose", action="store_true", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
     options = Options(**vars(parser.parse_args(argv)))
-    names = ("check", "setup", "explain", "undo", "authorize")
-    modes = [name for name in names if getattr(options, name) not in {None, False}]
+    names = ("check", "setup", "explain", "undo", "authorize", "mail_test")
+    modes = [name.replace("_", "-") for name in names if getattr(options, name) not in {None, False}]
     # None is ever ignored in silence.
     contradictions = {
         f"--{' and --'.join(modes[:2])} do not go together": len(modes) > 1,
         f"--only and --allow do not go with --{''.join(modes[:1])}": (options.only or options.allow)
         and modes not in ([], ["undo"]),
         "--yes goes with --undo and --setup": options.yes and not {"undo", "setup"} & set(modes),
+        "--mail-test and --dry-run do not go together": options.mail_test and options.dry_run,
         "--csv goes with --dry-run and without --only": options.csv and (not options.dry_run or options.only or modes),
     }
     for words, is_so in contradictions.items():

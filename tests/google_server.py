@@ -349,12 +349,12 @@ def masked(tree: Tree, value: Any) -> Any:
 # Certificates and the HTTP of one connection.
 
 
-@functools.lru_cache(maxsize=1)
-def certificates() -> tuple[bytes, bytes]:
-    """A CA certificate, and a certificate it made for Google's hosts together with its key, both as PEM."""
+@functools.lru_cache
+def certificates(hosts: tuple[str, ...] = HOSTS) -> tuple[bytes, bytes]:
+    """A CA certificate, and a certificate it made for these hosts together with its key, both as PEM."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Stand-in CA")])
-    host_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, API_HOST)])
+    host_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
     ca = (
         certificate_builder(ca_name, ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -368,7 +368,7 @@ def certificates() -> tuple[bytes, bytes]:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(authority, critical=False)
         .sign(ca_key, hashes.SHA256())

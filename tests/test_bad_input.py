@@ -83,6 +83,13 @@ ADDED_LATER = (
     "RETRY_SECONDS",
     "RUN_MINUTES",
     "WRITES_AT_ONCE",
+    "MAIL_TO",
+    "MAIL_FROM",
+    "MAIL_WHEN",
+    "SMTP_HOST",
+    "SMTP_PORT",
+    "SMTP_SECURITY",
+    "EXPECT_RUN_HOURS",
 )
 
 

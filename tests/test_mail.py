@@ -1,0 +1,529 @@
+"""The morning mail: what it says, when it goes out, and how it fares with real mail servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed import PASSWORD, Bed, Outcome, closing_process, read_lines
+from mail_server import HOST, USER, MailServer
+from stories import told_once
+
+import sync
+from sync import Change, Matter, Morning, Plan, Remark, Rule, Staff
+
+TEST = "--mail-test"
+MONDAY = datetime(2026, 11, 23, 15, 0, tzinfo=timezone.utc)  # so in every time zone but the outermost
+TUESDAY = MONDAY + timedelta(days=1)
+MAYA = Staff(7, "Maya", "Patel", "maya.patel@d118.org")
+NOOR = Staff(8, "Noor", "Haddad", "noor.haddad@d118.org")
+LOCKED = Remark(Rule.LOCKED_OUT, str(MAYA), "Google itself has locked the account", "decide", "dcid:7")
+HOME = Remark(Rule.HOME_SCHOOL, str(NOOR), "no home school in PowerSchool", "choose one there", "dcid:8")
+HELD = Remark(Rule.LIMIT, "suspend", "26 people, the limit is 10", "python sync.py --allow suspend=26")
+EXPIRED = "PowerSchool (PSNavigator at POWERSCHOOL_PROD_DB=db.invalid:1521/PSPRODDB), signing in: the login's password "
+EXPIRED += "has expired: set a new one in Oracle and in POWERSCHOOL_DB_PASSWORD [ORA-28001: the password has expired]"
+BROKEN = Remark(Rule.REFUSED, EXPIRED, "")
+
+
+def matter(remark: Remark, days: int = 0, *, at: datetime = TUESDAY) -> Matter:
+    return Matter(remark, at.astimezone().date() - timedelta(days=days), is_new=not days)
+
+
+def morning(**what: Any) -> Morning:
+    at = what.pop("started", TUESDAY)
+    return Morning(at.strftime(sync.RUN_NAME), at, **what)
+
+
+def change(person: Staff, kind: str, attribute: str, before: str, after: str) -> tuple[Plan, Change]:
+    one = Change(kind, {attribute: before}, {attribute: after})
+    return Plan(person, changes=(one,)), one
+
+
+MOVED = change(MAYA, "move", sync.ORG_UNIT, "/D118 Staff/A Staff", "/D118 Staff/B Staff")
+RENAMED = change(MAYA, "rename", sync.EMAIL, "maya.old@d118.org", "maya.patel@d118.org")
+PHONED = change(NOOR, "update", "customSchemas.CrisisGO.CellPhone", "847-555-0001", "847-555-0002")
+
+
+@pytest.fixture
+def settings(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> sync.Settings:
+    for name in ("SMTP_USER", "SMTP_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "staff-sync@d118.org", "SMTP_HOST": HOST}
+    bed.write()
+    found = sync.mail_settings(bed.config)
+    assert found is not None
+    return found
+
+
+def send(bed: Bed, server: MailServer, env: dict[str, str | None] | None = None, **settings: object) -> Outcome:
+    """--mail-test to this server, which the script trusts and signs in to as the server wishes."""
+    bed.settings |= {**server.settings(), **settings}
+    bed.environment |= server.environment()
+    return bed.run(TEST, env=env)
+
+
+# On the wire.
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls", "none"])
+def test_a_mail_reaches_everybody_with_text_and_page_and_without_the_name_of_the_machine(
+    bed: Bed, tmp_path: Path, security: str
+) -> None:
+    with MailServer(tmp_path, security=security) as server:
+        outcome = send(bed, server, MAIL_TO=["it@d118.org", "boss@d118.org"])
+
+    assert outcome.exit_code == 0, outcome.output
+    assert "answered 250 2.0.0 queued as 4711" in outcome.output
+    (mail,) = server.mails
+    assert (mail.sender, mail.recipients) == ("staff-sync@d118.org", ("it@d118.org", "boss@d118.org"))
+    assert mail.was_encrypted == (security != "none")
+    message = mail.message
+    assert message["Subject"] == "Staff Sync (mail test): 0 new, 0 open, 0 changed, 0 held"
+    assert (message["From"], message["To"]) == ("Staff Sync <staff-sync@d118.org>", "it@d118.org, boss@d118.org")
+    assert abs(parsedate_to_datetime(message["Date"]) - datetime.now(timezone.utc)) < timedelta(hours=1)
+    assert re.fullmatch(r"<[^@\s]+@d118\.org>", message["Message-ID"])
+    assert "This is a mail test: nothing was read or written." in mail.part("plain")
+    assert "This is a mail test: nothing was read or written." in mail.part("html")
+    assert mail.greeting == "d118.org"
+    assert socket.gethostname().encode() not in mail.raw or socket.gethostname() in {"localhost", "d118"}
+    assert not outcome.requests, "PowerSchool and Google are left alone"
+    assert not bed.runs.exists()
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_it_signs_in_where_that_is_encrypted(bed: Bed, tmp_path: Path, security: str) -> None:
+    with MailServer(tmp_path, security=security, password=PASSWORD) as server:
+        outcome = send(bed, server)
+
+    assert outcome.exit_code == 0, outcome.output
+    assert server.sign_ins == [(USER, PASSWORD)]
+    assert b"AUTH" not in server.in_clear
+    assert len(server.mails) == 1
+
+
+def test_without_encryption_no_password_is_sent_although_the_server_would_take_it(bed: Bed, tmp_path: Path) -> None:
+    sign_in: dict[str, str | None] = {"SMTP_USER": USER, "SMTP_PASSWORD": PASSWORD}
+    with MailServer(tmp_path, security="none") as server:
+        outcome = send(bed, server, env=sign_in)
+    assert (outcome.exit_code, len(server.mails)) == (0, 1), outcome.output
+    assert b"AUTH" not in server.in_clear
+
+    with MailServer(tmp_path, security="none", password=PASSWORD) as server:
+        outcome = send(bed, server)
+    assert (outcome.exit_code, server.mails, server.sign_ins) == (2, [], [])
+    assert b"AUTH" not in server.in_clear
+    told_once(outcome.output, "answered 530 ", "SMTP_USER and SMTP_PASSWORD", 'never sent with SMTP_SECURITY "none"')
+
+
+def test_a_server_that_encrypts_nothing_gets_neither_password_nor_mail(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path, security="none", password=PASSWORD) as server:
+        outcome = send(bed, server, SMTP_SECURITY="starttls")
+
+    assert (outcome.exit_code, server.mails, server.sign_ins) == (2, [], [])
+    assert b"AUTH" not in server.in_clear
+    told_once(outcome.output, "STARTTLS", "choose another SMTP_PORT or SMTP_SECURITY")
+
+
+REFUSALS = {
+    "a sender": ({"MAIL": "550 5.7.1 not yours"}, ("answered 550 5.7.1 not yours", "MAIL_FROM")),
+    "every recipient": ({"it@d118.org": "550 5.1.1 unknown"}, ("550 5.1.1 unknown to it@d118.org", "MAIL_TO")),
+    "the mail": ({"DATA": "554 5.6.0 no spam"}, ("answered 554 5.6.0 no spam", "whoever runs the mail server")),
+    "a moment": ({"MAIL": "421 4.3.0 come again"}, ("answered 421 4.3.0 come again",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("refused", "words"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_one_sentence_with_the_servers_words_and_the_setting(
+    bed: Bed, tmp_path: Path, refused: dict[str, str], words: tuple[str, ...]
+) -> None:
+    with MailServer(tmp_path, refused=refused) as server:
+        outcome = send(bed, server)
+
+    assert (outcome.exit_code, server.mails) == (2, [])
+    told_once(outcome.output, "the morning mail could not be sent: localhost:", *words)
+
+
+def test_who_is_refused_is_named_and_the_others_get_it(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path, refused={"gone@d118.org": "550 5.1.1 unknown"}) as server:
+        outcome = send(bed, server, MAIL_TO=["gone@d118.org", "it@d118.org"])
+
+    assert outcome.exit_code == 2
+    told_once(outcome.output, "550 5.1.1 unknown to gone@d118.org, the others got it: correct MAIL_TO")
+    assert [mail.recipients for mail in server.mails] == [("it@d118.org",)]
+
+
+@pytest.mark.parametrize("echo", [PASSWORD, "AHN0YWZmLXN5bmMAcmQtMG5seS1TZWNyZXQ=", "cmQtMG5seS1TZWNyZXQ="])
+def test_a_refused_sign_in_names_both_variables_and_hides_a_password_that_comes_back(
+    bed: Bed, tmp_path: Path, echo: str
+) -> None:
+    refused = {"AUTH": f"535 5.7.8 not understood: {echo}"}
+    with MailServer(tmp_path, security="starttls", password="another", refused=refused) as server:
+        outcome = send(bed, server, env={"SMTP_PASSWORD": PASSWORD})
+
+    assert (outcome.exit_code, server.mails) == (2, [])
+    assert set(server.sign_ins) == {(USER, PASSWORD)}
+    told_once(outcome.output, "535 5.7.8 not understood: (hidden): correct SMTP_USER and SMTP_PASSWORD")
+    assert echo not in outcome.output
+
+
+def test_a_password_that_no_mail_server_takes_is_told_without_any_of_it(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path, security="tls", password="another") as server:
+        outcome = send(bed, server, env={"SMTP_PASSWORD": "gr\u00fcn-\u00df"})
+
+    assert (outcome.exit_code, server.mails) == (2, [])
+    told_once(outcome.output, "SMTP_USER and SMTP_PASSWORD may hold ASCII characters only")
+    assert not re.search("\u00fc|xfc|\u00df|xdf|codec", outcome.output)
+
+
+def test_a_server_without_sign_in_is_told(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path, security="tls", offers_sign_in=False) as server:
+        outcome = send(bed, server, env={"SMTP_USER": USER, "SMTP_PASSWORD": PASSWORD})
+
+    assert (outcome.exit_code, server.mails) == (2, [])
+    told_once(outcome.output, "unset SMTP_USER")
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_a_certificate_that_is_not_trusted_or_of_another_name_ends_it_before_the_password(
+    bed: Bed, tmp_path: Path, security: str
+) -> None:
+    with MailServer(tmp_path, security=security, password=PASSWORD) as server:
+        strange = send(bed, server, env={"SSL_CERT_FILE": str(bed.google.ca_file)})
+    with MailServer(tmp_path, security=security, password=PASSWORD, hosts=("mail.invalid",)) as other:
+        misnamed = send(bed, other)
+
+    for outcome in (strange, misnamed):
+        assert outcome.exit_code == 2
+        told_once(outcome.output, "the name in the server's certificate", "SSL_CERT_FILE")
+    assert not [*server.mails, *server.sign_ins, *other.mails, *other.sign_ins]
+
+
+@pytest.mark.parametrize("silent_at", ["greeting", "MAIL", "DATA"])
+def test_a_server_that_hangs_is_given_up(bed: Bed, tmp_path: Path, silent_at: str) -> None:
+    with MailServer(tmp_path, silent_at=silent_at) as server:
+        outcome = send(bed, server, TIMEOUT_SECONDS=0.3)
+
+    assert (outcome.exit_code, server.mails) == (2, [])
+    told_once(outcome.output, "does not answer in 0.3 seconds", "SMTP_HOST, SMTP_PORT and SMTP_SECURITY")
+
+
+def test_a_server_that_hangs_when_it_has_taken_the_mail_has_taken_it(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path, silent_at="QUIT") as server:
+        outcome = send(bed, server, TIMEOUT_SECONDS=0.3)
+
+    assert (outcome.exit_code, len(server.mails)) == (0, 1), outcome.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
+def test_whoever_does_not_want_to_wait_for_a_server_that_hangs_can_go_on(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path, silent_at="MAIL") as server:
+        bed.settings |= {**server.settings(), "TIMEOUT_SECONDS": 60}
+        bed.write()
+        with closing_process(bed.launch(TEST), 50) as process:
+            assert server.is_silent.wait(40)
+            os.kill(process.pid, signal.SIGINT)
+            output = read_lines(process, None)
+    assert process.returncode == 2
+    told_once(output, "the morning mail could not be sent: interrupted")
+
+
+def test_the_wrong_way_to_a_server_and_none_at_all_are_told(bed: Bed, tmp_path: Path) -> None:
+    with MailServer(tmp_path) as server:
+        told_once(send(bed, server, SMTP_SECURITY="tls").output, '"tls" with 465')
+        told_once(send(bed, server, SMTP_HOST="mail..invalid").output, "correct SMTP_HOST")
+    outcome = send(bed, server)  # which has gone
+    assert outcome.exit_code == 2
+    told_once(outcome.output, "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY")
+
+
+# Settings.
+
+
+def test_without_mail_nothing_is_missed(bed: Bed) -> None:
+    assert bed.run().exit_code == 3, "there is nobody in PowerSchool, and nothing else is wrong"
+    outcome = bed.run(TEST)
+    assert outcome.exit_code == 2
+    told_once(outcome.output, "MAIL_TO in config.py names nobody")
+
+
+FAULTS: dict[str, tuple[dict[str, object], dict[str, str], str]] = {
+    "no sender": ({"MAIL_FROM": ""}, {}, "MAIL_FROM must be the address it comes from"),
+    "no server": ({"SMTP_HOST": ""}, {}, "SMTP_HOST must be the mail server"),
+    "a name beside the address": ({"MAIL_FROM": "IT <it@d118.org>"}, {}, "MAIL_FROM must be"),
+    "one text for a list": ({"MAIL_TO": "it@d118.org"}, {}, "MAIL_TO must be a list in [], each entry an address"),
+    "two in one": ({"MAIL_TO": ["it@d118.org, boss@d118.org"]}, {}, "MAIL_TO must be an address such as"),
+    "a port in the name": ({"SMTP_HOST": "mail.invalid:587"}, {}, "SMTP_HOST must be"),
+    "a port in quotes": ({"SMTP_PORT": "587"}, {}, "SMTP_PORT must be a port such as 587, without quotes"),
+    "no port": ({"SMTP_PORT": 0}, {}, "SMTP_PORT must be a port"),
+    "another spelling": ({"SMTP_SECURITY": "TLS"}, {}, 'SMTP_SECURITY must be "starttls", "tls" or "none"'),
+    "another way": ({"SMTP_SECURITY": "ssl"}, {}, 'SMTP_SECURITY must be "starttls", "tls" or "none"'),
+    "another time": ({"MAIL_WHEN": "daily"}, {}, 'MAIL_WHEN must be "news", "problems" or "always"'),
+    "a password alone": ({}, {"SMTP_PASSWORD": PASSWORD}, "SMTP_USER is not set"),
+    "a user alone": ({}, {"SMTP_USER": USER}, "SMTP_PASSWORD is not set"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "env", "words"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_in_the_settings_of_mail_is_one_of_the_faults_of_a_run(
+    bed: Bed, wrong: dict[str, object], env: dict[str, str], words: str
+) -> None:
+    bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "staff-sync@d118.org", "SMTP_HOST": HOST, **wrong}
+    bed.environment |= env
+    outcome = bed.run()
+    assert outcome.exit_code == 2
+    told_once(outcome.output, words, "Nothing was written")
+
+
+def test_a_mail_is_possible_beside_faults_elsewhere_and_not_where_its_own_settings_are_wrong(
+    bed: Bed, tmp_path: Path
+) -> None:
+    bed.config_text = "STAF_OU = '/x'\nLIMITS = 3\nMAIL_WHEN = 'daily'\n"
+    with MailServer(tmp_path, security="starttls", password=PASSWORD) as server:
+        assert send(bed, server, env={"POWERSCHOOL_DB_PASSWORD": None}).exit_code == 0
+        assert len(server.mails) == 1
+        for code in ("MAIL_FROM = ''\n", "MAIL_TO = 3\n", "MAIL_TO = [\n"):
+            bed.config_text = code
+            outcome = send(bed, server)
+            assert outcome.exit_code == 2
+            told_once(outcome.output, "No mail can be sent")
+        assert sync.mail_settings(bed.config) is None
+    assert len(server.mails) == 1
+    assert sync.mail_settings(bed.folder / "nowhere.py") is None
+
+
+def test_check_says_whether_a_mail_can_be_sent_without_addresses_and_hosts(bed: Bed) -> None:
+    def fact() -> str:
+        (line,) = [line for line in bed.run("--check").output.splitlines() if " mail" in line]
+        assert not [word for word in ("it@", "d118.org", "mail.invalid", PASSWORD) if word in line], line
+        return " ".join(line.partition("INFO")[2].split())
+
+    assert fact().startswith("good no morning mail: MAIL_TO is not set")
+    bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "staff-sync@d118.org", "SMTP_HOST": "mail.invalid"}
+    assert fact().startswith('good the morning mail goes to 1 person ("news"), port 587, starttls, without a sign-in')
+    bed.environment |= {"SMTP_USER": USER, "SMTP_PASSWORD": PASSWORD}
+    assert "starttls, with a sign-in" in fact()
+    bed.settings["SMTP_SECURITY"] = "none"
+    assert fact().startswith("WARNING ")
+    bed.settings["SMTP_HOST"] = "mail.invalid:25"
+    assert fact().startswith("FAULT ")
+
+
+def test_check_warns_when_the_last_good_run_is_older_than_expected(one_in_step: Bed) -> None:
+    assert one_in_step.run().exit_code == 0
+    kept = one_in_step.folder / sync.LAST_GOOD
+    kept.write_text((datetime.now(timezone.utc) - timedelta(hours=25)).isoformat())
+    assert re.search("good +the last good run was 1.0 days ago", one_in_step.run("--check").output)
+    one_in_step.settings["EXPECT_RUN_HOURS"] = 24
+    assert re.search("WARNING +the last good run was 1.0 days ago", one_in_step.run("--check").output)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ("--dry-run",), ("--only", "dcid:7"), ("--allow", "suspend=3"), ("--check",), ("--setup",), ("--yes",),
+        ("--explain", "dcid:7"), ("--undo", "last"), ("--authorize",), ("--csv", "x.csv"),
+    ],
+)  # fmt: skip
+def test_it_goes_with_no_other_option(others: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        sync.main([TEST, *others])
+    assert ended.value.code == 2
+    assert re.search("(go together|goes? with|go with --mail-test)", capsys.readouterr().err)
+
+
+# What it says.
+
+SUBJECTS = {
+    "Staff Sync: 0 new, 0 open, 0 changed, 0 held": morning(),
+    "Staff Sync: 1 new, 2 open, 2 changed, 26 held": morning(
+        new=(matter(LOCKED),),
+        standing=(matter(HOME, 3), matter(replace(HOME, rule=Rule.FAULTY_NAME), 5)),
+        changes=(MOVED, RENAMED, PHONED),
+        held={"suspend": 26},
+    ),
+    "Staff Sync: 0 new, 1 open, 0 changed, 0 held, 1 solved": morning(
+        standing=(matter(HOME, 3),), solved=(matter(LOCKED, 1),)
+    ),
+    "Staff Sync DID NOT RUN: PowerSchool (PSNavigator), signing in: the login's password has expired": morning(
+        failure=EXPIRED, ending=sync.NOT_RUN, new=(matter(BROKEN),)
+    ),
+    "Staff Sync DID NOT FINISH: interrupted": morning(failure="interrupted", ending=sync.BROKEN_OFF, changes=(MOVED,)),
+    "Staff Sync DID NOT RUN: token.json is missing: sign in once with python sync.py --authorize": morning(
+        failure="/opt/staff-sync/token.json is missing: sign in once with  python sync.py --authorize",
+        ending=sync.NOT_RUN,
+    ),
+    "Staff Sync DID NOT RUN: config.py: STAF_OU is not a setting: is STAFF_OU meant?": morning(
+        failure="Settings: C:\\Staff Sync\\config.py: STAF_OU is not a setting: is STAFF_OU meant?",
+        ending=sync.NOT_RUN,
+    ),
+    f"Staff Sync DID NOT RUN: {'word ' * 18}...": morning(failure="word " * 40, ending=sync.NOT_RUN),
+    "Staff Sync DID NOT RUN: a b\\x00 (proxy)": morning(
+        failure="a\r\nb\0 http://me:hush@proxy.invalid:3128", ending=sync.NOT_RUN
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("subject", "told"), SUBJECTS.items())
+def test_the_subject_is_enough_on_a_phone(subject: str, told: Morning, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@proxy.invalid:3128")
+    assert sync.mail_subject(told) == subject
+    assert len(subject) <= 125
+
+
+def test_the_text_tells_first_what_is_to_be_done_and_last_what_has_stood_longest(settings: sync.Settings) -> None:
+    text = sync.mail_text(
+        morning(
+            changes=(MOVED, PHONED), held={"suspend": 26}, not_made=(HELD,), new=(matter(LOCKED),),
+            standing=(matter(HOME, 3), matter(replace(HOME, who="Kim"), 24)),
+            solved=(matter(replace(HOME, who="Ada"), 2),),
+            last_good=TUESDAY - timedelta(days=3),
+        ),
+        settings,
+    )  # fmt: skip
+    today = TUESDAY.astimezone().date()
+    expected = f"""\
+Done: move 1, update 1.
+The last good run before this one: {(TUESDAY - timedelta(days=3)).astimezone():%Y-%m-%d %H:%M} (3 days ago).
+
+HELD, so not done
+- suspend: 26 people, the limit is 10: python sync.py --allow suspend=26
+
+NEW: 1
+- locked out: Maya Patel, maya.patel@d118.org (DCID 7): Google itself has locked the account
+  What to do: decide
+
+CHANGED, move: 1
+- Maya Patel, maya.patel@d118.org (DCID 7): A Staff -> B Staff
+
+CHANGED, update: 1
+- Noor Haddad, noor.haddad@d118.org (DCID 8): CellPhone (private) changed
+
+SOLVED: 1
+- home school: Ada (since {today - timedelta(days=2)})
+
+STILL OPEN: 2 (what to do: python sync.py --explain WHO)
+- since {today - timedelta(days=3)} (3 days): Noor Haddad, noor.haddad@d118.org (DCID 8): home school
+- since {today - timedelta(days=24)} (24 days): Kim: home school
+"""
+    assert text.partition("\n\n")[2] == expected
+    assert "847-555" not in text
+
+
+def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings: sync.Settings) -> None:
+    failed = morning(
+        failure=EXPIRED, ending=sync.NOT_RUN, standing=(matter(BROKEN, 2), matter(HOME, 9)),
+        last_good=TUESDAY - timedelta(hours=47),
+    )  # fmt: skip
+    text = sync.mail_text(failed, settings)
+    day = TUESDAY.astimezone().date() - timedelta(days=2)
+    assert f"Did not run: {EXPIRED}. This stands since {day} (2 days). Nothing was changed.\n" in text
+    assert "(47 hours ago)" in text
+    assert text.count("ORA-28001") == 1, "it is no matter of its own beside"
+    assert "STILL OPEN: 1 " in text
+    first = sync.mail_text(replace(failed, new=(matter(BROKEN),), standing=()), settings)
+    assert (first.count("ORA-28001"), "NEW" in first, "This stands" in first) == (1, False, False)
+    stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
+    asked = replace(failed, failure="Is STAFF_OU meant?")
+    assert "Did not run: Is STAFF_OU meant? Nothing was changed." in sync.mail_text(asked, settings)
+    assert "Did not finish: PowerSchool" in sync.mail_text(stopped, settings)
+    assert "Changed before that: move 1.\nNo good run is on record" in sync.mail_text(stopped, settings)
+
+
+def test_the_text_of_a_quiet_night_says_so_and_that_of_a_first_day_is_cut(settings: sync.Settings) -> None:
+    assert "Done: nothing. Nobody needs to do anything.\n" in sync.mail_text(morning(), settings)
+    many = morning(new=tuple(matter(replace(LOCKED, who=f"Kim{n}\r\nBcc: x")) for n in range(500)))
+    text = sync.mail_text(many, settings)
+    assert "NEW: 500\n- locked out: Kim0\\r\\nBcc: x: Google" in text
+    assert "... and 960 lines more: see StaffLog.txt\n" in text
+    assert len(text.splitlines()) < 60
+
+
+# When it goes out.
+
+DUE: dict[str, tuple[Morning, dict[str, bool]]] = {
+    "nothing": (morning(), {"news": False, "problems": False, "always": True}),
+    "new": (morning(new=(matter(LOCKED),)), {"news": True, "problems": True, "always": True}),
+    "changed": (morning(changes=(MOVED,)), {"news": True, "problems": False, "always": True}),
+    "solved": (morning(solved=(matter(HOME, 3),)), {"news": True, "problems": False, "always": True}),
+    "held": (morning(not_made=(HELD,)), {"news": True, "problems": True, "always": True}),
+    "only standing": (morning(standing=(matter(HOME, 3),)), {"news": False, "problems": False, "always": True}),
+    "standing on a Monday": (
+        morning(started=MONDAY, standing=(matter(HOME, 3),)), {"news": True, "problems": True, "always": True},
+    ),
+    "nothing on a Monday": (morning(started=MONDAY), {"news": False, "problems": False, "always": True}),
+    "another run": (morning(exit_code=sync.BUSY), {"news": False, "problems": False, "always": False}),
+    "some only": (morning(part="for some only", new=(matter(HOME),)), {"news": False, "always": False}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "is_due"), DUE.values(), ids=DUE)
+def test_a_mail_goes_out_for_what_mail_when_asks(
+    told: Morning, is_due: dict[str, bool], settings: sync.Settings
+) -> None:
+    found = {when: sync.mail_is_due(told, replace(settings, MAIL_WHEN=when)) for when in is_due}
+    assert found == is_due
+    assert not sync.mail_is_due(told, replace(settings, MAIL_WHEN="always", MAIL_TO=[]))
+
+
+@pytest.mark.parametrize("when", ["news", "problems"])
+def test_a_failure_goes_out_when_it_is_new_and_then_once_a_day(when: str, settings: sync.Settings) -> None:
+    settings = replace(settings, MAIL_WHEN=when)
+    today, yesterday = (str(TUESDAY.astimezone().date() - timedelta(days=days)) for days in (0, 1))
+    new = morning(failure=EXPIRED, exit_code=2, new=(matter(BROKEN),))
+    known = morning(failure=EXPIRED, exit_code=2, standing=(matter(BROKEN, 1),), changes=(MOVED,))
+    assert sync.mail_is_due(new, settings, today)
+    assert sync.mail_is_due(known, settings, yesterday)
+    assert not sync.mail_is_due(known, settings, today)
+    assert sync.mail_is_due(known, settings, today, is_owed=True), "the one before went to nobody"
+
+
+def test_what_stands_goes_out_once_on_a_monday(settings: sync.Settings) -> None:
+    standing = morning(started=MONDAY, standing=(matter(HOME, 3),))
+    assert not sync.mail_is_due(standing, settings, str(MONDAY.astimezone().date()))
+
+
+def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
+    bed: Bed, tmp_path: Path, settings: sync.Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = sync.Run(bed.folder, TUESDAY)  # it could not read its settings
+    today = str(TUESDAY.astimezone().date())
+    everybody = sync.Options(bed.config)
+    new = morning(new=(matter(replace(LOCKED, who="Zo\u00eb \u0141ukasz")),))
+    with MailServer(tmp_path, refused={"gone@d118.org": "550 unknown"}) as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_file))
+        bed.settings |= server.settings()
+        bed.write()
+        assert sync.mail_morning(run, everybody, new, {}) == {"day": today, "is_owed": False}
+        assert sync.mail_morning(run, everybody, morning(), {"day": "before"}) == {"day": "before"}, "nothing is due"
+        for options in (
+            {"dry_run": True}, {"only": ["7"]}, {"check": True}, {"setup": True}, {"explain": "7"}, {"undo": "last"},
+            {"authorize": True}, {"mail_test": True},
+        ):  # fmt: skip
+            assert sync.mail_morning(run, replace(everybody, **options), new, None) == {}
+        assert len(server.mails) == 1
+        bed.settings["MAIL_TO"] = ["it@d118.org", "gone@d118.org"]
+        bed.write()
+        assert sync.mail_morning(run, everybody, new, "damaged") == {"day": today, "is_owed": False}
+        assert "WARNING" in caplog.text
+        assert "gone@d118.org" in caplog.text
+        bed.settings["MAIL_TO"] = ["gone@d118.org"]
+        bed.write()
+        owed = sync.mail_morning(run, everybody, new, {})
+        assert owed == {"day": today, "is_owed": True}
+        bed.settings["MAIL_TO"] = ["it@d118.org"]
+        bed.write()
+        assert sync.mail_morning(run, everybody, morning(), owed) == {"day": today, "is_owed": False}
+    assert len(server.mails) == 3
+    assert server.mails[0].message["Subject"] == "Staff Sync: 1 new, 1 open, 0 changed, 0 held"
+    assert "locked out: Zo\u00eb \u0141ukasz: Google itself" in server.mails[0].part("plain")
+    assert "Zo\u00eb \u0141ukasz" in server.mails[0].part("html")
+    assert date.fromisoformat(owed["day"])
