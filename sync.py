@@ -3510,7 +3510,7 @@ def check(run: Run, options: Options) -> int:
     """Every fact a run rests on, a line each, to the last one; 0, or 1 with warnings, or 2 with faults."""
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
-    begin_deadline(run)
+    begin_deadline(run, options)
     remarks = [*machine_facts(), *folder_facts(run.folder), last_run_fact(run)]
     remarks.append(mail_fact(mail_settings(options.config), values))
     # What a faulty entry holds may be a name: that a run tells, this does not.
@@ -4478,24 +4478,26 @@ def add_handler(
     log.addHandler(handler)
 
 
-def begin_deadline(run: Run) -> None:
+def begin_deadline(run: Run, options: Options) -> None:
     """After RUN_MINUTES nobody new is begun, and some time later the process ends, whatever it waits for."""
     minutes = run.settings.RUN_MINUTES
     run.deadline = time.monotonic() + minutes * 60
     longest = min(LONGEST_WAIT, 2 * run.settings.TIMEOUT_SECONDS)
-    timer = threading.Timer(minutes * 60 + longest, give_up, (run,))
+    timer = threading.Timer(minutes * 60 + longest, give_up, (run, options))
     timer.daemon = True
     timer.start()
 
 
-def give_up(run: Run) -> None:
+def give_up(run: Run, options: Options) -> None:
     """End a run that waits for something that may never come: the journal, the last line, and the process."""
     for number, line, change in run.in_flight:
         with contextlib.suppress(RunError):
             journal(run, number, "unknown", line, change, {"error": "the run ended while it waited for an answer"})
-    last_words(run, "RUN_MINUTES has been over for some time, and something still does not answer: run again later")
-    with contextlib.suppress(RunError):
-        keep_records(run)
+    words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
+    run.failure = Remark(Rule.REFUSED, "", words)
+    last_words(run, words)
+    if log_files():
+        leave_records(run, options, FAILED)
     close_screen()
     os._exit(FAILED)
 
@@ -4681,12 +4683,12 @@ def remember(run: Run, options: Options, code: int) -> None:
         run.memory = replace(run.memory, nights=(*run.memory.nights, night))
     if run.morning:
         run.morning = replace(run.morning, last_good=last_good(run.folder), nights=run.memory.nights)
-    try:
-        write_memory(run)
-        if not (run.failure or options.only):
+    write_memory(run)
+    if not (run.failure or options.only):
+        try:
             write_private(run.folder / LAST_GOOD, run.started.isoformat())
-    except RunError as error:
-        run.unkept = str(error)
+        except RunError as error:
+            run.unkept = str(error)
 
 
 def note_ending(run: Run, failure: Remark, code: int) -> None:
@@ -4712,7 +4714,7 @@ def last_good(folder: Path) -> datetime | None:
 
 
 def write_memory(run: Run) -> None:
-    """Write runs/standing.json whole or not at all; one that was damaged is kept beside it."""
+    """Write runs/standing.json whole or not at all; one that was damaged is kept beside it. The end tells a failure."""
     memory, path = run.memory, run.folder / STANDING
     rows = [
         {**vars(matter.remark), "rule": matter.remark.rule.name, "since": matter.since.isoformat()}
@@ -4722,7 +4724,10 @@ def write_memory(run: Run) -> None:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
     kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights[-NIGHTS:]]}
-    write_private(path, json.dumps(kept, indent=1) + "\n")
+    try:
+        write_private(path, json.dumps(kept, indent=1) + "\n")
+    except RunError as error:
+        run.unkept = str(error)
 
 
 # Mail and page: the morning in one minute, for whoever does not read logs.
@@ -5535,10 +5540,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)
-        if log_files():
-            remember(run, options, code)
-            keep_records(run)
+        if log_files() or (options.is_of_everybody and code == FAILED):
+            leave_records(run, options, code)
         return FAILED if tell_of_full_disk(run) else code
+
+
+def leave_records(run: Run, options: Options, code: int) -> None:
+    """What a run leaves for the next one and for whoever reads in the morning: memory, mail, log."""
+    remember(run, options, code)
+    if run.morning:
+        mailed = mail_morning(run, options, run.morning, run.memory.rest.get("mail"))
+        if mailed != run.memory.rest.get("mail", {}):
+            run.memory = replace(run.memory, rest={**run.memory.rest, "mail": mailed})
+            write_memory(run)
+    keep_records(run)
 
 
 def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
@@ -5587,7 +5602,7 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
     if ahead:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
-    begin_deadline(run)
+    begin_deadline(run, options)
     if options.explain is not None:
         return explain(run, options)
     return (set_up if options.setup else undo if options.undo is not None else sync)(run, options)

@@ -34,7 +34,7 @@ TOP_LEVEL = {
     "config.py", "credentials.json.example", "requirements.txt", "sync.py", "tests",
 }  # fmt: skip
 # Read by Python and the packages under sync.py; its messages send the admin to them.
-READ_BELOW = {"BROWSER", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS", "REQUESTS_CA_BUNDLE"}
+READ_BELOW = {"BROWSER", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}
 # Set by the system, and read to keep the home directory out of what --check shows.
 HOME_VARIABLES = {"HOME", "USERPROFILE"}
 
