@@ -2056,10 +2056,11 @@ ORACLE_REMEDIES = {
 def read_powerschool(run: Run) -> PowerSchool:
     """Schools and everybody in USERS with their active buildings, as of one moment; RunError if anything fails."""
     settings, rows = run.settings, {}
+    more = extension_columns(settings)
     connection = connect_powerschool(settings)
     try:
         fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
-        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
+        for table, columns in {**COLUMNS, **more}.items():
             place = f"{schema_prefix(settings)}{table}"
             current = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
             where = " WHERE status = :status_current" if current else ""
@@ -2068,28 +2069,18 @@ def read_powerschool(run: Run) -> PowerSchool:
     finally:
         with contextlib.suppress(oracledb.Error, OSError):
             connection.close()
-    buildings: dict[int, set[tuple[int, int]]] = defaultdict(set)
-    odd: dict[int, list[str]] = defaultdict(list)
-    for dcid, school, kind, _ in rows["schoolstaff"]:
-        person = whole(dcid, "SCHOOLSTAFF.USERS_DCID")
-        number, staff_kind = number_of(school, NO_SCHOOL), number_of(kind, TYPE_UNASSIGNED)
-        for column, value, held in (("SCHOOLID", school, number), ("STAFFSTATUS", kind, staff_kind)):
-            odd[person] += [f"SCHOOLSTAFF.{column} holds {value!r}, which is no whole number"] if held is None else []
-        buildings[person].add((NO_SCHOOL if number is None else number, staff_kind or TYPE_UNASSIGNED))
-    extension: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for table in extension_columns(settings):
-        names = [name for name, column in settings.EXTENSION_COLUMNS.items() if column.lower().startswith(f"{table}.")]
-        for dcid, *values in rows[table]:
-            for name, value in zip(names, values, strict=True):
-                extension[whole(dcid, f"{table}.USERSDCID")][name].append(text_of(value))
-    numbered = ((number_of(number, None), name) for number, name in rows["schools"])
+    buildings = grouped((whole(dcid, "SCHOOLSTAFF.USERS_DCID"), row) for dcid, *row, _ in rows["schoolstaff"])
+    extension = grouped(
+        ((whole(dcid, f"{table}.USERSDCID"), f"{table}.{column}"), text_of(value))
+        for table, (_, *columns) in more.items()
+        for dcid, *values in rows[table]
+        for column, value in zip(columns, values, strict=True)
+    )
+    staff = (staff_from(row, settings, buildings, extension) for row in rows["users"])
+    schools = ((as_int(number), clean(name)) for number, name in rows["schools"])
     return PowerSchool(
-        schools={number: clean(name) for number, name in numbered if number is not None},
-        staff=tuple(
-            sorted(
-                (staff_from(row, settings, buildings, extension, odd) for row in rows["users"]), key=lambda p: p.dcid
-            )
-        ),
+        schools={number: name for number, name in schools if number is not None},
+        staff=tuple(sorted(staff, key=lambda person: person.dcid)),
     )
 
 
@@ -2101,24 +2092,35 @@ def extension_columns(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Extension table -> the columns that are read of it, the person's first."""
     places = [column.lower().partition(".") for column in settings.EXTENSION_COLUMNS.values()]
     tables = grouped((table, column) for table, _, column in places)
-    return {table: ("usersdcid", *columns) for table, columns in tables.items()}
+    return {table: ("usersdcid", *dict.fromkeys(columns)) for table, columns in tables.items()}
 
 
 def staff_from(
-    row: tuple[Any, ...],
+    row: Sequence[Any],
     settings: Settings,
-    buildings: Mapping[int, set[tuple[int, int]]],
-    extension: Mapping[int, Mapping[str, list[str]]],
-    odd: Mapping[int, list[str]],
+    buildings: Mapping[int, Sequence[Sequence[Any]]],
+    extension: Mapping[tuple[int, str], Sequence[str]],
 ) -> Staff:
     user = dict(zip(COLUMNS["users"], row, strict=True))
+    dcid = whole(user["dcid"], "USERS.DCID")
+    odd: list[str] = []
+
+    def number_of(value: Any, column: str, of_null: int) -> int:
+        number = as_int(value)
+        if number is None and value is not None:
+            odd.append(f"{column} holds {value!r}, which is no whole number")
+        return of_null if number is None else number
+
+    schools = {
+        (
+            number_of(school, "SCHOOLSTAFF.SCHOOLID", NO_SCHOOL),
+            number_of(kind, "SCHOOLSTAFF.STAFFSTATUS", TYPE_UNASSIGNED),
+        )
+        for school, kind in buildings.get(dcid, ())
+    }
     preferred = clean(user["preferredname"])
     first_name = (preferred if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"])
-    dcid, homeschool = whole(user["dcid"], "USERS.DCID"), number_of(user["homeschoolid"], NO_SCHOOL)
-    faults = [*odd.get(dcid, ())]
-    if homeschool is None:
-        faults.append(f"USERS.HOMESCHOOLID holds {user['homeschoolid']!r}, which is no whole number")
-    values = {name: extension.get(dcid, {}).get(name, []) for name in settings.EXTENSION_COLUMNS}
+    values = {name: extension.get((dcid, column.lower()), ()) for name, column in settings.EXTENSION_COLUMNS.items()}
     return Staff(
         dcid=dcid,
         first_name=first_name,
@@ -2126,27 +2128,25 @@ def staff_from(
         last_name=clean(user["last_name"]),
         email=clean(user["email_addr"]).lower(),
         teacher_number=clean(user["teachernumber"]),
-        homeschool=NO_SCHOOL if homeschool is None else homeschool,
+        homeschool=number_of(user["homeschoolid"], "USERS.HOMESCHOOLID", NO_SCHOOL),
         group=text_of(user["groupvalue"]),
-        schools=tuple(sorted(buildings.get(dcid, ()))),
+        schools=tuple(sorted(schools)),
         extension={name: min(found, default="") for name, found in values.items()},
         ambiguous=frozenset(name for name, found in values.items() if len(found) > 1),
-        odd=tuple(dict.fromkeys(faults)),
+        odd=tuple(dict.fromkeys(odd)),
     )
 
 
 def whole(value: Any, column: str) -> int:
     """A key as an int; RunError for anything else, as no row could be told from another."""
-    number = number_of(value, None)
+    number = as_int(value)
     if number is None:
         raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
     return number
 
 
-def number_of(value: Any, of_null: int | None) -> int | None:
-    """A number as an int, which may arrive as 131, 131.0 or "131"; `of_null` for NULL, None for anything else."""
-    if value is None:
-        return of_null
+def as_int(value: Any) -> int | None:
+    """A number as an int, which may arrive as 131, 131.0 or "131"; None for NULL and anything else."""
     with contextlib.suppress(ValueError, OverflowError, TypeError):
         return int(value) if float(value) == int(float(value)) else None
     return None
@@ -2163,20 +2163,19 @@ def text_of(value: Any) -> str:
     return str(value).strip()
 
 
-# Unicode's marks of text direction, zero-width spaces and soft hyphens; the joiners of Persian and Hindi stay.
-INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+JOINERS = "\u200c\u200d"  # invisible letters of Persian and Hindi
 
 
 def clean(value: Any) -> str:
     """A name on one line: without control and invisible characters, which nobody typed on purpose."""
-    text = INVISIBLE.sub("", " ".join(text_of(value).split()))
-    return "".join(letter for letter in text if unicodedata.category(letter) != "Cc").strip()
+    text = " ".join(text_of(value).split())
+    return "".join(c for c in text if c in JOINERS or unicodedata.category(c) not in {"Cc", "Cf"}).strip()
 
 
 def connect_powerschool(settings: Settings) -> oracledb.Connection:
     """A signed-in connection; RunError with the remedy. The login is tried once, so that it does not get locked."""
     oracledb.defaults.fetch_lobs = False
-    answer: queue.Queue[oracledb.Connection | oracledb.Error | OSError] = queue.Queue()
+    answer: queue.Queue[oracledb.Connection | Exception] = queue.Queue()
 
     def connect() -> None:
         try:
@@ -2192,7 +2191,7 @@ def connect_powerschool(settings: Settings) -> oracledb.Connection:
                 )
             )
         except (oracledb.Error, OSError, ValueError, TypeError) as error:
-            answer.put(error if isinstance(error, (oracledb.Error, OSError)) else OSError(str(error)))
+            answer.put(error)
 
     # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
     threading.Thread(target=connect, daemon=True).start()
@@ -2200,7 +2199,7 @@ def connect_powerschool(settings: Settings) -> oracledb.Connection:
         connection = answer.get(timeout=settings.TIMEOUT_SECONDS + 1)
     except queue.Empty:
         connection = TimeoutError(f"no answer in {settings.TIMEOUT_SECONDS:g} seconds")
-    if isinstance(connection, (oracledb.Error, OSError)):
+    if isinstance(connection, Exception):
         raise oracle_failure(connection, "signing in") from None
     connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
     return connection
@@ -2228,7 +2227,7 @@ def fetch(
     return rows
 
 
-def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
+def oracle_failure(error: Exception, doing: str) -> RunError:
     """One sentence: what was being done, what to do, and Oracle's own words; never the password."""
     reason: BaseException = error
     while reason.__cause__ and "DPY-6005" in str(reason):  # in which the driver wraps whatever breaks a connection
