@@ -715,11 +715,14 @@ class District:
         """Whose DCID the account carries, active or not."""
         return None if account.dcid is None else self.powerschool.by_dcid.get(account.dcid)
 
+    def is_unclaimed(self, account: Account) -> bool:
+        """True where the account carries no active person's DCID."""
+        owner = self.owner(account)
+        return owner is None or not owner.is_active
+
     @cached_property
     def unclaimed(self) -> list[Account]:
-        """The accounts that carry no active person's DCID."""
-        owners = ((account, self.owner(account)) for account in self.google.accounts.values())
-        return [account for account, owner in owners if owner is None or not owner.is_active]
+        return [account for account in self.google.accounts.values() if self.is_unclaimed(account)]
 
     @cached_property
     def unclaimed_by_number(self) -> Mapping[str, list[Account]]:
@@ -1197,15 +1200,10 @@ def plan_person(person: Staff, district: District) -> Plan:
         one = "if both records are one person's, take it out of the one whose DCID its account does not carry"
         plan = left_alone(person, Rule.TWO_PEOPLE, seen, f"give one of them another address; {one}")
     elif accounts:
-        return plan_found(person, accounts[0], district)
+        plan = plan_account(person, accounts[0], district)
     else:
         plan = plan_unfound(person, district) if person.is_active else plan_absent_leaver(person, district)
     return with_hands_off(plan, district)
-
-
-def plan_found(person: Staff, had: Account, district: District) -> Plan:
-    """What is to be done about this account of the person; decided anew just before each write."""
-    return with_hands_off(plan_account(person, had, district), district)
 
 
 def skip_rule(person: Staff, settings: Settings) -> Rule | None:
@@ -1230,14 +1228,11 @@ def names_as_listed(person: Staff) -> set[str]:
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
     holder = district.google.by_address.get(person.email)
-    found = {holder.id: holder} if holder and not district.claimants(person.email) else {}
-    numbered = district.unclaimed_by_number.get(fold_number(person.teacher_number), [])
-    named = [account for name in person.folded_names for account in district.unclaimed_by_name.get(name, [])]
-    found |= {account.id: account for account in (*numbered, *named)}
-    unlinked = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
-    theirs = [a for a in found.values() if a.id in unlinked and not district.claimants(a.email)]
     open_accounts = [
-        a for a in theirs if a.is_open and is_staff_place(a, district) and not is_named_in_hands_off(a, district)
+        account
+        for account in lookalikes(person, district)
+        if account.is_open and is_staff_place(account, district) and not district.claimants(account.email)
+        if account.dcid is None or account is holder
     ]
     if not open_accounts:
         return Plan(person)
@@ -1249,6 +1244,19 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     return left_alone(person, Rule.LEFT_OPEN, seen, remedy)
 
 
+def lookalikes(person: Staff, district: District) -> list[Account]:
+    """The accounts of no active person's DCID with the address, number or names of this one, but for HANDS_OFF's."""
+    holder = district.google.by_address.get(person.email)
+    found = [holder] if holder and district.is_unclaimed(holder) and not district.claimants(person.email) else []
+    found += district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
+    found += (account for name in person.folded_names for account in district.unclaimed_by_name.get(name, ()))
+    return [
+        account
+        for account in {account.id: account for account in found}.values()
+        if not any(is_valid for *_, is_valid in entries_of_hands_off(account.dcid, account.addresses, district))
+    ]
+
+
 def is_staff_place(account: Account, district: District) -> bool:
     """True in the org units of staff, and directly in /, where accounts made by hand lie."""
     settings = district.settings
@@ -1258,12 +1266,6 @@ def is_staff_place(account: Account, district: District) -> bool:
 
 def name_in_hands_off(account: Account) -> str:
     return f'name it in HANDS_OFF: "{account.email}": ("why", "until which day")'
-
-
-def is_named_in_hands_off(account: Account, district: District) -> bool:
-    """True until the day in HANDS_OFF of an account that an admin has found to be somebody else's, or to stay open."""
-    entries = entries_of_hands_off(account.dcid, account.addresses, district)
-    return any(is_valid for _, _, is_valid in entries)
 
 
 def entries_of_hands_off(
@@ -1289,15 +1291,14 @@ def plan_unfound(person: Staff, district: District) -> Plan:
         return left_alone(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, "correct it in PowerSchool")
     if holder is None:
         return plan_creation(person, district)
-    owner = district.owner(holder)
-    is_anothers = owner is not None and owner.is_active
-    same = same_words(person, holder)
+    is_anothers, same = not district.is_unclaimed(holder), same_words(person, holder)
     if holder.email != person.email and same and not is_anothers:
         return possible_account(person, [holder], district)
     if is_anothers or holder.email != person.email:
         seen = f"the address is an alias of {holder.email}, {holder.name}"
         if is_anothers:
-            seen = f"the address belongs to the account of {owner}{f', which has the same {same}' if same else ''}"
+            also = f", which has the same {same}" if same else ""
+            seen = f"the address belongs to the account of {district.owner(holder)}{also}"
         return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
     return plan_account(person, holder, district)
 
@@ -1328,11 +1329,11 @@ def either_way(person: Staff, account: Account, district: District) -> str:
 
     The alias of what may be the person's own account is never advised away, nor a colleague's account into HANDS_OFF.
     """
-    owner, same = district.owner(account), same_words(person, account)
+    same = same_words(person, account)
     other = "give the person another address in PowerSchool"
     if person.email not in account.addresses:
         other = name_in_hands_off(account)
-    elif same and not (owner and owner.is_active):  # or it is told all the same as a possible account
+    elif same and district.is_unclaimed(account):  # or it is told all the same as a possible account
         other += f" and {name_in_hands_off(account)}"
     elif person.email in account.aliases and not same:
         other = f"remove the alias there, or {other}"
@@ -1345,21 +1346,19 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
 
     Being wrong here hands one person another's mailbox, so in doubt it is reported.
     """
-    settings, owner = district.settings, district.owner(account)
-    both = same_names(person, account) and same_employee_id(person, account)
-    remedy = either_way(person, account, district)
-    if account.dcid is not None and not (owner and not owner.is_active and both):
-        known = f"which is {owner}" if owner else "which is not in PowerSchool"
-        seen = f"{account.email} carries DCID {account.dcid}, {known}"
+    owner, remedy = district.owner(account), either_way(person, account, district)
+    names, number = same_names(person, account), same_employee_id(person, account)
+    if account.dcid is not None and not (owner and not owner.is_active and names and number):
+        seen = f"{account.email} carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
         return about(person, Rule.PROBABLE_REHIRE, seen, remedy)
-    if not (same_names(person, account) or same_employee_id(person, account)):
+    if not (names or number):
         seen = f"{account.email} has the address but another name ({account.name}) and no such employee ID"
         return about(person, Rule.NOT_LINKED, seen, remedy)
     if account.is_delegated_admin or account.is_admin:
         return about(person, Rule.NOT_LINKED, f"{account.email} has an admin role and no DCID", remedy)
-    if not settings.LINK_BY_EMAIL:
+    if not district.settings.LINK_BY_EMAIL:
         return about(person, Rule.NOT_LINKED, f"{account.email} has no DCID and LINK_BY_EMAIL is False", remedy)
-    if not account.is_open and not is_closed_by_us(account, settings):
+    if not account.is_open and not is_closed_by_us(account, district.settings):
         state = "archived" if account.archived else f"suspended in {account.org_unit}"
         return about(person, Rule.LINKED_LATER, f"{account.email} has no DCID and is {state}", "left as it is")
     return None
@@ -1372,20 +1371,15 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 
 def possible_twins(person: Staff, district: District) -> list[Account]:
-    """The accounts that carry no active person's DCID and may be this person's, but for those that HANDS_OFF names.
+    """The accounts that carry no active person's DCID and may be this person's.
 
     Who has no address is looked for by the employee ID alone.
     """
-    twins = {
-        account.id: account for account in district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
-    }
-    for name in person.folded_names if person.email else ():
-        named = district.unclaimed_by_name.get(name, [])
-        twins |= {account.id: account for account in named if is_staff_place(account, district)}
     return [
         account
-        for account in twins.values()
-        if not is_certainly_anothers(account, district) and not is_named_in_hands_off(account, district)
+        for account in lookalikes(person, district)
+        if same_employee_id(person, account) or (person.email and is_staff_place(account, district))
+        if not is_certainly_anothers(account, district)
     ]
 
 
@@ -2881,7 +2875,10 @@ def still_due(plan: Plan, now: Account, district: District, kinds: Iterable[str]
     planned = {change.kind: change for change in plan.changes if change.kind in kinds}
     if not plan.undoes and any(KINDS[kind].is_listed for kind in planned):
         return tuple(planned.values())
-    fresh = undo_plan(plan.undoes, now, district) if plan.undoes else plan_found(plan.person, now, district)
+    if plan.undoes:
+        fresh = undo_plan(plan.undoes, now, district)
+    else:
+        fresh = with_hands_off(plan_account(plan.person, now, district), district)
     due = (part_of(change, planned[change.kind].after) for change in fresh.changes if change.kind in planned)
     return tuple(change for change in due if change.before or change.after)
 
