@@ -551,9 +551,12 @@ class Staff:
         firsts = dict.fromkeys((fold(self.first_name), fold(self.other_first_name)))
         return [(first, fold(self.last_name)) for first in firsts if first and fold(self.last_name)]
 
+    @property
+    def name(self) -> str:
+        return f"{self.first_name} {self.last_name}".strip()
+
     def __str__(self) -> str:
-        name = " ".join((self.first_name, self.last_name)).strip() or "(no name)"
-        return f"{name}, {self.email or 'no address'} (DCID {self.dcid})"
+        return f"{self.name or '(no name)'}, {self.email or 'no address'} (DCID {self.dcid})"
 
 
 @dataclass(frozen=True)
@@ -1208,21 +1211,17 @@ def plan_person(person: Staff, district: District) -> Plan:
 
 def skip_rule(person: Staff, settings: Settings) -> Rule | None:
     """Which rule leaves this person out of everything, if any."""
-    if {listed(name) for name in settings.BAD_NAMES} & names_as_listed(person):
+    if bad_names(person, settings):
         return Rule.BAD_NAME
     if settings.SKIP_NUMERIC_EMAILS and person.email.rpartition("@")[0].isdigit():
         return Rule.NUMERIC_ADDRESS
     return None
 
 
-def listed(name: str) -> str:
-    """A name in the form in which it is looked for in BAD_NAMES."""
-    return " ".join(name.split()).casefold()
-
-
-def names_as_listed(person: Staff) -> set[str]:
-    names = (person.first_name, person.last_name, f"{person.first_name} {person.last_name}")
-    return set(map(listed, names)) - {""}
+def bad_names(person: Staff, settings: Settings) -> set[str]:
+    """The entries of BAD_NAMES that are the person's first, last or whole name, in any case."""
+    names = {name.strip().casefold() for name in (person.first_name, person.last_name, person.name)}
+    return {entry for entry in settings.BAD_NAMES if " ".join(entry.split()).casefold() in names}
 
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
@@ -1393,9 +1392,8 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
     """Nothing is done while one of these accounts may be this person's already: each is told with every way out."""
     remarks = []
     for account in accounts:
-        carries = "has no DCID"
-        if account.dcid is not None:
-            carries = f"carries DCID {account.dcid}, {district.owner(account) or 'nobody in PowerSchool'}"
+        owner = district.owner(account) or "nobody in PowerSchool"
+        carries = "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner}"
         seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
         rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
         remarks.append(about(person, rule, seen, either_way(person, account, district)))
@@ -1548,15 +1546,11 @@ def differences(had: Account, wanted: Mapping[str, str], district: District) -> 
         kind_of[SUSPENDED] = "reactivate"
     if is_at_or_below(wanted.get(ORG_UNIT, ""), [district.settings.SUSPENDED_OU]):
         kind_of[ORG_UNIT] = "move to suspended"
-    different = {
-        kind_of[name] for name in wanted if not is_same(had.values.get(name, ""), wanted[name], attributes[name])
-    }
+    differs = {name for name in wanted if not is_same(had.values.get(name, ""), wanted[name], attributes[name])}
     changes = []
     for kind in KINDS:
-        names = [name for name in wanted if kind_of[name] == kind and kind in different]
-        if kind == "update":
-            names = [n for n in names if not is_same(had.values.get(n, ""), wanted[n], attributes[n])]
-        if names:
+        names = [name for name in wanted if kind_of[name] == kind and (kind != "update" or name in differs)]
+        if differs & set(names):
             # Noted too, as an undo or a later run goes by it.
             noted = {"rename": {"aliases": " ".join(had.aliases)}, "suspend": {ORG_UNIT: had.org_unit}}
             before = noted.get(kind, {}) | {name: had.values.get(name, "") for name in names}
@@ -1691,17 +1685,14 @@ def wanted_name(
     """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
     if waits or names_of(person) == had.folded_name:
         return
-    if not (settings.UPDATE_NAMES or is_renamed):
-        if names_of(person)[1] not in {"", had.folded_name[1]}:
-            seen = f"the family name in Google is {had.values[FAMILY_NAME]}"
-            remedy = "if PowerSchool is right, change it in the Admin console; if not, correct PowerSchool"
-            yield about(person, Rule.NAME_DIFFERS, seen, remedy)
-        return
-    if fault := name_fault(person):
-        yield fault
-        return
-    yield GIVEN_NAME, proper_case(person.first_name)
-    yield FAMILY_NAME, proper_case(person.last_name)
+    if settings.UPDATE_NAMES or is_renamed:
+        fault = name_fault(person)
+        new = ((GIVEN_NAME, proper_case(person.first_name)), (FAMILY_NAME, proper_case(person.last_name)))
+        yield from (fault,) if fault else new
+    elif names_of(person)[1] not in {"", had.folded_name[1]}:
+        seen = f"the family name in Google is {had.values[FAMILY_NAME]}"
+        remedy = "if PowerSchool is right, change it in the Admin console; if not, correct PowerSchool"
+        yield about(person, Rule.NAME_DIFFERS, seen, remedy)
 
 
 def name_fault(person: Staff) -> Remark | None:
@@ -3825,8 +3816,7 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
     yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
-    names = {name for p in powerschool.staff for name in names_as_listed(p)}
-    unmet = {listed(name) for name in run.settings.BAD_NAMES} - names
+    unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
     yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
     for remark in (*rebuilt_powerschool(plans), *foreign_staff(district)):
@@ -4334,8 +4324,7 @@ def linking_row(what: str, reason: str, person: Staff | None, account: Account |
     values = ("", "", "", "", "")
     if account:
         values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
-    name = f"{person.first_name} {person.last_name}".strip() if person else ""
-    of_person = (str(person.dcid), name, person.email) if person else ("", "", "")
+    of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
     return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
 
 
