@@ -1041,7 +1041,9 @@ def look_up_newcomers(
     """
     asked: set[int] = set()
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
-        district = replace(district, google=replace(district.google, deleted=list_deleted(run)))
+        # Until 20 days are over Google can restore a deleted account with all it held.
+        deleted = list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
+        district = replace(district, google=replace(district.google, deleted=deleted))
         plans = plan_everybody(run, district)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         asked |= {person.dcid for person in new}
@@ -2247,11 +2249,8 @@ def read_google(run: Run, powerschool: PowerSchool | None = None) -> Google:
     """
     org_units, schemas = read_org_units(run), read_schemas(run)
     faults = [*missing_org_units(run.settings, org_units), *schema_faults(run.settings, schemas)]
-    stop_at(
-        [Remark(Rule.REFUSED, "", f"Google lacks what config.py names: {'; '.join(map(str, faults))}")]
-        if faults
-        else []
-    )
+    if faults:
+        raise RunError(f"Google lacks what config.py names: {'; '.join(map(str, faults))}")
     for remark in idle_org_units(run.settings, org_units):
         log.warning("%s", remark)
     return list_accounts(run, org_units, schemas, powerschool)
@@ -2295,18 +2294,16 @@ CREATE_OR = "create it with --setup, or"
 def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[Remark]:
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
     missing = []
-    for path, setting in ((settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")):
-        seen, near = f"the org unit {path} ({setting}) does not exist", nearly(path, org_units)
-        if near:
+    named = [(settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")]
+    for path, setting in (*named, *((path, "PROTECTED_OUS") for path in settings.PROTECTED_OUS)):
+        near, rule, remedy = nearly(path, org_units), Rule.FAULT, f"correct {setting}"
+        if near and setting != "PROTECTED_OUS":
             remedy = f"did you mean {near}? Correct {setting}, or make the other one in the Admin console"
-            missing.append(Remark(Rule.FAULT, seen, "", remedy))
-        elif path.lower() not in org_units:
-            missing.append(Remark(Rule.MISSING, seen, "", f"{CREATE_OR} correct {setting}"))
-    return missing + [
-        Remark(Rule.FAULT, f"the org unit {path} (PROTECTED_OUS) does not exist", "", "correct PROTECTED_OUS")
-        for path in settings.PROTECTED_OUS
-        if path.lower() not in org_units
-    ]
+        elif setting != "PROTECTED_OUS":
+            rule, remedy = Rule.MISSING, f"{CREATE_OR} {remedy}"
+        if path.lower() not in org_units:
+            missing.append(Remark(rule, f"the org unit {path} ({setting}) does not exist", "", remedy))
+    return missing
 
 
 def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> list[Remark]:
@@ -2372,11 +2369,6 @@ def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -
     return powerschool.traits.isdisjoint((*account.addresses, *account.employee_ids, account.folded_name))
 
 
-def list_deleted(run: Run) -> list[tuple[Account, str]]:
-    """The accounts that were deleted in the last 20 days: until then Google can restore them with all they held."""
-    return list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
-
-
 def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Account, str]]:
     """Each account of a listing, with the day it was deleted; one that cannot be read is told. RunError for no list."""
     settings, users = run.settings, run.api.users()
@@ -2435,27 +2427,17 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
 def get_account(run: Run, key: str) -> Account | None:
     """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
     request = run.api.users().get(userKey=non_empty(key), fields=USER_FIELDS, **projection(run.settings))
+    user = call_if_there(run, request)
     try:
-        return account_from(call(run, request), run.settings)
+        return None if user is None else account_from(user, run.settings)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise GoogleError(0, "", f"Google's answer on {key} cannot be read") from None
-    except GoogleError as error:
-        # Google answers 400 and these words for the address of a group.
-        if error.status == 404 or (error.status == 400 and "Type not supported" in error.message):
-            return None
-        raise
 
 
 def is_group(run: Run, address: str) -> bool:
-    """True if the address belongs to a group, directly or as its alias."""
-    try:
-        call(run, run.api.groups().get(groupKey=non_empty(address), fields="id"))
-    except GoogleError as error:
-        # Google answers 403 for an address outside the account: no group of ours.
-        if error.status == 404 or (error.status == 403 and not error.can_heal):
-            return False
-        raise
-    return True
+    """True if the address belongs to a group, directly or as its alias; 403 means one outside this Google."""
+    request = run.api.groups().get(groupKey=non_empty(address), fields="id")
+    return call_if_there(run, request, absent=(403, 404)) is not None
 
 
 def non_empty(key: str) -> str:
@@ -2501,6 +2483,17 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
     except GoogleError as error:
         remedy = "the signed-in account must be an admin who may do this" if error.status == 403 else "run again later"
         raise RunError(f"Google, {doing}", f"{error} ({remedy})") from None
+
+
+def call_if_there(run: Run, request: Any, absent: Sequence[int] = (404,)) -> Any:
+    """As `call`, but None for what is not there."""
+    try:
+        return call(run, request)
+    except GoogleError as error:
+        is_groups = error.status == 400 and "Type not supported" in error.message  # said of an account with its address
+        if is_groups or (error.status in absent and not error.can_heal):
+            return None
+        raise
 
 
 def pages(resource: Any, request: Any, ask: Callable[[Any], Any]) -> Iterator[dict[str, Any]]:
@@ -2556,9 +2549,14 @@ def send(run: Run, request: Any) -> Any:
         answer = request.execute(http=getattr(run.here, "http", None), num_retries=0)
     except (AttributeError, TypeError):  # Google's client on an error of another shape, as with a number for words
         answer = "an error of another shape"
-    is_nothing = not answer and not isinstance(answer, dict)
-    if not (is_nothing if request.method == "DELETE" else is_answer(answer)):
-        # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
+    # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
+    if request.method == "DELETE":
+        is_good = not answer and not isinstance(answer, dict)
+    else:
+        lists = ("users", "groups", "members")
+        is_good = isinstance(answer, dict) and all(isinstance(answer.get(name) or [], list) for name in lists)
+        is_good = is_good and isinstance(answer.get("nextPageToken", ""), str)
+    if not is_good:
         raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
     return answer
 
@@ -2574,13 +2572,6 @@ def keep_pace(run: Run, sent: deque[float], limit: tuple[int, float]) -> None:
                 sent.append(now)
                 return
         time.sleep(pause)
-
-
-def is_answer(answer: Any) -> bool:
-    """True for an object in which what has to be a list is one, and the token of the next page a text."""
-    if not isinstance(answer, dict) or not isinstance(answer.get("nextPageToken", ""), str):
-        return False
-    return all(isinstance(answer.get(name) or [], list) for name in ("users", "groups", "members"))
 
 
 SIGN_IN_AGAIN = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
@@ -3137,12 +3128,7 @@ def membership(run: Run, group_id: str, account_id: str) -> Any:
     """The account's own membership of this group, or None: a member through another group has none."""
     mask = "role,delivery_settings"
     request = run.api.members().get(groupKey=non_empty(group_id), memberKey=non_empty(account_id), fields=mask)
-    try:
-        return call(run, request)
-    except GoogleError as error:
-        if error.status == 404:
-            return None
-        raise
+    return call_if_there(run, request)
 
 
 def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) -> None:
