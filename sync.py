@@ -773,6 +773,7 @@ class Entry:
     account: str
     email: str
     change: Change
+    time: datetime
     is_undo: bool = False
 
 
@@ -2909,7 +2910,9 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         make(run, plan, now, due, request, made)
     except GoogleError as error:
         if error.status == 409 and after.get(EMAIL) in now.aliases:
-            take_own_alias(run, plan, now, after[EMAIL])
+            # Google may not make an alias the address while it is one. The journal says what for it goes: until Google
+            # shows it again, each run tries to put it back or to make it the address.
+            change_alias(run, plan, now, Change("remove alias", {"alias": after[EMAIL]}, {EMAIL: after[EMAIL]}))
             make(run, plan, now, due, request, made)
         elif error.status == 409 and EMAIL in after:
             words = f"{after[EMAIL]} is taken {holder_words(run, after[EMAIL])}"
@@ -2920,16 +2923,6 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         for past in groups_to_get_back(run, now.id):
             again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
             log.info("%s was in groups before: %s", plan.person, again)
-
-
-def take_own_alias(run: Run, plan: Plan, now: Account, alias: str) -> None:
-    """Remove the account's own alias, which Google may not make its address while it is one.
-
-    The journal says what for: until Google shows it again, each run tries to put it back or to make it the address.
-    """
-    change = Change("remove alias", {"alias": alias}, {EMAIL: alias})
-    request = run.api.users().aliases().delete(userKey=non_empty(now.id), alias=non_empty(alias))
-    make(run, plan, now, [change], request, lambda: alias not in (get_account(run, now.id) or now).aliases)
 
 
 def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
@@ -3170,27 +3163,34 @@ def has_owner(run: Run, group_id: str) -> bool:
 
 def put_back(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Put back one membership or alias; one that is gone or refuses is told, and keeps nothing else from it."""
-    sides, aliases = {**change.before, **change.after}, run.api.users().aliases()
-    alias = sides.get("alias", "")
-
-    def has_alias() -> bool:
-        return alias in (get_account(run, now.id) or now).addresses
-
+    sides = {**change.before, **change.after}
     try:
         if change.kind == "leave group":
             leave_group(run, plan, now, {"id": sides["groupId"], "email": sides["group"]})
         elif change.kind == "join group":
             join_group(run, plan, now, change)
-        elif change.kind == "remove alias" and alias in now.aliases:
-            request = aliases.delete(userKey=non_empty(now.id), alias=non_empty(alias))
-            make(run, plan, now, [change], request, lambda: not has_alias())
-        elif change.kind == "add alias" and alias not in now.addresses:
-            request = aliases.insert(userKey=non_empty(now.id), body={"alias": non_empty(alias)})
-            make(run, plan, now, [change], request, has_alias)
+        else:
+            change_alias(run, plan, now, change)
     except GoogleError as error:
+        alias = sides.get("alias", "")
         holder = f" {alias} is taken {holder_words(run, alias)}." if error.status == 409 and alias else ""
         advice = try_again(plan) if error.can_heal or holder else "do it by hand"
         note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}.{holder} {advice}")
+
+
+def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
+    """Take away one alias of the account or give it one, if that is due still."""
+    aliases, is_added = run.api.users().aliases(), change.kind == "add alias"
+    alias = non_empty({**change.before, **change.after}["alias"])
+    request = aliases.delete(userKey=non_empty(now.id), alias=alias)
+    if is_added:
+        request = aliases.insert(userKey=non_empty(now.id), body={"alias": alias})
+
+    def made() -> bool:
+        return (alias in (get_account(run, now.id) or now).addresses) == is_added
+
+    if alias not in now.addresses if is_added else alias in now.aliases:
+        make(run, plan, now, [change], request, made)
 
 
 def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -3340,38 +3340,44 @@ def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
     paths = journals(folder)
     named = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
     for path in reversed(paths) if which == "last" else named:
-        entries = read_journal(path)
+        entries = changes_in(journal_rows(path))
         if entries or which != "last":
             return path, entries
     names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
     raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
 
 
-def read_journal(path: Path) -> list[Entry]:
-    """The changes of a run in their order, but for those that failed; RunError if the journal is damaged.
+def changes_in(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """The changes of a journal in their order, but for those that failed.
 
     A change that is only intended was cut off by a crash: whether it was made, Google says. A journal of version 1
     holds nothing that this version knows: its attributes had other names.
     """
     latest: dict[tuple[int, str, str], Entry] = {}
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
-    for row in journal_rows(path):
+    for row in rows:
         change = Change(row["kind"], row["before"], row["after"])
         sides = (*change.before.items(), *change.after.items())
         if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
             return []
-        entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change, "undo" in row)
-        latest[(entry.number, change.kind, change.before.get("groupId", ""))] = entry
+        number, time_of_line = row["change"], datetime.fromisoformat(row["time"])
+        latest[(number, change.kind, change.before.get("groupId", ""))] = Entry(
+            number, row["state"], row["dcid"], row["account"], row["email"], change, time_of_line, "undo" in row
+        )
     return [entry for entry in latest.values() if entry.state != "failed"]
 
 
 def all_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The lines of all journals, the oldest first; one that is damaged is told and read no further."""
-    for path in journals(run.folder):
-        try:
-            yield from journal_rows(path)
-        except RunError as error:
-            run.note(replace(error.remark, rule=Rule.DAMAGED))
+    """The lines of all journals, the oldest first."""
+    return (row for path in journals(run.folder) for row in whole_rows(run, path))
+
+
+def whole_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal; one that is damaged is told and read no further."""
+    try:
+        yield from journal_rows(path)
+    except RunError as error:
+        run.note(replace(error.remark, rule=Rule.DAMAGED))
 
 
 JOURNAL_TYPES = {
@@ -3390,59 +3396,34 @@ def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             if not line.endswith("\n"):
                 return
-            row: Any = None
-            with contextlib.suppress(ValueError):
+            is_whole = False
+            with contextlib.suppress(ValueError, KeyError, TypeError):
                 row = json.loads(line)
-            if not is_whole(row) or not line.isascii():
+                is_whole = line.isascii() and row["kind"] in KINDS and bool(datetime.fromisoformat(row["time"]))
+                is_whole = is_whole and all(isinstance(row[name], kind) for name, kind in JOURNAL_TYPES.items())
+            if not is_whole:
                 remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
                 raise RunError(f"{path}, line {number}, is damaged", "", remedy)
             yield row
 
 
-def is_whole(row: Any) -> bool:
-    """True for a line of a journal with everything that is read of it."""
-    if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in JOURNAL_TYPES.items()):
-        return False
-    with contextlib.suppress(ValueError):
-        return row["kind"] in KINDS and bool(datetime.fromisoformat(row["time"]))
-    return False
-
-
-Closings = dict[str, tuple[datetime, str] | None]
-
-
 def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[str, str], int]]:
     """What the journals, read once, leave to be finished: `closings` and `lost_aliases` of a District."""
-    closings: Closings = {}
-    before: Closings = {}
+    closings: dict[str, tuple[datetime, str]] = {}
     aliases: dict[tuple[str, str], int] = {}
-    for row in all_rows(run):
-        note_closing(row, closings, before)
-        if row["kind"] == "remove alias" and EMAIL in row["after"]:
-            aliases[(row["account"], row["before"]["alias"])] = row["dcid"]
-        elif row["kind"] in {"rename", "add alias"} and row["state"] == "done":
+    for entry in (entry for path in journals(run.folder) for entry in changes_in(whole_rows(run, path))):
+        kind, before, after = entry.change.kind, entry.change.before, entry.change.after
+        # Whether an account was moved, its org unit says.
+        if kind != "leave group" and (kind != "move to suspended" or entry.state == "done"):
+            closings.pop(entry.account, None)
+        if kind == "suspend" and not entry.is_undo and ORG_UNIT in before:
+            closings[entry.account] = (entry.time, before[ORG_UNIT])
+        if kind == "remove alias" and EMAIL in after:
+            aliases[(entry.account, before["alias"])] = entry.dcid
+        elif kind in {"rename", "add alias"} and entry.state == "done":
             # It is back: who takes it away later means it.
-            aliases.pop((row["account"], row["after"].get(EMAIL) or row["after"].get("alias", "")), None)
-    return {account: closing for account, closing in closings.items() if closing}, aliases
-
-
-def note_closing(row: Mapping[str, Any], closings: Closings, before: Closings) -> None:
-    """Keep the newest suspension that no later change of the same account follows, but leaving groups.
-
-    A change that Google refused counts for nothing: who was not suspended by us may have been by an admin. So `before`
-    keeps what stood before a change that may be refused yet.
-    """
-    account = row["account"]
-    # Whether the account was moved, its org unit says.
-    if row["kind"] == "leave group" or (row["kind"] == "move to suspended" and row["state"] != "done"):
-        return
-    if row["state"] == "failed":
-        closings[account] = before.get(account)
-        return
-    if row["state"] == "intended":
-        before[account] = closings.get(account)
-    is_closing = row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]
-    closings[account] = (datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT]) if is_closing else None
+            aliases.pop((entry.account, after.get(EMAIL) or after.get("alias", "")), None)
+    return closings, aliases
 
 
 def groups_to_get_back(run: Run, account_id: str) -> list[str]:
@@ -3451,7 +3432,7 @@ def groups_to_get_back(run: Run, account_id: str) -> list[str]:
     for path in reversed(journals(run.folder)):
         kinds: set[str] = set()
         with contextlib.suppress(RunError):
-            kinds = {entry.change.kind for entry in read_journal(path) if entry.account == account_id}
+            kinds = {entry.change.kind for entry in changes_in(journal_rows(path)) if entry.account == account_id}
         if path.stem == run.name:
             continue
         if "leave group" in kinds:
