@@ -1171,8 +1171,10 @@ def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
     return "given name" if given and given == account.folded_name[0] else ""
 
 
-def about(person: Staff, rule: Rule, seen: str, remedy: str = "", part: str = "") -> Remark:
-    return Remark(rule, str(person), seen, remedy, subject_of(person), part)
+def about(
+    person: Staff, rule: Rule, seen: str, remedy: str = "", part: str = "", watched: tuple[str, str] = ("", "")
+) -> Remark:
+    return Remark(rule, str(person), seen, remedy, subject_of(person), part, watched)
 
 
 def subject_of(person: Staff) -> str:
@@ -2732,19 +2734,19 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
         note_failure(run, plan, "not created: the licences are used up")
         return
     try:
-        refusals = make_steps(run, plan, district)
+        refusal = make_steps(run, plan, district)
         if not plan.kinds & run.ended.keys():
             run.waiting.discard(subject_of(plan.person))
-    except (RunError, KeyboardInterrupt, SystemExit):
+    except RunError:
         raise
     except Exception:
         note_bug(run, plan.person)
         if run.bugs >= BUGS_THAT_END_A_RUN:
             raise
         return
-    if not refusals:
+    if refusal is None:
         return
-    refusal, created = refusals[0], plan.changes[0].after.get(EMAIL, "")
+    created = plan.changes[0].after.get(EMAIL, "")
     if refusal.status == 409 and plan.had is None:
         words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
     else:
@@ -2755,9 +2757,9 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
     run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
 
 
-def make_steps(run: Run, plan: Plan, district: District) -> list[GoogleError]:
-    """The steps of one person in their order; what Google refused of them."""
-    refusals = []
+def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
+    """The steps of one person in their order; the first refusal of Google's."""
+    refusal = None
     for kinds in steps_of(plan, run.settings):
         if ended := [kind for kind in kinds if kind in run.ended]:
             run.ended[ended[0]] += 1
@@ -2765,11 +2767,11 @@ def make_steps(run: Run, plan: Plan, district: District) -> list[GoogleError]:
         try:
             make_step(run, plan, district, kinds)
         except GoogleError as error:
-            refusals.append(error)
+            refusal = refusal or error
             lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
-    return refusals
+    return refusal
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
@@ -2888,7 +2890,7 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
         raise
     finally:
         if not is_known:
-            run.note(replace(about(plan.person, Rule.PASSWORD, "", TO_RESET), watched=("", account_id)))
+            run.note(about(plan.person, Rule.PASSWORD, "", TO_RESET, watched=("", account_id)))
 
 
 def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], district: District) -> None:
@@ -2959,14 +2961,11 @@ def body_for(changes: Iterable[Change], account: Account | None, district: Distr
 def merged(entries: Sequence[Mapping[str, Any]], kind: str, text: str) -> list[dict[str, Any]]:
     """A list of Google's with this text in the first entry of this type, or without it for ""; all others kept."""
     kept = [dict(entry) for entry in entries]
-    first = next((entry for entry in kept if entry.get("type") == kind), None)
-    if first is None and text:
-        kept.append({"type": kind, "value": text})
-    elif first is not None and text:
-        first["value"] = text
-    elif first is not None:
-        kept.remove(first)
-    return kept
+    ours = next((entry for entry in kept if entry.get("type") == kind), None)
+    if ours is None:
+        return [*kept, {"type": kind, "value": text}] if text else kept
+    ours["value"] = text
+    return [entry for entry in kept if text or entry is not ours]
 
 
 def make(
@@ -3080,10 +3079,12 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
         try:
             leave_group(run, plan, had, group)
         except GoogleError as error:
-            later = later or (error if error.can_heal else None)
-            if is_outside(group, district) and error.status == 403:
+            is_outside = group["email"].rpartition("@")[2].casefold() not in district.google.domains
+            if error.can_heal:
+                later = later or error
+            elif is_outside and error.status == 403:
                 run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
-            elif not error.can_heal:
+            else:
                 note_stays(run, plan, had, group, error)
     if later and "move to suspended" in plan.kinds:
         words = f"{had.email} could not leave all its groups, the next run tries again: {later}"
@@ -3094,27 +3095,18 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
 
 def groups_of(run: Run, account_id: str) -> list[Any]:
     """The groups of which this account is a member."""
-    request = run.api.groups().list(
-        userKey=non_empty(account_id), maxResults=200, fields="nextPageToken,groups(id,email)"
-    )
-    return [
-        group for page in pages(run.api.groups(), request, partial(call, run)) for group in page.get("groups") or ()
-    ]
+    groups, mask = run.api.groups(), "nextPageToken,groups(id,email)"
+    request = groups.list(userKey=non_empty(account_id), maxResults=200, fields=mask)
+    return [group for page in pages(groups, request, partial(call, run)) for group in page.get("groups") or ()]
 
 
 def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], error: GoogleError) -> None:
     """Tell of a leaver whom Google does not let out of a group, or of some of them; nobody tries that again."""
     where = f"stays in the group {group['email']}" if group else "could not leave all its groups"
-    remark = about(plan.person, Rule.GROUP_STAYS, f"{had.email} {where}: {error}", "take it out by hand")
-    group_id = group.get("id", "")
-    run.note(replace(remark, part=group_id, watched=(group_id, had.id)))
+    seen, group_id = f"{had.email} {where}: {error}", group.get("id", "")
+    remark = about(plan.person, Rule.GROUP_STAYS, seen, "take it out by hand", group_id, (group_id, had.id))
+    run.note(remark)
     log.warning("Not done: %s", remark, extra=IN_LOG)
-
-
-def is_outside(group: Mapping[str, Any], district: District) -> bool:
-    """True for a group of a domain at which this Google has no address."""
-    domain = group["email"].rpartition("@")[2].casefold()
-    return domain not in district.google.domains
 
 
 def membership(run: Run, group_id: str, account_id: str) -> Any:
@@ -3125,7 +3117,7 @@ def membership(run: Run, group_id: str, account_id: str) -> Any:
 
 
 def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) -> None:
-    """Take the account out of one group; its role stands in the journal before it is gone."""
+    """Take the account out of one group, its role in the journal before; tell of one that may have no owner now."""
     member, members = membership(run, group["id"], had.id), run.api.members()
     if member is None:
         return
@@ -3140,20 +3132,15 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
         if error.status == 404 or (error.status == 412 and membership(run, group["id"], had.id) is None):
             return
         raise
-    if role == "OWNER":
-        note_owner(run, plan, group)
-
-
-def note_owner(run: Run, plan: Plan, group: Mapping[str, Any]) -> None:
-    """Tell of a group that has lost its last owner, or may have."""
+    if role != "OWNER":
+        return
     seen = f"the group {group['email']} has lost its last owner"
     try:
         if has_owner(run, group["id"]):
             return
     except GoogleError as error:
         seen = f"whether the group {group['email']} still has an owner is not known ({error})"
-    remark = about(plan.person, Rule.NO_OWNER, seen, "give it another one", group["id"])
-    run.note(replace(remark, watched=(group["id"], "")))
+    run.note(about(plan.person, Rule.NO_OWNER, seen, "give it another one", group["id"], (group["id"], "")))
 
 
 def has_owner(run: Run, group_id: str) -> bool:
@@ -4584,14 +4571,14 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
         group, group_id = row["before"].get("group", ""), row["before"].get("groupId", "")
         remark = None
         if row["kind"] == "create" and row["state"] == "done" and not os.environ.get("NEW_USER_PASSWORD"):
-            remark = replace(about(person, Rule.PASSWORD, "", TO_RESET), watched=("", row["account"]))
+            remark = about(person, Rule.PASSWORD, "", TO_RESET, watched=("", row["account"]))
         elif row["kind"] == "leave group" and row["state"] in {"failed", "unknown"}:
             seen = f"{row['email']} stays in the group {group}"
-            remark = about(person, Rule.GROUP_STAYS, seen, "take it out by hand", group_id)
-            remark = replace(remark, watched=(group_id, row["account"]))
+            watched = (group_id, row["account"])
+            remark = about(person, Rule.GROUP_STAYS, seen, "take it out by hand", group_id, watched)
         elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
-            remark = about(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", "", group_id)
-            remark = replace(remark, watched=(group_id, ""))
+            seen = f"the group {group} has lost its last owner"
+            remark = about(person, Rule.NO_OWNER, seen, "", group_id, (group_id, ""))
         if remark and not row.get("undo"):
             since = datetime.fromisoformat(row["time"]).astimezone().date()
             found[remark.key] = Matter(remark, since)
