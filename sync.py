@@ -2011,35 +2011,28 @@ NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or t
 NO_SUCH_COLUMN = "ORA-00904"
 # Codes of Oracle and its driver, and what to do.
 ORACLE_REMEDIES = {
-    "ORA-01017": "the user name or password is wrong: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (it is "
-                 "not tried again, so that the login does not get locked)",
+    "ORA-01017": "refused: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (not tried again: it would lock)",
     "ORA-28000": "the login is locked: ask whoever runs the database to unlock it",
     "ORA-28001": "the login's password has expired: set a new one in Oracle and in POWERSCHOOL_DB_PASSWORD",
-    "ORA-00942": 'a table is not there or not readable: grant SELECT on it, set POWERSCHOOL_SCHEMA = "PS" in '
-                 "config.py, or correct EXTENSION_COLUMNS",
+    "ORA-00942": 'grant SELECT on this table, set POWERSCHOOL_SCHEMA = "PS" in config.py, or correct EXTENSION_COLUMNS',
     "ORA-01031": "the login lacks a right: grant it SELECT on the tables named in README.md",
     "ORA-00904": "a column is not there: correct EXTENSION_COLUMNS in config.py",
     "ORA-01555": "the database could not keep the snapshot long enough: run again at a quieter time",
     "ORA-01045": "the login may not sign in: grant it CREATE SESSION",
     "ORA-01033|ORA-01034|ORA-12528": "the database is starting, stopping or down: run again later",
-    "DPY-6001|ORA-12514": "the listener does not know this service: correct the part after the slash; if it worked "
-                          "before, the database is down, so run again later",
+    "DPY-6001|ORA-12514": "the listener does not know this service: correct it after the slash; if it is right, the "
+                          "database is down, so run again later",
     "DPY-6003|ORA-12505": "the listener does not know this SID: use host:1521/SERVICE",
     "DPY-6005|ORA-12170|ORA-12541|ORA-12545": NO_CONNECTION,
-    "DPY-3001|ORA-12660": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to an Oracle client's "
-                          "folder",
-    "ORA-03134|ORA-28040|DPI-1050": "the Oracle client in ORACLE_CLIENT_DIR does not suit this server's version: "
-                                    "install version 19, which reaches 11.2 and later",
+    "DPY-3001|ORA-12660": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to a client's folder",
+    "ORA-03134|ORA-28040|DPI-1050": "ORACLE_CLIENT_DIR does not suit this server: install version 19 (11.2 and later)",
     "DPY-6000": "the listener refused: run again later; if it stays so, ask whoever runs the database",
-    "DPY-4011": "the connection was closed: run again; if it happens at every login, the server asks for native "
-                "encryption, so set ORACLE_CLIENT_DIR",
-    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of an Oracle client of version "
-                "19 or before",
+    "DPY-4011": "the connection was closed: run again; if it always is, it has to be encrypted: set ORACLE_CLIENT_DIR",
+    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of a client up to version 19",
     "DPY-3015": "the login has only an old password verifier: have its password set anew, or set ORACLE_CLIENT_DIR",
     "DPY-4024": "PowerSchool did not answer in TIMEOUT_SECONDS: run again, or raise it in config.py",
     "DPY-2049|DPY-40(00|17|18|21|26|27|28)|ORA-12154": BAD_ADDRESS,
-    "DPI-1047": "no Oracle client library is in ORACLE_CLIENT_DIR: correct it (on Linux that folder has to be in "
-                "LD_LIBRARY_PATH too), or unset it for thin mode",
+    "DPI-1047": "no client in ORACLE_CLIENT_DIR (on Linux also LD_LIBRARY_PATH): correct it, or unset it for thin mode",
 }  # fmt: skip
 
 
@@ -2169,17 +2162,11 @@ def connect_powerschool(settings: Settings) -> oracledb.Connection:
 
     def connect() -> None:
         try:
-            client = os.environ.get("ORACLE_CLIENT_DIR")
-            if client:
+            if client := os.environ.get("ORACLE_CLIENT_DIR"):
                 oracledb.init_oracle_client(lib_dir=client)
-            answer.put(
-                oracledb.connect(
-                    user=user_name(),
-                    password=os.environ["POWERSCHOOL_DB_PASSWORD"],
-                    dsn=os.environ["POWERSCHOOL_PROD_DB"],
-                    tcp_connect_timeout=settings.TIMEOUT_SECONDS,
-                )
-            )
+            dsn, password = os.environ["POWERSCHOOL_PROD_DB"], os.environ["POWERSCHOOL_DB_PASSWORD"]
+            longest = settings.TIMEOUT_SECONDS
+            answer.put(oracledb.connect(dsn, user=user_name(), password=password, tcp_connect_timeout=longest))
         except (oracledb.Error, OSError, ValueError, TypeError) as error:
             answer.put(error)
 
@@ -2220,20 +2207,19 @@ def fetch(
 def oracle_failure(error: Exception, doing: str) -> RunError:
     """One sentence: what was being done, what to do, and Oracle's own words; never the password."""
     reason: BaseException = error
+    secret = os.environ["POWERSCHOOL_DB_PASSWORD"]
     while reason.__cause__ and "DPY-6005" in str(reason):  # in which the driver wraps whatever breaks a connection
         reason = reason.__cause__
     own_words = " ".join(str(reason).split("\n")[0].split())
-    place = f"{user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}"
-    place, own_words = (
-        words.replace(os.environ["POWERSCHOOL_DB_PASSWORD"], "(hidden)") for words in (place, own_words)
-    )
+    place = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}), {doing}"
     # Of several codes in Oracle's words the last that is known is nearest to the reason.
     codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", str(reason))
     known = [(code, rem) for code in codes for pattern, rem in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
     code, remedy = known[-1] if known else ("", "see Troubleshooting in README.md" if codes else NO_CONNECTION)
     if "bequeath" in str(reason):  # the driver's word for an address without a host
         remedy = BAD_ADDRESS
-    return RunError(f"PowerSchool ({place}), {doing}", "", f"{remedy} [{own_words}]", oracle_code=code)
+    place, own_words = (words.replace(secret, "(hidden)") for words in (place, own_words))
+    return RunError(place, "", f"{remedy} [{own_words}]", oracle_code=code)
 
 
 # Reading Google: the whole account once, and single accounts as they are this moment.
