@@ -899,7 +899,7 @@ class Run:
     journal_file: IO[str] | None = None
     change_number: int = 0
     writes: int = 0
-    in_flight: list[tuple[int, Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
+    in_flight: list[tuple[Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
     done: list[tuple[Plan, Change]] = field(default_factory=list)
     held: Counter[str] = field(default_factory=Counter)
     remarks: list[Remark] = field(default_factory=list)
@@ -1171,10 +1171,8 @@ def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
     return "given name" if given and given == account.folded_name[0] else ""
 
 
-def about(
-    person: Staff, rule: Rule, seen: str, remedy: str = "", part: str = "", watched: tuple[str, str] = ("", "")
-) -> Remark:
-    return Remark(rule, str(person), seen, remedy, subject_of(person), part, watched)
+def about(person: Staff, rule: Rule, seen: str, remedy: str = "", watched: tuple[str, str] = ("", "")) -> Remark:
+    return Remark(rule, str(person), seen, remedy, subject_of(person), watched[0], watched)
 
 
 def subject_of(person: Staff) -> str:
@@ -1257,7 +1255,7 @@ def lookalikes(person: Staff, district: District) -> list[Account]:
     return [
         account
         for account in {account.id: account for account in found}.values()
-        if not any(is_valid for *_, is_valid in entries_of_hands_off(account.dcid, account.addresses, district))
+        if not any(is_valid for *_, is_valid in in_hands_off(account.dcid, account.addresses, district))
     ]
 
 
@@ -1272,9 +1270,7 @@ def name_in_hands_off(account: Account) -> str:
     return f'name it in HANDS_OFF: "{account.email}": ("why", "until which day")'
 
 
-def entries_of_hands_off(
-    dcid: int | None, addresses: Iterable[str], district: District
-) -> Iterator[tuple[str, str, bool]]:
+def in_hands_off(dcid: int | None, addresses: Iterable[str], district: District) -> Iterator[tuple[str, str, bool]]:
     """Reason, last day, and whether that is not over yet, of each entry that means this person or account."""
     for key, (reason, until) in district.settings.HANDS_OFF.items():
         if is_meant(key, dcid, addresses):
@@ -1311,9 +1307,8 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
     if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
-        return left_alone(
-            person, Rule.SOMEBODY_ELSES, seen, "correct the DCID there, or the person in PowerSchool", had
-        )
+        remedy = "correct the DCID there, or the person in PowerSchool"
+        return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
     if had.dcid == person.dcid:
         evidence = "DCID"
     elif doubt := link_doubt(person, had, district):
@@ -1417,7 +1412,7 @@ def with_hands_off(plan: Plan, district: District) -> Plan:
 def hands_off(person: Staff, had: Account | None, district: District, *, has_left: bool) -> Remark | None:
     """Why this person's account is never written, if so."""
     addresses = {person.email, *(had.addresses if had else ())}
-    for reason, until, is_valid in entries_of_hands_off(person.dcid, addresses, district):
+    for reason, until, is_valid in in_hands_off(person.dcid, addresses, district):
         if is_valid:
             return about(person, Rule.HANDS_OFF, f"{reason} (HANDS_OFF until {until})")
         over = f"HANDS_OFF ended on {until} ({reason})"
@@ -1508,12 +1503,10 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
         return Plan(person, had, remarks=(fault,))
     address, told = wishes_and_remarks(wanted_address(person, had, district))
     wanted, remarks = wishes_and_remarks(
-        (
-            *(about(person, Rule.VALUE, words, "correct it in PowerSchool") for words in person.odd),
-            *wanted_name(person, had, district.settings, bool(address), bool(told)),
-            *wanted_org_unit(person, had, district),
-            *wanted_fields(person, district),
-        )
+        (about(person, Rule.VALUE, words, "correct it in PowerSchool") for words in person.odd),
+        wanted_name(person, had, district.settings, bool(address), bool(told)),
+        wanted_org_unit(person, had, district),
+        wanted_fields(person, district),
     )
     wanted |= {**address, SUSPENDED: NO, district.settings.dcid_attribute: str(person.dcid)}
     if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.texts_of(EMPLOYEE_ID)}:
@@ -1536,11 +1529,11 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     return Plan(person, had, differences(had, wanted, district), remarks)
 
 
-def wishes_and_remarks(said: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
+def wishes_and_remarks(*rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
     """What rules demand, and why they demand less."""
-    everything = list(said)
-    wishes = dict(entry for entry in everything if not isinstance(entry, Remark))
-    return wishes, tuple(entry for entry in everything if isinstance(entry, Remark))
+    said = [entry for rule in rules for entry in rule]
+    wishes = dict(entry for entry in said if not isinstance(entry, Remark))
+    return wishes, tuple(entry for entry in said if isinstance(entry, Remark))
 
 
 def differences(had: Account, wanted: Mapping[str, str], district: District) -> tuple[Change, ...]:
@@ -1761,9 +1754,8 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     if staff_type(person) == TYPE_SUBSTITUTE or school.casefold() == settings.SUBSTITUTE_BUILDING.casefold():
         path = settings.SUBSTITUTE_OU
     else:
-        path = settings.BUILDING_OUS.get(
-            person.homeschool, f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}"
-        )
+        usual = f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}"
+        path = settings.BUILDING_OUS.get(person.homeschool, usual)
     known = district.google.org_units.get(path.lower(), "")
     return known, "" if known else path
 
@@ -1840,15 +1832,13 @@ def shorten(text: str) -> str:
 
 def implausible(powerschool: PowerSchool, google: Google) -> list[Remark]:
     """An answer that is empty is an error until proven otherwise."""
-    empty = {
-        "PowerSchool returned no schools": not powerschool.schools,
-        "PowerSchool returned no staff": not powerschool.staff,
-        "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": not any(
-            person.is_active for person in powerschool.staff
-        ),
-        "Google returned no accounts": not (google.accounts or google.others),
+    needed: dict[str, object] = {
+        "PowerSchool returned no schools": powerschool.schools,
+        "PowerSchool returned no staff": powerschool.staff,
+        "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": [*powerschool.active],
+        "Google returned no accounts": google.accounts or google.others,
     }
-    found = "; ".join(sentence for sentence, is_so in empty.items() if is_so)
+    found = "; ".join(sentence for sentence, there in needed.items() if not there)
     remedy = "that cannot be right, so nothing was decided. Check the rights of the two logins"
     return [Remark(Rule.IMPLAUSIBLE, "", found, remedy)] if found else []
 
@@ -1948,12 +1938,13 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
             unlinked += not is_at_or_below(holder.org_unit, district.settings.PROTECTED_OUS)
     if linked >= unlinked:
         return frozenset(), ""
-    kinds = frozenset({"suspend"} if "create" in allowed else {"create", "suspend"})
-    return kinds, (
-        f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first. "
-        "Until half of them do, nobody is suspended"
-        + ("." if "create" in allowed else " or created (--allow create=N lifts that).")
+    only_half = (
+        f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first."
     )
+    if "create" in allowed:
+        return frozenset({"suspend"}), f"{only_half} Until half of them do, nobody is suspended."
+    lifts = "nobody is suspended or created (--allow create=N lifts that)."
+    return frozenset({"create", "suspend"}), f"{only_half} Until half of them do, {lifts}"
 
 
 def limited_kinds(plan: Plan) -> frozenset[str]:
@@ -2060,11 +2051,9 @@ def read_powerschool(run: Run) -> PowerSchool:
         for column, value in zip(columns, values, strict=True)
     )
     staff = (staff_from(row, settings, buildings, extension) for row in rows["users"])
-    schools = ((as_int(number), clean(name)) for number, name in rows["schools"])
-    return PowerSchool(
-        schools={number: name for number, name in schools if number is not None},
-        staff=tuple(sorted(staff, key=lambda person: person.dcid)),
-    )
+    schools = {as_int(number): clean(name) for number, name in rows["schools"]}
+    named = {number: name for number, name in schools.items() if number is not None}
+    return PowerSchool(named, tuple(sorted(staff, key=lambda person: person.dcid)))
 
 
 def schema_prefix(settings: Settings) -> str:
@@ -2094,13 +2083,10 @@ def staff_from(
             odd.append(f"{column} holds {value!r}, which is no whole number")
         return of_null if number is None else number
 
-    schools = {
-        (
-            number_of(school, "SCHOOLSTAFF.SCHOOLID", NO_SCHOOL),
-            number_of(kind, "SCHOOLSTAFF.STAFFSTATUS", TYPE_UNASSIGNED),
-        )
-        for school, kind in buildings.get(dcid, ())
-    }
+    schools = set()
+    for school, kind in buildings.get(dcid, ()):
+        number = number_of(school, "SCHOOLSTAFF.SCHOOLID", NO_SCHOOL)
+        schools.add((number, number_of(kind, "SCHOOLSTAFF.STAFFSTATUS", TYPE_UNASSIGNED)))
     preferred = clean(user["preferredname"])
     first_name = (preferred if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"])
     values = {name: extension.get((dcid, column.lower()), ()) for name, column in settings.EXTENSION_COLUMNS.items()}
@@ -2186,15 +2172,13 @@ def user_name() -> str:
     return os.environ.get("POWERSCHOOL_READ_USER") or "PSNavigator"
 
 
-def fetch(
-    connection: oracledb.Connection, sql: str, doing: str, binds: Mapping[str, object] | None = None
-) -> list[tuple[Any, ...]]:
+def fetch(connection: oracledb.Connection, sql: str, doing: str, binds: Mapping[str, object] = NOTHING) -> list[Any]:
     """Every row of this statement, or a RunError: part of an answer is no answer."""
     try:
         with connection.cursor() as cursor:
             cursor.arraysize = 1000
             cursor.prefetchrows = 1001
-            cursor.execute(sql, **(binds or {}))
+            cursor.execute(sql, **binds)
             rows = cursor.fetchall() if cursor.description else []
     except ValueError as error:
         raise RunError(f"PowerSchool, {doing}", f"a value cannot be read ({error})", "correct that row") from None
@@ -2588,19 +2572,13 @@ TRANSPORT_ERRORS = (
 
 
 def retrying(
-    settings: Settings,
-    request: Callable[[], Any],
-    longest: float | None = None,
+    settings: Settings, request: Callable[[], Any], longest: float = float("inf"),
     goes_on: Callable[[], bool] = lambda: True,
-) -> Any:
+) -> Any:  # fmt: skip
     """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
+    wait, longest = settings.RETRY_WAIT_SECONDS, min(longest, settings.RETRY_SECONDS)
     try:
-        return Retry(
-            predicate=lambda error: can_heal(error) and goes_on(),
-            initial=settings.RETRY_WAIT_SECONDS,
-            maximum=60,
-            timeout=settings.RETRY_SECONDS if longest is None else min(longest, settings.RETRY_SECONDS),
-        )(request)()
+        return Retry(lambda error: can_heal(error) and goes_on(), initial=wait, maximum=60, timeout=longest)(request)()
     except RetryError as error:
         raise error.cause or error from None
 
@@ -2641,9 +2619,7 @@ def error_words(error: HttpError) -> tuple[int, str, str]:
 
 def unreachable(error: Exception) -> RunError:
     if isinstance(error, SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-        remedy = (
-            "behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS and REQUESTS_CA_BUNDLE to that filter's CA file"
-        )
+        remedy = "behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS and REQUESTS_CA_BUNDLE to its CA file"
         return RunError("Google", "its certificate is not trusted here", remedy)
     remedy = "check the network, HTTPS_PROXY and DNS"
     if lacks_proxy_package():
@@ -2659,6 +2635,8 @@ def lacks_proxy_package() -> bool:
 
 
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
+
+Made = Callable[[], Account | bool | None]  # asks Google whether a change is there, and gives the account if it is new
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
@@ -2954,28 +2932,22 @@ def merged(entries: Sequence[Mapping[str, Any]], kind: str, text: str) -> list[d
     return [entry for entry in kept if text or entry is not ours]
 
 
-def make(
-    run: Run, plan: Plan, account: Account | None, changes: Sequence[Change], request: Any,
-    made: Callable[[], Account | bool | None],
-) -> str:  # fmt: skip
+def make(run: Run, plan: Plan, account: Account | None, changes: Sequence[Change], request: Any, made: Made) -> str:
     """Carry out one request with a journal line per kind before and after, and tell it; Google's id of the account.
 
-    GoogleError if it was not done.
-
-    `made` asks Google whether the change is there: a write whose answer was lost, or answered with a conflict by a
-    request sent twice, is looked up before it is called a failure.
+    GoogleError if it was not done. A write whose answer was lost, or answered with a conflict by a request sent twice,
+    is looked up before it is called a failure.
     """
-    line: dict[str, Any] = {"dcid": plan.person.dcid, "account": "", "email": changes[0].after.get(EMAIL, "")}
+    line: dict[str, Any] = {"change": 0, "state": "intended", "dcid": plan.person.dcid}
+    line |= {"account": account.id if account else "", "email": account.email if account else changes[0].after[EMAIL]}
     line |= {"undo": True} if plan.undoes else {}
-    if account is not None:
-        line |= {"account": account.id, "email": account.email}
     state, refusal = "unknown", GoogleError(0, "", "cut off")
     with run.lock:
-        number = run.change_number + 1
+        line["change"] = run.change_number + 1
         for change in changes:
-            journal(run, number, "intended", line, change)
-            run.in_flight.append((number, line, change))
-        run.change_number = number
+            journal(run, line, change)
+            run.in_flight.append((line, change))
+        run.change_number += 1
     try:
         answer = call(run, request)
         state = "done"
@@ -2993,8 +2965,8 @@ def make(
             run.writes += is_done
             run.done += [(plan, change) for change in changes if is_done]
             for change in changes:
-                journal(run, number, state, line, change, why)
-            run.in_flight = [one for one in run.in_flight if one[0] != number]
+                journal(run, {**line, "state": state}, change, why)
+            run.in_flight = [one for one in run.in_flight if one[0] is not line]
     if not is_done:
         raise refusal
     for change in changes:
@@ -3003,7 +2975,7 @@ def make(
     return str(line["account"])
 
 
-def outcome(error: GoogleError, made: Callable[[], Account | bool | None]) -> tuple[str, str]:
+def outcome(error: GoogleError, made: Made) -> tuple[str, str]:
     """done, failed or unknown for a refused request, and the id of an account that it made all the same.
 
     A look-up lags: what it does not show after no answer may have been done, unless somebody else holds the address.
@@ -3018,18 +2990,15 @@ def outcome(error: GoogleError, made: Callable[[], Account | bool | None]) -> tu
     return state, found.id if isinstance(found, Account) else ""
 
 
-def journal(
-    run: Run, number: int, state: str, line: Mapping[str, object], change: Change, why: Mapping[str, object] = NOTHING
-) -> None:
+def journal(run: Run, line: Mapping[str, object], change: Change, why: Mapping[str, object] = NOTHING) -> None:
     """One line in runs/<start>.jsonl, on disk when this returns; RunError if it cannot be written."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     sides = {"kind": change.kind, "before": dict(change.before), "after": dict(change.after)}
-    row = {"time": now, "change": number, "state": state, **line, **sides, "error": "", **why}
     path = run.folder / "runs" / f"{run.name}.jsonl"
     try:
         if run.journal_file is None:
             run.journal_file = open_private(path, "a")
-        run.journal_file.write(json.dumps(row) + "\n")
+        run.journal_file.write(json.dumps({"time": now, **line, **sides, "error": "", **why}) + "\n")
         run.journal_file.flush()
         os.fsync(run.journal_file.fileno())
     except OSError as failure:
@@ -3089,8 +3058,8 @@ def groups_of(run: Run, account_id: str) -> list[Any]:
 def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], error: GoogleError) -> None:
     """Tell of a leaver whom Google does not let out of a group, or of some of them; nobody tries that again."""
     where = f"stays in the group {group['email']}" if group else "could not leave all its groups"
-    seen, group_id = f"{had.email} {where}: {error}", group.get("id", "")
-    remark = about(plan.person, Rule.GROUP_STAYS, seen, "take it out by hand", group_id, (group_id, had.id))
+    seen = f"{had.email} {where}: {error}"
+    remark = about(plan.person, Rule.GROUP_STAYS, seen, "take it out by hand", (group.get("id", ""), had.id))
     run.note(remark)
     log.warning("Not done: %s", remark, extra=IN_LOG)
 
@@ -3126,7 +3095,7 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
             return
     except GoogleError as error:
         seen = f"whether the group {group['email']} still has an owner is not known ({error})"
-    run.note(about(plan.person, Rule.NO_OWNER, seen, "give it another one", group["id"], (group["id"], "")))
+    run.note(about(plan.person, Rule.NO_OWNER, seen, "give it another one", (group["id"], "")))
 
 
 def has_owner(run: Run, group_id: str) -> bool:
@@ -3333,10 +3302,9 @@ def changes_in(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
         sides = (*change.before.items(), *change.after.items())
         if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
             return []
-        number, time_of_line = row["change"], datetime.fromisoformat(row["time"])
-        latest[(number, change.kind, change.before.get("groupId", ""))] = Entry(
-            number, row["state"], row["dcid"], row["account"], row["email"], change, time_of_line, "undo" in row
-        )
+        key, when = (row["change"], change.kind, change.before.get("groupId", "")), datetime.fromisoformat(row["time"])
+        who = (row["dcid"], row["account"], row["email"])
+        latest[key] = Entry(row["change"], row["state"], *who, change, when, "undo" in row)
     return [entry for entry in latest.values() if entry.state != "failed"]
 
 
@@ -4415,9 +4383,10 @@ def begin_deadline(run: Run, options: Options) -> None:
 
 def give_up(run: Run, options: Options) -> None:
     """End a run that waits for something that may never come: the journal, the last line, and the process."""
-    for number, line, change in run.in_flight:
+    for line, change in run.in_flight:
         with contextlib.suppress(RunError):
-            journal(run, number, "unknown", line, change, {"error": "the run ended while it waited for an answer"})
+            why = {"error": "the run ended while it waited for an answer"}
+            journal(run, {**line, "state": "unknown"}, change, why)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
     run.failure = Remark(Rule.REFUSED, "", words)
     last_words(run, words)
@@ -4561,10 +4530,10 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
         elif row["kind"] == "leave group" and row["state"] in {"failed", "unknown"}:
             seen = f"{row['email']} stays in the group {group}"
             watched = (group_id, row["account"])
-            remark = about(person, Rule.GROUP_STAYS, seen, "take it out by hand", group_id, watched)
+            remark = about(person, Rule.GROUP_STAYS, seen, "take it out by hand", watched)
         elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
             seen = f"the group {group} has lost its last owner"
-            remark = about(person, Rule.NO_OWNER, seen, "", group_id, (group_id, ""))
+            remark = about(person, Rule.NO_OWNER, seen, "", (group_id, ""))
         if remark and not row.get("undo"):
             since = datetime.fromisoformat(row["time"]).astimezone().date()
             found[remark.key] = Matter(remark, since)
