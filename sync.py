@@ -1952,7 +1952,8 @@ def limited_kinds(plan: Plan) -> frozenset[str]:
     kinds = set(plan.kinds)
     if plan.had is not None and not plan.had.is_suspended:
         kinds.discard("move to suspended")
-    if any(not text for change in plan.changes if change.kind == "update" for text in change.after.values()):
+    updated = [text for change in plan.changes if change.kind == "update" for text in change.after.values()]
+    if "" in updated and not plan.undoes:  # what an undo empties was empty before the run
         kinds.add("clear")
     return frozenset(kinds)
 
@@ -2231,11 +2232,10 @@ def read_google(run: Run, powerschool: PowerSchool | None = None) -> Google:
 
 def read_org_units(run: Run) -> dict[str, str]:
     """Lower-case path -> path, as Google compares them without regard to case."""
-    units = run.api.orgunits()
-    request = units.list(customerId="my_customer", type="all", fields="organizationUnits(orgUnitPath)")
-    answer = read_request(run, request, "reading org units")
-    paths = [unit["orgUnitPath"] for unit in objects(answer, "organizationUnits", "orgUnitPath")]
-    return {path.lower(): path for path in paths}
+    mask = "organizationUnits(orgUnitPath)"
+    request = run.api.orgunits().list(customerId="my_customer", type="all", fields=mask)
+    units = objects(read_request(run, request, "reading org units"), "organizationUnits", "orgUnitPath")
+    return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
 
 
 def read_schemas(run: Run) -> dict[str, dict[str, Any]]:
@@ -2778,9 +2778,8 @@ def count_refusal(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
 
 def refusals_of_last_run(run: Run) -> Iterator[tuple[int, str, int, str]]:
     """(DCID, kind, status, reason) of everything that the newest run before this one was refused."""
-    before = [path for path in journals(run.folder) if path.stem < run.name]
-    with contextlib.suppress(RunError):
-        for row in journal_rows(before[-1]) if before else ():
+    for path in [path for path in journals(run.folder) if path.stem < run.name][-1:]:
+        for row in whole_rows(run, path):
             if row["state"] in {"failed", "unknown"}:
                 yield row["dcid"], row["kind"], row.get("status", 0), row.get("reason", "")
 
@@ -3124,9 +3123,10 @@ def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Take away one alias of the account or give it one, if that is due still."""
     aliases, is_added = run.api.users().aliases(), change.kind == "add alias"
     alias = non_empty({**change.before, **change.after}["alias"])
-    request = aliases.delete(userKey=non_empty(now.id), alias=alias)
     if is_added:
         request = aliases.insert(userKey=non_empty(now.id), body={"alias": alias})
+    else:
+        request = aliases.delete(userKey=non_empty(now.id), alias=alias)
 
     def made() -> bool:
         return (alias in (get_account(run, now.id) or now).addresses) == is_added
@@ -3174,7 +3174,7 @@ def undo(run: Run, options: Options) -> int:
     ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
     log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts_in_words(counts))
     connect_google(run)
-    district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin())
+    district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin(), only=True)
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
     plans = [look_up_undo(run, group, district) for group in groups]
     for word in options.only:
@@ -3183,14 +3183,11 @@ def undo(run: Run, options: Options) -> int:
             remedy = f"see whom with  python sync.py --undo {path.stem} --dry-run"
             raise RunError(f"--only {word}", seen, remedy)
     plans = [plan for plan in plans if not options.only or any(is_named(plan, word) for word in options.only)]
-    limits = {**run.settings.LIMITS, **dict(options.allow)}
-    del limits["clear"]  # what an undo empties was empty before the run
-    over = over_limits(plans, limits)
-    held = [limit_remark(kind, limits[kind], plans) for kind in over]
-    run.held = Counter(over)
-    plans = [without_held(plan, frozenset(over), district) for plan in plans]
+    held = too_much(plans, district, dict(options.allow))
+    run.held = Counter(held.over)
+    plans = [without_held(plan, held.kinds, district) for plan in plans]
     due = [plan for plan in plans if plan.changes]
-    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held]
+    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
     tell_plan(due, run.settings)
     if options.dry_run:
         return tell(run, DRY_RUN, [(plan, change) for plan in due for change in plan.changes])
@@ -3370,12 +3367,8 @@ def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[st
 def groups_to_get_back(run: Run, account_id: str) -> list[str]:
     """The runs whose journals took this account out of groups since it was last suspended, the newest first."""
     found = []
-    for path in reversed(journals(run.folder)):
-        kinds: set[str] = set()
-        with contextlib.suppress(RunError):
-            kinds = {entry.change.kind for entry in changes_in(journal_rows(path)) if entry.account == account_id}
-        if path.stem == run.name:
-            continue
+    for path in reversed([path for path in journals(run.folder) if path.stem != run.name]):
+        kinds = {entry.change.kind for entry in changes_in(whole_rows(run, path)) if entry.account == account_id}
         if "leave group" in kinds:
             found.append(path.stem)
         if kinds & {"suspend", "reactivate", "join group"}:
