@@ -391,8 +391,17 @@ class GoogleError(Exception):
 
     @property
     def can_heal(self) -> bool:
-        """True where the same request may succeed later."""
-        return self.status == 0 or heals(self.status, self.reason, self.message)
+        """True where the same request may succeed later: no answer, and what Google's guide tells to try again."""
+        status, reason, message = self.status, self.reason, self.message
+        return (
+            status in {0, 429}
+            or status >= 500
+            or (status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"})
+            or (status == 409 and reason == "conflict")
+            or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
+            or (status == 403 and (not reason or "rate higher than configured" in message.lower()))
+            or (status == 400 and "system error has occurred" in message.lower())
+        )
 
     @property
     def is_lost(self) -> bool:
@@ -1655,7 +1664,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
     elif not is_valid_address(person.email):
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
     elif holder is not None and holder.id != had.id:
-        whose = f"{holder.name} ({as_holder(holder, person.email)})"
+        whose = f"{holder.name} ({holder.email}{'' if holder.email == person.email else ' as an alias'})"
         seen = f"cannot rename {had.email} to {person.email}: that address belongs to {whose}"
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
@@ -1671,10 +1680,6 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
         yield about(person, Rule.ADDRESS_TAKEN, seen, remedy)
     else:
         yield EMAIL, person.email
-
-
-def as_holder(holder: Account, address: str) -> str:
-    return f"{holder.email}{'' if holder.email == address else ' as an alias'}"
 
 
 def wanted_name(
@@ -2036,7 +2041,7 @@ def read_powerschool(run: Run) -> PowerSchool:
     try:
         fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
         for table, columns in {**COLUMNS, **more}.items():
-            place = f"{schema_prefix(settings)}{table}"
+            place = f"{settings.POWERSCHOOL_SCHEMA}.{table}".lstrip(".")
             current = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
             where = " WHERE status = :status_current" if current else ""
             sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)}{where}"
@@ -2052,13 +2057,11 @@ def read_powerschool(run: Run) -> PowerSchool:
         for column, value in zip(columns, values, strict=True)
     )
     staff = (staff_from(row, settings, buildings, extension) for row in rows["users"])
-    schools = {as_int(number): clean(name) for number, name in rows["schools"]}
-    named = {number: name for number, name in schools.items() if number is not None}
-    return PowerSchool(named, tuple(sorted(staff, key=lambda person: person.dcid)))
-
-
-def schema_prefix(settings: Settings) -> str:
-    return f"{settings.POWERSCHOOL_SCHEMA}." if settings.POWERSCHOOL_SCHEMA else ""
+    schools = {}
+    for number, name in rows["schools"]:
+        with contextlib.suppress(RunError):
+            schools[whole(number, "SCHOOLS.SCHOOL_NUMBER")] = clean(name)
+    return PowerSchool(schools, tuple(sorted(staff, key=lambda person: person.dcid)))
 
 
 def extension_columns(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -2079,10 +2082,11 @@ def staff_from(
     odd: list[str] = []
 
     def number_of(value: Any, column: str, of_null: int) -> int:
-        number = as_int(value)
-        if number is None and value is not None:
-            odd.append(f"{column} holds {value!r}, which is no whole number")
-        return of_null if number is None else number
+        try:
+            return of_null if value is None else whole(value, column)
+        except RunError as error:  # of this person alone, unlike a key
+            odd.append(error.remark.seen)
+            return of_null
 
     schools = set()
     for school, kind in buildings.get(dcid, ()):
@@ -2108,18 +2112,11 @@ def staff_from(
 
 
 def whole(value: Any, column: str) -> int:
-    """A key as an int; RunError for anything else, as no row could be told from another."""
-    number = as_int(value)
-    if number is None:
-        raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
-    return number
-
-
-def as_int(value: Any) -> int | None:
-    """A number as an int, which may arrive as 131, 131.0 or "131"; None for NULL and anything else."""
+    """A number as an int, which may arrive as 131, 131.0 or "131"; RunError for NULL and anything else."""
     with contextlib.suppress(ValueError, OverflowError, TypeError):
-        return int(value) if float(value) == int(float(value)) else None
-    return None
+        if float(value) == int(float(value)):
+            return int(value)
+    raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
 
 
 def text_of(value: Any) -> str:
@@ -2133,13 +2130,10 @@ def text_of(value: Any) -> str:
     return str(value).strip()
 
 
-JOINERS = "\u200c\u200d"  # invisible letters of Persian and Hindi
-
-
 def clean(value: Any) -> str:
     """A name on one line: without control and invisible characters, which nobody typed on purpose."""
-    text = " ".join(text_of(value).split())
-    return "".join(c for c in text if c in JOINERS or unicodedata.category(c) not in {"Cc", "Cf"}).strip()
+    text, joiners = " ".join(text_of(value).split()), "\u200c\u200d"  # letters of Persian and Hindi
+    return "".join(c for c in text if c in joiners or unicodedata.category(c) not in {"Cc", "Cf"}).strip()
 
 
 def connect_powerschool(settings: Settings) -> oracledb.Connection:
@@ -2399,7 +2393,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
 
 def get_account(run: Run, key: str) -> Account | None:
     """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
-    request = run.api.users().get(userKey=non_empty(key), fields=USER_FIELDS, **projection(run.settings))
+    request = run.api.users().get(userKey=key, fields=USER_FIELDS, **projection(run.settings))
     user = call_if_there(run, request)
     try:
         return None if user is None else account_from(user, run.settings)
@@ -2409,15 +2403,8 @@ def get_account(run: Run, key: str) -> Account | None:
 
 def is_group(run: Run, address: str) -> bool:
     """True if the address belongs to a group, directly or as its alias; 403 means one outside this Google."""
-    request = run.api.groups().get(groupKey=non_empty(address), fields="id")
+    request = run.api.groups().get(groupKey=address, fields="id")
     return call_if_there(run, request, absent=(403, 404)) is not None
-
-
-def non_empty(key: str) -> str:
-    """Guards against an empty key, which would address the whole collection."""
-    if not key.strip():
-        raise ValueError("an empty key must never reach Google")
-    return key
 
 
 def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> tuple[list[Account | None], bool, str]:
@@ -2512,6 +2499,9 @@ def call(run: Run, request: Any) -> Any:
 
 def send(run: Run, request: Any) -> Any:
     """The answer to a request that is sent once; JSONDecodeError for one that is none."""
+    path, _, query = request.uri.partition("?")
+    if re.search(r"[^:/]/(/|$)", path) or re.search(r"Key=(&|$)", query):
+        raise ValueError(f"{request.methodId} with an empty key, which would address everything of its kind")
     keep_pace(run, run.queries_sent, QUERIES)
     if request.methodId == "directory.users.insert":
         keep_pace(run, run.creations_sent, CREATIONS)
@@ -2586,23 +2576,10 @@ def retrying(
 def can_heal(error: Exception) -> bool:
     """True for answers that may be another next time, and for broken connections."""
     if isinstance(error, HttpError):
-        return heals(*error_words(error))
+        return GoogleError(*error_words(error)).can_heal
     if isinstance(error, google.auth.exceptions.RefreshError):
         return not is_refusal(error)
     return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, SSLCertVerificationError)
-
-
-def heals(status: int, reason: str, message: str) -> bool:
-    """True for what Google's guide to error codes tells to try again."""
-    return (
-        status == 429
-        or status >= 500
-        or (status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"})
-        or (status == 409 and reason == "conflict")
-        or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
-        or (status == 403 and (not reason or "rate higher than configured" in message.lower()))
-        or (status == 400 and "system error has occurred" in message.lower())
-    )
 
 
 def error_words(error: HttpError) -> tuple[int, str, str]:
@@ -2761,27 +2738,20 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
     Who was refused so the night before does not count, or their old trouble would hold up everybody else.
     """
     with run.lock:
-        count_refusal(run, plan, kinds, error)
-
-
-def count_refusal(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError) -> None:
-    if run.refused_before is None:
-        run.refused_before = frozenset(refusals_of_last_run(run))
-    for kind in kinds:
-        if (plan.person.dcid, kind, error.status, error.reason) not in run.refused_before:
-            run.refused[kind][(error.status, error.reason)] += 1
-        if run.refused[kind][(error.status, error.reason)] >= FAILURES_IN_A_ROW and kind not in run.ended:
-            run.ended[kind] = 0
-            words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer ({error.status} {error.reason})"
-            log.warning("%s: %s: nobody else is tried in this run", kind, words)
-
-
-def refusals_of_last_run(run: Run) -> Iterator[tuple[int, str, int, str]]:
-    """(DCID, kind, status, reason) of everything that the newest run before this one was refused."""
-    for path in [path for path in journals(run.folder) if path.stem < run.name][-1:]:
-        for row in whole_rows(run, path):
-            if row["state"] in {"failed", "unknown"}:
-                yield row["dcid"], row["kind"], row.get("status", 0), row.get("reason", "")
+        if run.refused_before is None:
+            run.refused_before = frozenset(
+                (row["dcid"], row["kind"], row.get("status", 0), row.get("reason", ""))
+                for path in [path for path in journals(run.folder) if path.stem < run.name][-1:]
+                for row in whole_rows(run, path)
+                if row["state"] in {"failed", "unknown"}
+            )
+        for kind in kinds:
+            if (plan.person.dcid, kind, error.status, error.reason) not in run.refused_before:
+                run.refused[kind][(error.status, error.reason)] += 1
+            if run.refused[kind][(error.status, error.reason)] >= FAILURES_IN_A_ROW and kind not in run.ended:
+                run.ended[kind] = 0
+                words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer"
+                log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, error.status, error.reason)
 
 
 def stop_when_time_is_over(run: Run, plan: Plan, left: int) -> None:
@@ -2870,7 +2840,7 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
             raise GoogleError(409, TAKEN, after[EMAIL])
         return None
 
-    request = run.api.users().update(userKey=non_empty(now.id), body=body_for(due, now, district), fields="id")
+    request = run.api.users().update(userKey=now.id, body=body_for(due, now, district), fields="id")
     try:
         make(run, plan, now, due, request, made)
     except GoogleError as error:
@@ -3009,7 +2979,7 @@ def holder_words(run: Run, address: str) -> str:
     try:
         holder = get_account(run, address)
         if holder is not None:
-            return f"by {as_holder(holder, address)}"
+            return f"by {holder.email}{'' if holder.email == address else ' as an alias'}"
         return "by a group" if is_group(run, address) else "by something Google does not show (a deleted account?)"
     except GoogleError:
         return "by somebody Google does not name at the moment"
@@ -3050,7 +3020,7 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
 def groups_of(run: Run, account_id: str) -> list[Any]:
     """The groups of which this account is a member."""
     groups, mask = run.api.groups(), "nextPageToken,groups(id,email)"
-    request = groups.list(userKey=non_empty(account_id), maxResults=200, fields=mask)
+    request = groups.list(userKey=account_id, maxResults=200, fields=mask)
     return [group for page in pages(groups, request, partial(call, run)) for group in page.get("groups") or ()]
 
 
@@ -3066,7 +3036,7 @@ def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], err
 def membership(run: Run, group_id: str, account_id: str) -> Any:
     """The account's own membership of this group, or None: a member through another group has none."""
     mask = "role,delivery_settings"
-    request = run.api.members().get(groupKey=non_empty(group_id), memberKey=non_empty(account_id), fields=mask)
+    request = run.api.members().get(groupKey=group_id, memberKey=account_id, fields=mask)
     return call_if_there(run, request)
 
 
@@ -3078,7 +3048,7 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
     role = str(member.get("role") or "MEMBER")
     delivery = {"delivery_settings": member["delivery_settings"]} if member.get("delivery_settings") else {}
     change = Change("leave group", {"group": group["email"], "groupId": group["id"], "role": role, **delivery}, {})
-    request = members.delete(groupKey=non_empty(group["id"]), memberKey=non_empty(had.id))
+    request = members.delete(groupKey=group["id"], memberKey=had.id)
     try:
         make(run, plan, had, [change], request, lambda: membership(run, group["id"], had.id) is None)
     except GoogleError as error:
@@ -3098,7 +3068,7 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
 
 
 def has_owner(run: Run, group_id: str) -> bool:
-    request = run.api.members().list(groupKey=non_empty(group_id), roles="OWNER", maxResults=1, fields="members(id)")
+    request = run.api.members().list(groupKey=group_id, roles="OWNER", maxResults=1, fields="members(id)")
     return bool(call(run, request).get("members"))
 
 
@@ -3122,11 +3092,11 @@ def put_back(run: Run, plan: Plan, now: Account, change: Change) -> None:
 def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Take away one alias of the account or give it one, if that is due still."""
     aliases, is_added = run.api.users().aliases(), change.kind == "add alias"
-    alias = non_empty({**change.before, **change.after}["alias"])
+    alias = {**change.before, **change.after}["alias"]
     if is_added:
-        request = aliases.insert(userKey=non_empty(now.id), body={"alias": alias})
+        request = aliases.insert(userKey=now.id, body={"alias": alias})
     else:
-        request = aliases.delete(userKey=non_empty(now.id), alias=alias)
+        request = aliases.delete(userKey=now.id, alias=alias)
 
     def made() -> bool:
         return (alias in (get_account(run, now.id) or now).addresses) == is_added
@@ -3144,7 +3114,7 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
         log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, group, role)
         return
     body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
-    request = run.api.members().insert(groupKey=non_empty(group_id), body=body, fields="id")
+    request = run.api.members().insert(groupKey=group_id, body=body, fields="id")
     make(run, plan, now, [change], request, lambda: membership(run, group_id, now.id) is not None)
 
 
@@ -3550,7 +3520,7 @@ def table_facts(
 ) -> Iterator[Remark]:
     """Each of these tables, without reading a row; where one fails for a column, every column that is not there."""
     for table, columns in tables.items():
-        place = f"{schema_prefix(settings)}{table.upper()}"
+        place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
         sql = f"{TABLE_SQL} WHERE 1 = 0"
         try:
             fetch(connection, sql.format(columns=", ".join(columns), table=place), f"reading {place}")
@@ -3870,7 +3840,7 @@ def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> No
         if known := looks[1]:
             kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in known["fields"]]
             body |= {"displayName": known.get("displayName", body["displayName"]), "fields": [*kept, *added]}
-            key = non_empty(known["schemaId"])
+            key = known["schemaId"]
             request = schemas.update(customerId="my_customer", schemaKey=key, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
