@@ -77,6 +77,7 @@ try:
     import oracledb
     from google.api_core.exceptions import RetryError
     from google.api_core.retry import Retry
+    from google.auth.exceptions import TransportError
     from google.oauth2.credentials import Credentials
     from googleapiclient.discovery import build
     from googleapiclient.errors import HttpError
@@ -1459,6 +1460,7 @@ def nobodys_accounts(district: District) -> list[Remark]:
 # Deciding what the account should be: what the rules demand is `wanted`, and an exception takes something out of it.
 
 Wish = tuple[str, str]  # an attribute and the text it should have
+Wishes = Iterator[Wish | Remark]  # what a rule demands, and why it demands less
 
 
 def plan_creation(person: Staff, district: District) -> Plan:
@@ -1622,13 +1624,11 @@ def why_not_closed(person: Staff, had: Account, district: District) -> Remark | 
     """The rule that keeps a leaver's account as it is, if any."""
     if is_at_or_below(had.org_unit, district.settings.TEMPORARY_REACTIVATION_OUS):
         return about(person, Rule.TEMPORARY, f"{had.email} lies in {had.org_unit}", "not suspended")
-    owners = district.powerschool.active_by_address.get(had.email, [])
-    if owners:
+    if owners := district.powerschool.active_by_address.get(had.email):
         seen = f"PowerSchool gives {had.email} to {owners[0]}, who is active"
         return about(person, Rule.ADDRESS_IN_USE, seen, "not suspended")
-    window = hold_window(district.settings, district.today) if had.is_open and not district.only else ""
-    if window:
-        seen = f"{had.email} is not suspended until {window} is over (HOLD_SUSPENSIONS)"
+    if had.is_open and not district.only and (last := hold_window(district.settings, district.today)):
+        seen = f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)"
         return about(person, Rule.CALENDAR, seen)
     return None
 
@@ -1653,7 +1653,7 @@ def homeschool_fault(person: Staff, district: District) -> Remark | None:
     return None
 
 
-def wanted_address(person: Staff, had: Account, district: District) -> Iterator[Wish | Remark]:
+def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
     """PowerSchool's address, if Google can have it and nobody else holds it; a blank one keeps the account's."""
     if person.email in {"", had.email, *had.domain_aliases}:
         return
@@ -1682,9 +1682,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
         yield EMAIL, person.email
 
 
-def wanted_name(
-    person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool
-) -> Iterator[Wish | Remark]:
+def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool) -> Wishes:
     """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
     if waits or names_of(person) == had.folded_name:
         return
@@ -1732,7 +1730,7 @@ def proper_word(word: str) -> str:
     return lower[:1].upper() + lower[1:]
 
 
-def wanted_org_unit(person: Staff, had: Account, district: District) -> Iterator[Wish | Remark]:
+def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
     """The building's org unit, unless the account lies where it is not moved, or the org unit does not exist."""
     settings = district.settings
     target, missing = building_org_unit(person, district)
@@ -1807,7 +1805,7 @@ PERSON_VALUES: dict[str, tuple[str, Callable[[Staff, District], str]]] = {
 }  # fmt: skip
 
 
-def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
+def wanted_fields(person: Staff, district: District) -> Wishes:
     """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
     settings = district.settings
     faults: list[str] = []
@@ -2538,10 +2536,7 @@ def keep_pace(run: Run, sent: deque[float], limit: tuple[int, float]) -> None:
 
 
 SIGN_IN_AGAIN = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
-LACKS_SCOPE = (
-    "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box "
-    "(with a service account: delegate the scopes of README.md, step 3, again)"
-)
+LACKS_SCOPE = "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box (README.md, step 3)"
 ENABLE_API = "enable the Admin SDK API in the Google Cloud project and wait some minutes"
 # Refusals with 403 that concern every request.
 ACCESS_REMEDIES = {
@@ -2551,14 +2546,7 @@ ACCESS_REMEDIES = {
     "accessNotConfigured": ENABLE_API,
     "SERVICE_DISABLED": ENABLE_API,
 }
-TRANSPORT_ERRORS = (
-    google.auth.exceptions.TransportError,
-    httplib2.HttpLib2Error,
-    HTTPException,
-    OSError,
-    json.JSONDecodeError,
-    UnicodeError,
-)
+TRANSPORT_ERRORS = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError, json.JSONDecodeError, UnicodeError)
 
 
 def retrying(
@@ -2613,6 +2601,7 @@ def lacks_proxy_package() -> bool:
 
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
 
+BY_HAND = "take it out by hand"
 Made = Callable[[], Account | bool | None]  # asks Google whether a change is there, and gives the account if it is new
 
 
@@ -2804,6 +2793,7 @@ def still_due(plan: Plan, now: Account, district: District, kinds: Iterable[str]
 def create_account(run: Run, plan: Plan, district: District) -> None:
     """One users.insert with everything in it; an account that carries the DCID afterwards is ours."""
     address = plan.changes[0].after[EMAIL]
+    is_known, account_id = bool(os.environ.get("NEW_USER_PASSWORD")), address
     secret = os.environ.get("NEW_USER_PASSWORD") or secrets.token_urlsafe(24)
     body = {**body_for(plan.changes, None, district), "changePasswordAtNextLogin": True, "password": secret}
 
@@ -2815,7 +2805,6 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
             raise GoogleError(409, TAKEN, address)
         return None
 
-    is_known, account_id = bool(os.environ.get("NEW_USER_PASSWORD")), address
     try:
         account_id = make(run, plan, None, plan.changes, run.api.users().insert(body=body, fields="id"), made)
     except GoogleError as error:
@@ -3009,12 +2998,14 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
             elif is_outside and error.status == 403:
                 run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
             else:
-                note_stays(run, plan, had, group, error)
+                stays = f"{had.email} stays in the group {group['email']}: {error}"
+                note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, (group["id"], had.id))
     if later and "move to suspended" in plan.kinds:
         words = f"{had.email} could not leave all its groups, the next run tries again: {later}"
         raise GoogleError(later.status, later.reason, words)
     if later:
-        note_stays(run, plan, had, {}, later)
+        stays = f"{had.email} could not leave all its groups: {later}"
+        note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, ("", had.id))
 
 
 def groups_of(run: Run, account_id: str) -> list[Any]:
@@ -3022,15 +3013,6 @@ def groups_of(run: Run, account_id: str) -> list[Any]:
     groups, mask = run.api.groups(), "nextPageToken,groups(id,email)"
     request = groups.list(userKey=account_id, maxResults=200, fields=mask)
     return [group for page in pages(groups, request, partial(call, run)) for group in page.get("groups") or ()]
-
-
-def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], error: GoogleError) -> None:
-    """Tell of a leaver whom Google does not let out of a group, or of some of them; nobody tries that again."""
-    where = f"stays in the group {group['email']}" if group else "could not leave all its groups"
-    seen = f"{had.email} {where}: {error}"
-    remark = about(plan.person, Rule.GROUP_STAYS, seen, "take it out by hand", (group.get("id", ""), had.id))
-    run.note(remark)
-    log.warning("Not done: %s", remark, extra=IN_LOG)
 
 
 def membership(run: Run, group_id: str, account_id: str) -> Any:
@@ -3122,8 +3104,10 @@ def try_again(plan: Plan) -> str:
     return "run the same undo again" if plan.undoes else "the next run tries again"
 
 
-def note_failure(run: Run, plan: Plan, reason: str) -> None:
-    remark = about(plan.person, Rule.FAILED, reason)
+def note_failure(
+    run: Run, plan: Plan, seen: str, rule: Rule = Rule.FAILED, remedy: str = "", watched: tuple[str, str] = ("", "")
+) -> None:
+    remark = about(plan.person, rule, seen, remedy, watched)
     if run.note(remark):
         log.warning("Not done: %s", remark, extra=IN_LOG)
 
@@ -4493,7 +4477,7 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
         elif row["kind"] == "leave group" and row["state"] in {"failed", "unknown"}:
             seen = f"{row['email']} stays in the group {group}"
             watched = (group_id, row["account"])
-            remark = about(person, Rule.GROUP_STAYS, seen, "take it out by hand", watched)
+            remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, watched)
         elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
             seen = f"the group {group} has lost its last owner"
             remark = about(person, Rule.NO_OWNER, seen, "", (group_id, ""))
