@@ -873,6 +873,7 @@ class Options:
     only: Sequence[str] = ()
     allow: Sequence[tuple[str, int]] = ()
     csv: Path | None = None
+    page: Path | None = None
     check: bool = False
     setup: bool = False
     explain: str | None = None
@@ -4027,14 +4028,18 @@ def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] =
 
 def lines_of(matters: Sequence[Matter]) -> list[tuple[Matter, str]]:
     """A line for each remark; those of a shared rule with the same words in one line that names everybody."""
-    lines = grouped(
-        ((m.remark.rule, "" if m.remark.rule.is_shared else m.remark, m.since, m.remark.reason), m) for m in matters
-    )
     told = []
-    for (rule, _, _, reason), alike in lines.items():
-        names = f"{reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
-        told.append((alike[0], f"{rule.label}: {names if rule.is_shared else alike[0].remark}"))
+    for alike in told_together(matters):
+        remark = alike[0].remark
+        names = f"{remark.reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
+        told.append((alike[0], f"{remark.rule.label}: {names if remark.rule.is_shared else remark}"))
     return told
+
+
+def told_together(matters: Sequence[Matter]) -> Iterable[list[Matter]]:
+    """The remarks of a shared rule with the same words together, and every other one by itself."""
+    keys = ((m.remark.rule, "" if m.remark.rule.is_shared else m.remark, m.since, m.remark.reason) for m in matters)
+    return grouped(zip(keys, matters, strict=True)).values()
 
 
 def age(matter: Matter, today: date) -> str:
@@ -4594,11 +4599,6 @@ MAIL_REMEDIES: dict[type[BaseException], str] = {
 }  # fmt: skip
 
 
-def page_of(morning: Morning, settings: Settings) -> str:
-    """The morning as a page of HTML."""
-    return f"<pre>{html.escape(mail_text(morning, settings))}</pre>"
-
-
 def mail_subject(morning: Morning) -> str:
     """The morning in a line that is enough on a phone."""
     if morning.failure:
@@ -4819,6 +4819,257 @@ def in_words(code: int, words: bytes | str) -> str:
     for secret in filter(None, (*sent, password)):
         text = text.replace(secret, "(hidden)")
     return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
+
+
+PAGE_START = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">'
+PAGE_HEAD = """
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<style>
+:root {--paper: #fff; --ink: #1b1b1b; --soft: #565656; --line: #c9c9c9; --bad: #a3170f; --good: #17603a}
+@media screen and (prefers-color-scheme: dark) {
+ :root {--paper: #17191d; --ink: #ececec; --soft: #b4b8bf; --line: #4a4e55; --bad: #ff9a8f; --good: #86d9a5}
+}
+* {box-sizing: border-box}
+body {margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+ font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
+h1 {font-size: 1.35rem; line-height: 1.25; margin: 0 0 .75rem; padding-left: .75rem; border-left: .375rem solid}
+h2 {font-size: 1.2rem; margin: 2rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line)}
+h2 small, li small, footer, figcaption {color: var(--soft); font-size: .875em; font-weight: normal}
+.good {border-color: var(--good)}
+.bad, #new-problems > ul > li, #held-back > ul > li {border-color: var(--bad)}
+ul {margin: 0; padding: 0; list-style: none}
+li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid var(--line)}
+li p, figure {margin: .125rem 0}
+nav ul {display: flex; flex-wrap: wrap; gap: 0 1.25rem}
+nav li {padding: 0; border: 0; margin: .125rem 0}
+a {color: inherit; display: inline-block; padding: .25rem 0}
+summary {cursor: pointer; padding: .25rem 0}
+code {display: inline-block; font: bold .875em ui-monospace, monospace}
+table {width: 100%; border-collapse: collapse; border: 0}
+th, td {text-align: left; vertical-align: top; padding: .375rem .75rem .375rem 0; border: 0}
+tr {border-bottom: 1px solid var(--line)}
+svg {display: block; width: 100%; max-width: 26rem; height: auto}
+@media (max-width: 40rem) {
+ thead {position: absolute; clip-path: inset(50%)}
+ tr, th, td {display: block; padding: 0}
+ tr {padding: .375rem 0}
+}
+@page {margin: 1.5cm}
+@media print {
+ body {padding: 0; max-width: none; font-size: .8125rem}
+ nav {display: none}
+ li, tr, svg {break-inside: avoid}
+ h2 {break-after: avoid}
+}
+</style>"""
+SHOWN_AT_ONCE = 50  # of a long list, the rest of which is folded
+LEFT, RETURNED, RENAMED, OTHER_CHANGES = "Left", "Returned", "Renamed", "Other changes"
+# Where the page tells a kind of change, and the words before what it became; a new account stands in a table.
+PLACES = {
+    "suspend": (LEFT, "suspended"), "leave group": (LEFT, "taken out of"), "move to suspended": (LEFT, "moved"),
+    "reactivate": (RETURNED, "opened again"), "join group": (RETURNED, "put back into"),
+    "rename": (RENAMED, "address"), "name": (RENAMED, "name"), "move": ("Moved", ""),
+    "link": (OTHER_CHANGES, "linked, DCID"), "update": (OTHER_CHANGES, ""),
+    "remove alias": (OTHER_CHANGES, "alias removed:"), "add alias": (OTHER_CHANGES, "alias put back:"),
+}  # fmt: skip
+
+
+def page_of(morning: Morning, settings: Settings, district: District | None = None) -> str:
+    """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
+    today, begun = morning.started.astimezone().date(), f"{morning.started.astimezone():%Y-%m-%d %H:%M}"
+    newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
+    sections = [
+        ("Held back", len(morning.not_made), bullets([held_item(r, morning.held) for r in morning.not_made])),
+        ("New problems", len(morning.new), matter_list(morning.new, today)),
+        ("Standing problems", len(morning.standing), matter_list(morning.standing, today)),
+        ("Solved problems", len(morning.solved), matter_list(morning.solved, today)),
+        ("New staff", len(newcomers), newcomer_table(newcomers, district)),
+        *changed_people(morning, settings),
+        ("Left alone by rule", len(morning.left_alone), left_alone_list(morning.left_alone)),
+    ]
+    told = [(title, re.sub(r"\W+", "-", title.lower()), count, body) for title, count, body in sections if count]
+    links = [f'<li><a href="#{name}">{title}</a> {count:,}</li>' for title, name, count, _ in told]
+    parts = [
+        f'<section id="{name}"><h2>{title} <small>{count:,}</small></h2>\n{body}</section>'
+        for title, name, count, body in told
+    ]
+    look = "good" if morning.exit_code == DONE else "bad"
+    whole = f"Run {morning.run}{f', {morning.part}' if morning.part else ''}, begun {begun}"
+    return "\n".join(
+        [
+            f"{PAGE_START}{PAGE_HEAD}<title>Staff Sync {begun}</title></head><body>",
+            f'<header><h1 class="{look}">{shown(headline(morning))}</h1>',
+            f"<p>{shown(since_last_good(morning))}</p>",
+            f'<nav aria-label="On this page"><ul>{"".join(links)}</ul></nav></header>' if links else "</header>",
+            f"<main>{''.join(parts)}{history(morning.nights) if morning.nights else ''}</main>",
+            f"<footer><p>Staff Sync {VERSION}. {shown(whole)}. Exit code {morning.exit_code}.</p></footer>",
+            "</body></html>\n",
+        ]
+    )
+
+
+def shown(words: object) -> str:
+    """Text that is nothing but text in HTML, and cannot turn its line round."""
+    return html.escape(one_line(without_proxy(str(words))))
+
+
+def headline(morning: Morning) -> str:
+    """The result in one sentence: what was done and who needs somebody, or why the run failed."""
+    changed = len({plan.person.dcid for plan, _ in morning.changes})
+    if morning.failure:
+        stop = "stopped before its end" if changed or morning.ending == BROKEN_OFF else "did not run"
+        done = f". Before that it changed {people(changed)}" if changed else ""
+        return f"Staff Sync {stop}: {textwrap.shorten(morning.failure, 200, placeholder=' ...')}{done}"
+    is_plan = morning.ending == DRY_RUN
+    did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
+    needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
+    need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
+    new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
+    held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
+    return f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
+
+
+def since_last_good(morning: Morning) -> str:
+    """When a run of everybody last came to its end before this one."""
+    if morning.last_good is None:
+        return "No good run is known before this one."
+    hours = int((morning.started - morning.last_good).total_seconds() // 3600)
+    ago = f"{hours} hours" if hours < 72 else f"{hours // 24} days"
+    return f"The last good run before this one began on {morning.last_good.astimezone():%Y-%m-%d at %H:%M}, {ago} ago."
+
+
+def bullets(items: Sequence[str]) -> str:
+    """A list, the end of a long one folded."""
+    first, rest = "\n".join(items[:SHOWN_AT_ONCE]), "\n".join(items[SHOWN_AT_ONCE:])
+    more = f"{len(items) - SHOWN_AT_ONCE:,} more"
+    folded = f"<details><summary>{more}</summary><ul>{rest}</ul></details>\n"
+    return f"<ul>{first}</ul>\n{folded if rest else ''}"
+
+
+def paragraph(words: str, lead: str = "") -> str:
+    """Words under a line, a long one (the names of everybody who is held) folded after its beginning."""
+    if len(words) <= 600:
+        return f"<p>{lead}{shown(words)}</p>" if words else ""
+    begin = shown(textwrap.shorten(words, 200, placeholder=" ..."))
+    return f"<details><summary>{lead}{begin}</summary><p>{shown(words)}</p></details>"
+
+
+def held_item(remark: Remark, held: Mapping[str, int]) -> str:
+    """What was held back, and the command that lets it through where there is one."""
+    way = f"python sync.py {allow_option(remark.who, held[remark.who])}" if remark.who in held else ""
+    command = f"<p>If that is right: <code>{shown(way)}</code></p>" if way else ""
+    title = f"<b>{shown(remark.who)}</b>" if remark.who else ""
+    return f"<li>{title}{command}{paragraph(remark.seen)}{paragraph(remark.remedy)}</li>"
+
+
+def matter_list(matters: Sequence[Matter], today: date) -> str:
+    """What needs or needed a person: who, what was seen, what to do, and since when where it is not new."""
+    items = []
+    for alike in told_together(matters):
+        remark, since = alike[0].remark, "" if alike[0].is_new else f", {age(alike[0], today)}"
+        names = "; ".join(filter(None, (matter.remark.who for matter in alike)))
+        title = f"{people(len(alike))}" if len(alike) > 1 else names or remark.seen
+        about_it = f"{shown(remark.rule.label)}{' (a warning)' if remark.rule.level == WARN else ''}{since}"
+        seen = "".join(paragraph(words) for words in ((names if len(alike) > 1 else ""), remark.seen) if words != title)
+        to_do = paragraph(remark.remedy, "<b>To do:</b> ")
+        items.append(f"<li><b>{shown(title)}</b> <small>{about_it}</small>{seen}{to_do}</li>")
+    return bullets(items)
+
+
+def newcomer_table(newcomers: Sequence[tuple[Plan, Change]], district: District | None) -> str:
+    """Who gets a device from the help desk."""
+    rows = []
+    for plan, change in newcomers:
+        after, school = change.after, district.school_name(plan.person.homeschool) if district else ""
+        cells = (after[EMAIL], school or brief(after[ORG_UNIT]), after[ORG_UNIT])
+        name = shown(f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}")
+        rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{shown(cell)}</td>" for cell in cells)}</tr>')
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Name", "Address", "Building", "Org unit"))
+    table = '<table border="1" cellpadding="4" cellspacing="0">'
+    return f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table>\n"
+
+
+def changed_people(morning: Morning, settings: Settings) -> Iterator[tuple[str, int, str]]:
+    """Under each heading of PLACES everybody with such changes: their number, and what each was and became."""
+    told = [(*PLACES[change.kind], plan, change) for plan, change in morning.changes if change.kind in PLACES]
+    is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
+    groups = "; taken out of all groups" if is_plan else ""
+    for place in dict.fromkeys(place for place, _ in PLACES.values()):
+        items = []
+        for person, pairs in grouped((str(p.person), (w, c)) for at, w, p, c in told if at == place).items():
+            words = grouped((lead, describe(c, settings, is_brief=c.kind != "move")) for lead, c in pairs)
+            lines = "; ".join(f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in words.items())
+            lines += groups if place == LEFT else ""
+            items.append(f"<li><b>{shown(person)}</b>{paragraph(lines)}</li>")
+        yield place, len(items), bullets(items)
+
+
+def left_alone_list(matters: Sequence[Matter]) -> str:
+    """What nobody needs to do anything about, folded."""
+    by_rule = grouped((matter.remark.rule.label, matter) for matter in matters)
+    counts = counts_in_words({label: len(of_rule) for label, of_rule in by_rule.items()})
+    parts = []
+    for label, of_rule in by_rule.items():
+        items = [f"<li>{shown(m.remark)}{' <b>(new)</b>' if m.is_new else ''}</li>" for m in of_rule]
+        parts.append(f"<h3>{shown(label)}</h3><ul>{chr(10).join(items)}</ul>")
+    return f"<details><summary>{shown(counts)}</summary>{''.join(parts)}</details>"
+
+
+def history(nights: Sequence[Night]) -> str:
+    """The last runs as bars in three rows, each with its own scale and look, and the figures in words."""
+    looks = {"changed": 'fill="currentColor"', "failed": 'fill="url(#hatched)"', "standing": 'fill="none"'}
+    drawn, told = [], []
+    for row, (name, look) in enumerate(looks.items()):
+        counts = [getattr(night, name) for night in nights]
+        most, base = max(counts), 38 + 44 * row
+        told.append(f"{name} {counts[-1]} (at most {most})")
+        drawn.append(f'<text x="0" y="{base - 14}">{name}</text><text x="0" y="{base}">most {most:,}</text>')
+        drawn.append(f'<path d="M90 {base + 0.5}H{90 + 8 * 30}" stroke="currentColor"/>')
+        for place, (night, count) in enumerate(zip(nights, counts, strict=True)):
+            height = 28 * count / max(most, 1)
+            size = f'x="{91 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
+            title = f"<title>{day_of(night)}: {count} {name}</title>"
+            drawn.append(f'<rect {size} {look} stroke="currentColor">{title}</rect>' if count else "")
+    words = f"From {day_of(nights[0])} to {day_of(nights[-1])}. In the last run: {', '.join(told)}."
+    line = '<path d="M0 4L4 0" stroke="currentColor"/>'
+    hatch = f'<pattern id="hatched" width="4" height="4" patternUnits="userSpaceOnUse">{line}</pattern>'
+    size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
+    frame = f'<svg {size} role="img" aria-label="Bars for each run, in words below">'
+    figure = f"<figure>{frame}{hatch}{''.join(drawn)}</svg><figcaption>{shown(words)}</figcaption></figure>"
+    return f"<section><h2>The last {len(nights)} runs</h2>\n{figure}</section>"
+
+
+def day_of(night: Night) -> str:
+    return f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}"
+
+
+def check_page(path: Path) -> None:
+    """RunError where --page names what is there and is no page of Staff Sync, or a folder that is not there."""
+    another = "name another file after --page"
+    try:
+        if path.exists() and not path.read_bytes().startswith(PAGE_START.encode()):
+            raise RunError(f"{path} is there and is no page of Staff Sync", "", another)
+        path.parent.stat()
+    except OSError as error:
+        raise no_access(path, "written", error, another) from None
+
+
+def write_page(path: Path, morning: Morning, settings: Settings, district: District | None = None) -> None:
+    """The page where --page wants it."""
+    check_page(path)
+    write_private(path, page_of(morning, settings, district), "name another file after --page")
+    log.info("%s holds the page", path)
+
+
+def keep_page(run: Run, morning: Morning, settings: Settings, district: District | None = None) -> None:
+    """The page of this run beside its journal; that of a run of everybody also as runs/latest.html."""
+    folder, page = run.folder / "runs", page_of(morning, settings, district)
+    try:
+        for name in (run.name, *(() if morning.part else ("latest",))):
+            write_private(folder / f"{name}.html", page)
+    except RunError as error:
+        log.warning("The page was not kept: %s", error)
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -5248,7 +5499,7 @@ def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | 
     return file
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str, remedy: str = "") -> None:
     """Write a file only its owner can read (0600), whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -5259,7 +5510,7 @@ def write_private(path: Path, text: str) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise no_access(path, "written", error) from None
+        raise no_access(path, "written", error, remedy) from None
 
 
 def keep_owner(path: Path) -> None:
@@ -5356,7 +5607,7 @@ def keep_records(run: Run) -> None:
     oldest = (run.google_time - timedelta(days=run.settings.KEEP_DAYS)).strftime(RUN_NAME)
     newest = {path.stem for path in journals(run.folder)[-NEVER_DROPPED:]}
     with contextlib.suppress(OSError):
-        for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt)", path.name), folder.iterdir()):
+        for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt|html)", path.name), folder.iterdir()):
             if path.stem < oldest and path.stem not in newest:
                 path.unlink()
 
@@ -5372,7 +5623,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
-    while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt")):
+    while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     for known in list(log.filters):
@@ -5490,6 +5741,7 @@ def options_of(argv: Sequence[str] | None) -> Options:
     raises = "raise one limit for this run only, such as --allow suspend=34"
     add("--allow", metavar="KIND=N", action="append", default=[], type=allowance, help=raises)
     add("--csv", metavar="FILE", type=Path, help="with --dry-run: who is linked, in doubt or alone")
+    add("--page", metavar="FILE", type=Path, help="write what this run or dry run tells as a page for a browser")
     add("--check", action="store_true", help="check everything a run needs; safe to paste in public")
     add("--setup", action="store_true", help="create missing schemas, fields and org units, after asking")
     add("--explain", metavar="WHO", help="what both sides say of one person and which rule decides")
@@ -5511,6 +5763,7 @@ def options_of(argv: Sequence[str] | None) -> Options:
         "--yes goes with --undo and --setup": options.yes and not {"undo", "setup"} & set(modes),
         "--mail-test and --dry-run do not go together": options.mail_test and options.dry_run,
         "--csv goes with --dry-run and without --only": options.csv and (not options.dry_run or options.only or modes),
+        f"--page does not go with --{''.join(modes[:1])}": options.page and modes not in ([], ["undo"]),
     }
     for words, is_so in contradictions.items():
         if is_so:
