@@ -4879,6 +4879,7 @@ def page_of(morning: Morning, settings: Settings, district: District | None = No
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
     today, begun = morning.started.astimezone().date(), f"{morning.started.astimezone():%Y-%m-%d %H:%M}"
     newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
+    nights = morning.nights[-NIGHTS:]
     sections = [
         ("Held back", len(morning.not_made), bullets([held_item(r, morning.held) for r in morning.not_made])),
         ("New problems", len(morning.new), matter_list(morning.new, today)),
@@ -4902,7 +4903,7 @@ def page_of(morning: Morning, settings: Settings, district: District | None = No
             f'<header><h1 class="{look}">{shown(headline(morning))}</h1>',
             f"<p>{shown(since_last_good(morning))}</p>",
             f'<nav aria-label="On this page"><ul>{"".join(links)}</ul></nav></header>' if links else "</header>",
-            f"<main>{''.join(parts)}{history(morning.nights) if morning.nights else ''}</main>",
+            f"<main>{''.join(parts)}{history(nights) if nights else ''}</main>",
             f"<footer><p>Staff Sync {VERSION}. {shown(whole)}. Exit code {morning.exit_code}.</p></footer>",
             "</body></html>\n",
         ]
@@ -4960,7 +4961,7 @@ def held_item(remark: Remark, held: Mapping[str, int]) -> str:
     way = f"python sync.py {allow_option(remark.who, held[remark.who])}" if remark.who in held else ""
     command = f"<p>If that is right: <code>{shown(way)}</code></p>" if way else ""
     title = f"<b>{shown(remark.who)}</b>" if remark.who else ""
-    return f"<li>{title}{command}{paragraph(remark.seen)}{paragraph(remark.remedy)}</li>"
+    return f"<li>{title}{command}{paragraph(remark.reason)}</li>"
 
 
 def matter_list(matters: Sequence[Matter], today: date) -> str:
@@ -4992,56 +4993,48 @@ def newcomer_table(newcomers: Sequence[tuple[Plan, Change]], district: District 
 
 def changed_people(morning: Morning, settings: Settings) -> Iterator[tuple[str, int, str]]:
     """Under each heading of PLACES everybody with such changes: their number, and what each was and became."""
-    told = [(*PLACES[change.kind], plan, change) for plan, change in morning.changes if change.kind in PLACES]
-    is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
-    groups = "; taken out of all groups" if is_plan else ""
+    is_plan = morning.ending == DRY_RUN
     for place in dict.fromkeys(place for place, _ in PLACES.values()):
+        pairs = [(plan, c) for plan, c in morning.changes if PLACES.get(c.kind, ("", ""))[0] == place]
         items = []
-        for person, pairs in grouped((str(p.person), (w, c)) for at, w, p, c in told if at == place).items():
-            words = grouped((lead, describe(c, settings, is_brief=c.kind != "move")) for lead, c in pairs)
-            lines = "; ".join(f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in words.items())
-            lines += groups if place == LEFT else ""
-            items.append(f"<li><b>{shown(person)}</b>{paragraph(lines)}</li>")
+        for person, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
+            told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=c.kind != "move")) for _, c in theirs)
+            words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
+            if is_plan and settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(theirs[0][0]) and place == LEFT:
+                words.append("taken out of all groups")
+            items.append(f"<li><b>{shown(person)}</b>{paragraph('; '.join(words))}</li>")
         yield place, len(items), bullets(items)
 
 
 def left_alone_list(matters: Sequence[Matter]) -> str:
     """What nobody needs to do anything about, folded."""
-    by_rule = grouped((matter.remark.rule.label, matter) for matter in matters)
-    counts = counts_in_words({label: len(of_rule) for label, of_rule in by_rule.items()})
-    parts = []
-    for label, of_rule in by_rule.items():
-        items = [f"<li>{shown(m.remark)}{' <b>(new)</b>' if m.is_new else ''}</li>" for m in of_rule]
-        parts.append(f"<h3>{shown(label)}</h3><ul>{chr(10).join(items)}</ul>")
-    return f"<details><summary>{shown(counts)}</summary>{''.join(parts)}</details>"
+    counts = counts_in_words(Counter(matter.remark.rule.label for matter in matters))
+    items = [f"<li>{shown(m.remark.rule.label)}: {shown(m.remark)}{' <b>(new)</b>' * m.is_new}</li>" for m in matters]
+    return f"<details><summary>{shown(counts)}</summary><ul>{chr(10).join(items)}</ul></details>"
 
 
 def history(nights: Sequence[Night]) -> str:
     """The last runs as bars in three rows, each with its own scale and look, and the figures in words."""
     looks = {"changed": 'fill="currentColor"', "failed": 'fill="url(#hatched)"', "standing": 'fill="none"'}
+    days = [shown(f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}") for night in nights]
     drawn, told = [], []
     for row, (name, look) in enumerate(looks.items()):
         counts = [getattr(night, name) for night in nights]
         most, base = max(counts), 38 + 44 * row
-        told.append(f"{name} {counts[-1]} (at most {most})")
+        told.append(f"{name} {counts[-1]:,} (at most {most:,})")
         drawn.append(f'<text x="0" y="{base - 14}">{name}</text><text x="0" y="{base}">most {most:,}</text>')
-        drawn.append(f'<path d="M90 {base + 0.5}H{90 + 8 * 30}" stroke="currentColor"/>')
-        for place, (night, count) in enumerate(zip(nights, counts, strict=True)):
+        drawn.append(f'<path d="M90 {base + 0.5}H{90 + 8 * NIGHTS}" stroke="currentColor"/>')
+        for place, (day, count) in enumerate(zip(days, counts, strict=True)):
             height = 28 * count / max(most, 1)
             size = f'x="{91 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
-            title = f"<title>{day_of(night)}: {count} {name}</title>"
+            title = f"<title>{day}: {count:,} {name}</title>"
             drawn.append(f'<rect {size} {look} stroke="currentColor">{title}</rect>' if count else "")
-    words = f"From {day_of(nights[0])} to {day_of(nights[-1])}. In the last run: {', '.join(told)}."
     line = '<path d="M0 4L4 0" stroke="currentColor"/>'
     hatch = f'<pattern id="hatched" width="4" height="4" patternUnits="userSpaceOnUse">{line}</pattern>'
     size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
-    frame = f'<svg {size} role="img" aria-label="Bars for each run, in words below">'
-    figure = f"<figure>{frame}{hatch}{''.join(drawn)}</svg><figcaption>{shown(words)}</figcaption></figure>"
-    return f"<section><h2>The last {len(nights)} runs</h2>\n{figure}</section>"
-
-
-def day_of(night: Night) -> str:
-    return f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}"
+    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{hatch}{"".join(drawn)}</svg>'
+    words = f"<figcaption>From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}.</figcaption>"
+    return f"<section><h2>The last {len(nights)} runs</h2>\n<figure>{bars}{words}</figure></section>"
 
 
 def check_page(path: Path) -> None:
