@@ -4848,6 +4848,7 @@ summary {cursor: pointer; padding: .25rem 0}
 code {display: inline-block; font: bold .875em ui-monospace, monospace}
 table {width: 100%; border-collapse: collapse; border: 0}
 th, td {text-align: left; vertical-align: top; padding: .375rem .75rem .375rem 0; border: 0}
+td:nth-of-type(1) {min-width: 14rem}
 tr {border-bottom: 1px solid var(--line)}
 svg {display: block; width: 100%; max-width: 26rem; height: auto}
 @media (max-width: 40rem) {
@@ -4936,7 +4937,7 @@ def since_last_good(morning: Morning) -> str:
     if morning.last_good is None:
         return "No good run is known before this one."
     hours = int((morning.started - morning.last_good).total_seconds() // 3600)
-    ago = f"{hours} hours" if hours < 72 else f"{hours // 24} days"
+    ago = f"{hours // 24} days" if hours >= 72 else f"{hours} hours" if hours > 1 else "an hour or less"
     return f"The last good run before this one began on {morning.last_good.astimezone():%Y-%m-%d at %H:%M}, {ago} ago."
 
 
@@ -5034,7 +5035,7 @@ def history(nights: Sequence[Night]) -> str:
     size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
     bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{hatch}{"".join(drawn)}</svg>'
     words = f"<figcaption>From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}.</figcaption>"
-    return f"<section><h2>The last {len(nights)} runs</h2>\n<figure>{bars}{words}</figure></section>"
+    return f"<section><h2>The last runs</h2>\n<figure>{bars}{words}</figure></section>"
 
 
 def check_page(path: Path) -> None:
