@@ -4579,6 +4579,7 @@ def write_memory(run: Run) -> None:
 # Mail and page: the morning in one minute, for whoever does not read logs.
 
 LONGEST_LIST, LONGEST_HEADLINE, LONGEST_ANSWER = 40, 90, 300
+MAIL_TEST = "mail test"
 SOME = "some"  # the part of the remark on a mail that not everybody got
 NO_MAIL_SERVER = "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to DNS and the firewall"
 # What keeps a mail from being sent, and what to do; the first that fits.
@@ -4668,7 +4669,7 @@ def result_of(morning: Morning) -> list[str]:
         changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
         full_stop = "" if morning.failure.endswith(("?", ".")) else "."
         result = f"{how_it_failed(morning)}: {morning.failure}{full_stop}{since} {changed}"
-    elif morning.part:
+    elif morning.part == MAIL_TEST:
         result = f"This is a {morning.part}: nothing was read or written."
     last_good = "No good run is on record before this one."
     if morning.last_good:
@@ -4735,7 +4736,7 @@ def mail_test(run: Run, options: Options) -> int:
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
     matters = read_memory(run.folder).matters.values()
     standing = sorted((m for m in matters if m.remark.rule.level != INFO), key=lambda m: m.since, reverse=True)
-    morning = Morning(run.name, run.started, "mail test", standing=tuple(standing), last_good=last_good(run.folder))
+    morning = Morning(run.name, run.started, MAIL_TEST, standing=tuple(standing), last_good=last_good(run.folder))
     if remark := send_mail(morning, settings):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
@@ -4901,8 +4902,8 @@ def page_of(morning: Morning, settings: Settings, district: District | None = No
     return "\n".join(
         [
             f"{PAGE_START}{PAGE_HEAD}<title>Staff Sync {begun}</title></head><body>",
-            f'<header><h1 class="{look}">{shown(headline(morning))}</h1>',
-            f"<p>{shown(since_last_good(morning))}</p>",
+            f'<header><h1 class="{look}">{shown(result_in_a_sentence(morning))}</h1>',
+            *(paragraph(words) for words in result_of(morning)[2:]),
             f'<nav aria-label="On this page"><ul>{"".join(links)}</ul></nav></header>' if links else "</header>",
             f"<main>{''.join(parts)}{history(nights) if nights else ''}</main>",
             f"<footer><p>Staff Sync {VERSION}. {shown(whole)}. Exit code {morning.exit_code}.</p></footer>",
@@ -4916,29 +4917,19 @@ def shown(words: object) -> str:
     return html.escape(one_line(without_proxy(str(words))))
 
 
-def headline(morning: Morning) -> str:
-    """The result in one sentence: what was done and who needs somebody, or why the run failed."""
-    changed = len({plan.person.dcid for plan, _ in morning.changes})
+def result_in_a_sentence(morning: Morning) -> str:
+    """What was done and who needs somebody, or why the run failed."""
     if morning.failure:
-        stop = "stopped before its end" if changed or morning.ending == BROKEN_OFF else "did not run"
-        done = f". Before that it changed {people(changed)}" if changed else ""
-        return f"Staff Sync {stop}: {textwrap.shorten(morning.failure, 200, placeholder=' ...')}{done}"
-    is_plan = morning.ending == DRY_RUN
+        return f"Staff Sync {how_it_failed(morning).lower()}: {headline(morning.failure)}"
+    if morning.part == MAIL_TEST:
+        return "Staff Sync tries its mail"
+    changed, is_plan = len({plan.person.dcid for plan, _ in morning.changes}), morning.ending == DRY_RUN
     did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
     needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
     need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
     new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
     held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
     return f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
-
-
-def since_last_good(morning: Morning) -> str:
-    """When a run of everybody last came to its end before this one."""
-    if morning.last_good is None:
-        return "No good run is known before this one."
-    hours = int((morning.started - morning.last_good).total_seconds() // 3600)
-    ago = f"{hours // 24} days" if hours >= 72 else f"{hours} hours" if hours > 1 else "an hour or less"
-    return f"The last good run before this one began on {morning.last_good.astimezone():%Y-%m-%d at %H:%M}, {ago} ago."
 
 
 def bullets(items: Sequence[str]) -> str:

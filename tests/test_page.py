@@ -88,7 +88,8 @@ RICH = Morning(
 )  # fmt: skip
 QUIET = Morning("20261126T120000Z", BEGUN, last_good=BEGUN - timedelta(days=9))
 AWAY = replace(
-    QUIET, failure="PowerSchool: the password of PSNavigator has expired (ORA-28001): set a new one", exit_code=2,
+    QUIET, ending=sync.NOT_RUN, exit_code=2,
+    failure="PowerSchool: the password of PSNavigator has expired (ORA-28001): set a new one",
     new=(matter(Rule.REFUSED, "PowerSchool", "the password of PSNavigator has expired", "set one", is_new=True),),
 )  # fmt: skip
 LARGE = replace(
@@ -151,12 +152,9 @@ WARNED = replace(QUIET, standing=tuple(PASSWORDS))
         ),
         "stopped": (
             replace(QUIET, failure="interrupted", ending=sync.BROKEN_OFF, changes=(newcomer(1), *left())),
-            "Staff Sync stopped before its end: interrupted. Before that it changed 2 people",
+            "Staff Sync did not finish: interrupted",
         ),
-        "stopped before a change": (
-            replace(QUIET, failure="interrupted", ending=sync.BROKEN_OFF),
-            "Staff Sync stopped before its end: interrupted",
-        ),
+        "a mail test": (replace(QUIET, part=sync.MAIL_TEST, standing=(LOCKED,)), "Staff Sync tries its mail"),
     },
 )
 def test_the_first_sentence_is_the_result(morning: Morning, first: str) -> None:
@@ -164,19 +162,12 @@ def test_the_first_sentence_is_the_result(morning: Morning, first: str) -> None:
     assert html.unescape(heading) == first
 
 
-@table(
-    "ago, told",
-    {
-        "a moment": (timedelta(minutes=5), "an hour or less ago"),
-        "a day": (timedelta(hours=24), "24 hours ago"),
-        "most of three days": (timedelta(hours=71), "71 hours ago"),
-        "days": (timedelta(days=9, hours=5), "9 days ago"),
-        "never": (None, "No good run is known before this one."),
-    },
-)
-def test_it_says_how_long_ago_the_last_good_run_was(ago: timedelta | None, told: str) -> None:
+def test_below_stands_what_was_done_by_kind_and_when_a_run_was_last_good() -> None:
+    assert "\nDone: create 2, suspend 1, leave group 2, move to suspended 1, reactivate 1," in words(RICH)
+    assert "\nDid not run: PowerSchool: the password of PSNavigator has expired (ORA-28001): set" in words(AWAY)
     for morning in (QUIET, AWAY):
-        assert told in words(replace(morning, last_good=BEGUN - ago if ago else None))
+        assert re.search(r"last good run before this one: 2026-11-17 .* \(9 days ago\)", words(morning))
+        assert "No good run is on record" in words(replace(morning, last_good=None))
 
 
 @table(
