@@ -4882,20 +4882,21 @@ def page_of(morning: Morning, settings: Settings, district: District | None = No
     today, begun = morning.started.astimezone().date(), f"{morning.started.astimezone():%Y-%m-%d %H:%M}"
     newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
     nights = morning.nights[-NIGHTS:]
+    new, standing = ([m for m in told if str(m.remark) != morning.failure] for told in (morning.new, morning.standing))
     sections = [
         ("Held back", len(morning.not_made), bullets([held_item(r, morning.held) for r in morning.not_made])),
-        ("New problems", len(morning.new), matter_list(morning.new, today)),
-        ("Standing problems", len(morning.standing), matter_list(morning.standing, today)),
+        ("New problems", len(new), matter_list(new, today)),
+        ("Standing problems", len(standing), matter_list(standing, today)),
         ("Solved problems", len(morning.solved), matter_list(morning.solved, today)),
         ("New staff", len(newcomers), newcomer_table(newcomers, district)),
         *changed_people(morning, settings),
         ("Left alone by rule", len(morning.left_alone), left_alone_list(morning.left_alone)),
     ]
-    told = [(title, re.sub(r"\W+", "-", title.lower()), count, body) for title, count, body in sections if count]
-    links = [f'<li><a href="#{name}">{title}</a> {count:,}</li>' for title, name, count, _ in told]
+    filled = [(title, re.sub(r"\W+", "-", title.lower()), count, body) for title, count, body in sections if count]
+    links = [f'<li><a href="#{name}">{title}</a> {count:,}</li>' for title, name, count, _ in filled]
     parts = [
         f'<section id="{name}"><h2>{title} <small>{count:,}</small></h2>\n{body}</section>'
-        for title, name, count, body in told
+        for title, name, count, body in filled
     ]
     look = "good" if morning.exit_code == DONE else "bad"
     whole = f"Run {morning.run}{f', {morning.part}' if morning.part else ''}, begun {begun}"

@@ -87,10 +87,11 @@ RICH = Morning(
     ),
 )  # fmt: skip
 QUIET = Morning("20261126T120000Z", BEGUN, last_good=BEGUN - timedelta(days=9))
+EXPIRED = matter(
+    Rule.REFUSED, "PowerSchool", "the password of PSNavigator has expired (ORA-28001)", "set a new one", is_new=True
+)  # fmt: skip
 AWAY = replace(
-    QUIET, ending=sync.NOT_RUN, exit_code=2,
-    failure="PowerSchool: the password of PSNavigator has expired (ORA-28001): set a new one",
-    new=(matter(Rule.REFUSED, "PowerSchool", "the password of PSNavigator has expired", "set one", is_new=True),),
+    QUIET, ending=sync.NOT_RUN, exit_code=2, failure=str(EXPIRED.remark), new=(EXPIRED,), standing=(LOCKED,)
 )  # fmt: skip
 LARGE = replace(
     RICH,
@@ -121,6 +122,12 @@ def test_what_needs_somebody_comes_first_and_what_needs_nobody_last() -> None:
         "Held back", "New problems", "Standing problems", "Solved problems", "New staff", "Left", "Returned",
         "Renamed", "Moved", "Other changes", "Left alone by rule", "The last runs",
     ]  # fmt: skip
+
+
+def test_why_it_failed_is_said_above_and_not_among_the_problems_again() -> None:
+    assert headings(AWAY) == ["Standing problems"]
+    assert headings(replace(AWAY, new=(), standing=(EXPIRED, LOCKED))) == ["Standing problems"]
+    assert words(AWAY).count("ORA-28001") == 2, "in the headline, and whole below it"
 
 
 def test_nothing_is_said_of_what_there_is_nothing_to_say() -> None:
