@@ -416,53 +416,6 @@ class GoogleError(Exception):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What its type does not say of a setting, in words, and whether a value has it."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
-def is_day(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text) and date.fromisoformat(text))
-    return False
-
-
-def like(words: str, pattern: str) -> Shape:
-    return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
-
-
-OrgUnit = Annotated[
-    str,
-    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
-    like("a path without / at its end", ".*[^/]"),
-]
-Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
-Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
-Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
-MonthDay = Annotated[str, Shape('a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}"))]
-MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
-MailAddress = Annotated[str, like('an address such as "it@d118.org"', MAIL_ADDRESS)]
-MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?")]
-MailServer = Annotated[
-    str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
-]
-MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
-MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
-OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
-Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
-FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
-PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
-LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
-Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
-Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
-Port = Annotated[int, Shape("a port such as 587", lambda value: 0 < value < 65536)]
-Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
-Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
-
-
-@dataclass(frozen=True)
 class Settings:
     """config.py, checked: the names and meanings are the ones there."""
 
@@ -921,6 +874,8 @@ class Run:
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
+    district: District | None = None
+    part: str = ""  # of everybody's run: "dry run", "for some only", "undo"
     memory: Memory = field(default_factory=Memory)
     remembers: bool = False  # what it tells is held against what was told before
     subjects: frozenset[str] | None = None  # of the people of a run for some only
@@ -1029,6 +984,7 @@ def read_both(run: Run, options: Options) -> District:
         run.memory = replace(run.memory, matters=happened_once(run, powerschool))
     district = district_of(run, powerschool, google, only=bool(options.only))
     tell_what_was_read(district)
+    run.district = district
     return district
 
 
@@ -4417,11 +4373,14 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     return Morning(
         run=run.name,
         started=run.started,
+        part=run.part,
         ending=ending,
         exit_code=HELD if not_made else ATTENTION if is_needy else DONE,
         changes=tuple(changes),
         held=run.held,
         not_made=not_made,
+        last_good=last_good(run.folder),
+        nights=run.memory.nights,
         new=tuple(matter for matter in by_level if matter.is_new),
         standing=tuple(sorted((m for m in by_level if not m.is_new), key=lambda m: m.since, reverse=True)),
         solved=tuple(matter for matter in solved if matter.remark.rule.level != INFO),
@@ -4709,7 +4668,7 @@ def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> d
         or not mail_is_due(morning, settings, last_mail, is_owed=is_owed)
     ):
         return known
-    if remark := send_mail(morning, settings):
+    if remark := send_mail(morning, settings, run.district):
         log.warning("%s", remark)
     return {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
 
@@ -4742,11 +4701,11 @@ def mail_test(run: Run, options: Options) -> int:
     return DONE
 
 
-def send_mail(morning: Morning, settings: Settings) -> Remark | None:
+def send_mail(morning: Morning, settings: Settings, district: District | None = None) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
     server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
     try:
-        answer, refused = deliver(mail_of(morning, settings), settings)
+        answer, refused = deliver(mail_of(morning, settings, district), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
@@ -4761,7 +4720,7 @@ def send_mail(morning: Morning, settings: Settings) -> Remark | None:
     return None
 
 
-def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
+def mail_of(morning: Morning, settings: Settings, district: District | None) -> EmailMessage:
     """The mail, text and page; it names the domain it comes from, and never this machine."""
     message = EmailMessage()
     message["Subject"], message["Date"] = mail_subject(morning), localtime()
@@ -4769,7 +4728,7 @@ def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail_text(morning, settings), cte="quoted-printable")
-    message.add_alternative(page_of(morning, settings), subtype="html", cte="quoted-printable")
+    message.add_alternative(page_of(morning, settings, district), subtype="html", cte="quoted-printable")
     return message
 
 
@@ -5059,6 +5018,53 @@ def keep_page(run: Run, morning: Morning, settings: Settings, district: District
 
 
 # Settings: config.py and the environment, every fault in one go.
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What its type does not say of a setting, in words, and whether a value has it."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def is_day(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text) and date.fromisoformat(text))
+    return False
+
+
+def like(words: str, pattern: str) -> Shape:
+    return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
+
+
+OrgUnit = Annotated[
+    str,
+    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
+    like("a path without / at its end", ".*[^/]"),
+]
+Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
+Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
+Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
+MonthDay = Annotated[str, Shape('a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}"))]
+MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
+MailAddress = Annotated[str, like('an address such as "it@d118.org"', MAIL_ADDRESS)]
+MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?")]
+MailServer = Annotated[
+    str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
+]
+MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
+MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
+OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
+Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
+FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
+PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
+LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
+Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
+Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
+Port = Annotated[int, Shape("a port such as 587", lambda value: 0 < value < 65536)]
+Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
+Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
 
 
 def load_settings(path: Path) -> Settings:
@@ -5620,12 +5626,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = told_ending(run, options, stack)
         if log_files() or (options.is_of_everybody and code == FAILED):
             leave_records(run, options, code)
+        if options.page and run.morning:
+            try:
+                write_page(options.page, run.morning, run.settings, run.district)
+            except RunError as error:
+                log.warning("%s", error)
         return FAILED if tell_of_full_disk(run) else code
 
 
 def leave_records(run: Run, options: Options, code: int) -> None:
-    """What a run leaves for the next one and for whoever reads in the morning: memory, mail, log."""
+    """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
     remember(run, options, code)
+    if run.morning and run.settings:
+        keep_page(run, run.morning, run.settings, run.district)
     if run.morning:
         mailed = mail_morning(run, options, run.morning, run.memory.rest.get("mail"))
         if mailed != run.memory.rest.get("mail", {}):
@@ -5668,13 +5681,16 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         return check(run, options)
     if options.mail_test:
         return mail_test(run, options)
+    if options.page:
+        check_page(options.page)
     if not options.dry_run and options.explain is None:
         stack.enter_context(only_run(run))
         if not options.setup:
             is_part = options.only or options.undo is not None
             open_log(run.folder / ("runs" if is_part else "") / (f"{run.name}.txt" if is_part else "StaffLog.txt"))
-    part = ", undo" if options.undo else ", for some only" if options.only else ""
-    log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
+    parts = {"undo": options.undo, "for some only": options.only and not options.undo, "dry run": options.dry_run}
+    run.part = ", ".join(part for part, is_so in parts.items() if is_so)
+    log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
     ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
