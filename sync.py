@@ -4143,81 +4143,6 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) or "nothing"
 
 
-CSV_COLUMNS = (
-    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit", "state", "last_sign_in",
-    "reason",
-)  # fmt: skip
-LINK_DOUBTS = frozenset(
-    {
-        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
-        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE,
-    }
-)  # fmt: skip
-
-
-def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:
-    """One row of CSV_COLUMNS per active person who is not simply in step, and per staff account nobody claims."""
-    google, settings = district.google, district.settings
-    rows, claimed = [], set()
-    for plan in plans:
-        claimed |= {plan.had.id} if plan.had else set()
-        claimed |= {account.id for account in google.by_dcid.get(plan.person.dcid, ())}
-        rules = {remark.rule for remark in plan.remarks}
-        what = "no account" if plan.had is None else ""
-        what = "link" if "link" in plan.kinds else "in doubt" if rules & LINK_DOUBTS else what
-        reasons = "; ".join(remark.reason for remark in plan.remarks)
-        holder = google.by_address.get(plan.person.email)
-        if Rule.LEFT_OPEN in rules and holder:
-            rows.append(linking_row("left, open", reasons, plan.person, holder))
-            claimed.add(holder.id)
-        elif plan.person.is_active and what:
-            reason = reasons or (f"found by {plan.evidence}" if plan.had else "")
-            rows.append(linking_row(what, reason, plan.person, plan.had or holder))
-    for account in google.accounts.values():
-        is_staff = is_at_or_below(account.org_unit, (settings.STAFF_OU, settings.SUBSTITUTE_OU))
-        if is_staff and account.id not in claimed and not district.claimants(account.email):
-            rows.append(linking_row("nobody in PowerSchool", "no DCID and no address of anybody active", None, account))
-    return sorted(rows, key=lambda row: (row["what"], row["name"], row["google_address"]))
-
-
-def linking_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
-    values = ("", "", "", "", "")
-    if account:
-        values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
-    of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
-    return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
-
-
-def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> None:
-    """How far the staff of both sides have found each other."""
-    counts = Counter(row["what"] for row in rows)
-    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
-    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
-    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
-    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
-    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
-    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
-    log.info("Linking: %d open accounts with the address of somebody who left", counts["left, open"])
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
-    try:
-        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
-            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
-        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, CSV_COLUMNS)
-            writer.writeheader()
-            for row in rows:
-                cells = {name: one_line(text) for name, text in row.items()}
-                risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
-                writer.writerow(cells | risky)
-    except OSError as error:
-        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
-        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
-    log.info("%s holds %d rows", path, len(rows))
-
-
 def one_line(text: str) -> str:
     """Text that cannot break out of its log line or turn it round: control and format characters as escapes."""
     return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
@@ -4387,6 +4312,83 @@ def mail_of_cron(run: Run, sentence: str) -> None:
     if sys.stderr is not None and not has_terminal() and not run.has_mailed:
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
     run.has_mailed = True
+
+
+# The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
+
+CSV_COLUMNS = (
+    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit", "state", "last_sign_in",
+    "reason",
+)  # fmt: skip
+LINK_DOUBTS = frozenset(
+    {
+        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
+        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE,
+    }
+)  # fmt: skip
+
+
+def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:
+    """One row of CSV_COLUMNS per active person who is not simply in step, and per staff account nobody claims."""
+    google, settings = district.google, district.settings
+    rows, claimed = [], set()
+    for plan in plans:
+        claimed |= {plan.had.id} if plan.had else set()
+        claimed |= {account.id for account in google.by_dcid.get(plan.person.dcid, ())}
+        rules = {remark.rule for remark in plan.remarks}
+        what = "no account" if plan.had is None else ""
+        what = "link" if "link" in plan.kinds else "in doubt" if rules & LINK_DOUBTS else what
+        reasons = "; ".join(remark.reason for remark in plan.remarks)
+        holder = google.by_address.get(plan.person.email)
+        if Rule.LEFT_OPEN in rules and holder:
+            rows.append(linking_row("left, open", reasons, plan.person, holder))
+            claimed.add(holder.id)
+        elif plan.person.is_active and what:
+            reason = reasons or (f"found by {plan.evidence}" if plan.had else "")
+            rows.append(linking_row(what, reason, plan.person, plan.had or holder))
+    for account in google.accounts.values():
+        is_staff = is_at_or_below(account.org_unit, (settings.STAFF_OU, settings.SUBSTITUTE_OU))
+        if is_staff and account.id not in claimed and not district.claimants(account.email):
+            rows.append(linking_row("nobody in PowerSchool", "no DCID and no address of anybody active", None, account))
+    return sorted(rows, key=lambda row: (row["what"], row["name"], row["google_address"]))
+
+
+def linking_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
+    values = ("", "", "", "", "")
+    if account:
+        values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
+    of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
+    return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
+
+
+def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> None:
+    """How far the staff of both sides have found each other."""
+    counts = Counter(row["what"] for row in rows)
+    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
+    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
+    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
+    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
+    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
+    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
+    log.info("Linking: %d open accounts with the address of somebody who left", counts["left, open"])
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
+    try:
+        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
+            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
+        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, CSV_COLUMNS)
+            writer.writeheader()
+            for row in rows:
+                cells = {name: one_line(text) for name, text in row.items()}
+                risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
+                writer.writerow(cells | risky)
+    except OSError as error:
+        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
+        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
+    log.info("%s holds %d rows", path, len(rows))
 
 
 # Remembering: what stands from run to run, in runs/standing.json.
