@@ -273,6 +273,7 @@ class Rule(Enum):
     PROBABLE_REHIRE = "probable rehire", ERROR, "an account with the DCID of an older record may be theirs"
     NOT_LINKED = "not linked", ERROR, "an account holds the address, but is not certainly theirs"
     LINKED_LATER = "not linked, closed", INFO, "an account without DCID holds the address and is closed: left as it is"
+    DECIDED = "left by decision", INFO, "an admin has decided in the spreadsheet to leave it until what is seen changes"
     # What is never written.
     HANDS_OFF = "hands off", INFO, "HANDS_OFF names the person or account"
     HANDS_OFF_OVER = "hands off is over", ERROR, "the last day of the entry in HANDS_OFF has passed"
@@ -663,11 +664,14 @@ class District:
     google: Google
     today: date
     admin_email: str = ""
-    only: bool = False  # --only was given: the hold window does not apply
+    only: bool = False  # a run for some only: the hold window does not apply
     # By Google's id: when and where a run suspended an account, if nothing but leaving groups followed in the journals.
     closings: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
     # Google's id and an own alias that a run removed to make it the address, which is not there yet -> DCID.
     lost_aliases: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    # What an admin has decided: DCID -> Google's id of the account that is theirs, or ids of those that are not.
+    theirs: Mapping[int, str] = field(default_factory=dict)
+    not_theirs: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> dict[str, Attribute]:
@@ -826,6 +830,7 @@ class Options:
     only: Sequence[str] = ()
     allow: Sequence[tuple[str, int]] = ()
     csv: Path | None = None
+    decide: Path | None = None
     page: Path | None = None
     check: bool = False
     setup: bool = False
@@ -837,10 +842,15 @@ class Options:
     verbose: bool = False
 
     @property
+    def is_part(self) -> bool:
+        """True for a run of some people only."""
+        return bool(self.only or self.decide)
+
+    @property
     def is_of_everybody(self) -> bool:
         """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
         others = (self.check, self.setup, self.authorize, self.mail_test, self.undo is not None)
-        return not (self.dry_run or self.only or self.explain is not None or any(others))
+        return not (self.dry_run or self.is_part or self.explain is not None or any(others))
 
 
 @dataclass
@@ -883,6 +893,7 @@ class Run:
     has_looked_again: bool = False  # at what happens only once
     failure: Remark | None = None
     morning: Morning | None = None
+    decisions: Sequence[Decision] = ()  # of --decide
     unkept: str = ""  # why the log was not kept in runs/
     has_mailed: bool = False
     exit_code: int = FAILED
@@ -923,20 +934,24 @@ def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
 def sync(run: Run, options: Options) -> int:
     """One night, or in a dry run everything but its writes; returns the exit code."""
     run.remembers = True
+    run.decisions = read_sheet(options.decide) if options.decide else ()
     district = read_both(run, options)
-    chosen = choose(options.only, district)
-    run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.only else None
+    chosen = frozenset(d.dcid for d in run.decisions) if options.decide else choose(options.only, district)
+    run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.is_part else None
 
     everybody = plan_everybody(run, district)
     stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody, chosen)
+    if options.decide:
+        district, everybody, chosen = as_decided(run, district, everybody)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
     held = too_much(plans, district, dict(options.allow))
     run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
     run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
-    run.remarks += idle_settings(district) if options.only else [*idle_settings(district), *nobodys_accounts(district)]
+    run.remarks += [] if options.is_part else nobodys_accounts(district)
+    run.remarks = [*left_by_decision(run.remarks, run.memory), *idle_settings(district)]
     due = closings_first([*lost_aliases(plans, district), *(plan for plan in plans if plan.changes)])
 
     if options.dry_run:
@@ -982,7 +997,7 @@ def read_both(run: Run, options: Options) -> District:
     if run.memory.is_lost:
         run.remarks += [run.memory.damage] if run.memory.damage else []
         run.memory = replace(run.memory, matters=happened_once(run, powerschool))
-    district = district_of(run, powerschool, google, only=bool(options.only))
+    district = district_of(run, powerschool, google, only=options.is_part)
     tell_what_was_read(district)
     run.district = district
     return district
@@ -1153,13 +1168,16 @@ def left_alone(person: Staff, rule: Rule, seen: str, remedy: str = "", had: Acco
 
 def plan_person(person: Staff, district: District) -> Plan:
     """What is to be done about this person, with every reason for doing less; the rules in README.md."""
+    theirs = district.google.accounts.get(district.theirs.get(person.dcid, ""))
     accounts = district.google.by_dcid.get(person.dcid, [])
     if len(accounts) > 1:  # one may be linked to a newer record in this very run
         accounts = [account for account in accounts if not is_certainly_anothers(account, district)]
     rule = skip_rule(person, district.settings)
     rivals = [rival for rival in district.claimants(person.email) if rival.dcid != person.dcid]
     still_open = [account.email for account in accounts if account.is_open]
-    if rule and still_open and not person.is_active:
+    if theirs:
+        plan = plan_account(person, theirs, district)
+    elif rule and still_open and not person.is_active:
         seen = f"skipped by rule ({rule.label}) and no longer active, but {', '.join(still_open)} is open"
         plan = left_alone(person, Rule.SKIPPED_OPEN, seen, "close it by hand")
     elif rule:
@@ -1177,6 +1195,29 @@ def plan_person(person: Staff, district: District) -> Plan:
     else:
         plan = plan_unfound(person, district) if person.is_active else plan_absent_leaver(person, district)
     return with_hands_off(plan, district)
+
+
+def plan_decided(person: Staff, had: Account, district: District) -> Plan:
+    """The account that is the person's by an admin's decision gets the DCID and nothing else, if no rule forbids it."""
+    owner, rule = district.owner(had), skip_rule(person, district.settings)
+    carrying = [account.email for account in district.google.by_dcid.get(person.dcid, ()) if account.id != had.id]
+    others = [p for email in (person.email, had.email) for p in district.claimants(email) if p.dcid != person.dcid]
+    against = {
+        f"skipped by rule ({rule.label if rule else ''})": rule,
+        f"{had.email} has an admin role": had.is_delegated_admin,
+        f"{' and '.join(carrying)} carries this DCID already": carrying,
+        f"{had.email} carries DCID {had.dcid}, which is {owner}, who is active": (
+            owner and owner.is_active and owner.dcid != person.dcid
+        ),
+        f"PowerSchool gives its address to {'; '.join(map(str, others))}": others,
+        f"the next run would take {had.email}, {had.name}, for somebody else's: nothing but the DCID would agree": (
+            not agreement(person, had, district.powerschool)
+        ),
+    }
+    if seen := next((words for words, is_so in against.items() if is_so), ""):
+        return left_alone(person, Rule.NOT_LINKED, seen, had=had)
+    changes = differences(had, {district.settings.dcid_attribute: str(person.dcid)}, district)
+    return Plan(person, had, changes, evidence="decision")
 
 
 def skip_rule(person: Staff, settings: Settings) -> Rule | None:
@@ -1209,8 +1250,8 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     same = "address" if account is holder else same_words(person, account)
     seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
     by_hand = link_by_hand(person, account, district.settings)
-    remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}"
-    return left_alone(person, Rule.LEFT_OPEN, seen, remedy)
+    remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}; {OR_DECIDE}"
+    return Plan(person, remarks=(replace(about(person, Rule.LEFT_OPEN, seen, remedy), part=account.id),))
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:
@@ -1272,6 +1313,8 @@ def plan_unfound(person: Staff, district: District) -> Plan:
 
 def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
+    if had.id == district.theirs.get(person.dcid):
+        return plan_decided(person, had, district)
     if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
         remedy = "correct the DCID there, or the person in PowerSchool"
@@ -1288,6 +1331,9 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
 
 def link_by_hand(person: Staff, account: Account, settings: Settings) -> str:
     return f"set {settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+
+
+OR_DECIDE = "or decide it with --csv and --decide (README)"
 
 
 def either_way(person: Staff, account: Account, district: District) -> str:
@@ -1312,7 +1358,7 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
 
     Being wrong here hands one person another's mailbox, so in doubt it is reported.
     """
-    owner, remedy = district.owner(account), either_way(person, account, district)
+    owner, remedy = district.owner(account), f"{either_way(person, account, district)}; {OR_DECIDE}"
     names, number = same_names(person, account), same_employee_id(person, account)
     if account.dcid is not None and not (owner and not owner.is_active and names and number):
         seen = f"{account.email} carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
@@ -1346,6 +1392,7 @@ def possible_twins(person: Staff, district: District) -> list[Account]:
         for account in lookalikes(person, district)
         if same_employee_id(person, account) or (person.email and is_staff_place(account, district))
         if not is_certainly_anothers(account, district)
+        if account.id not in district.not_theirs.get(person.dcid, ())
     ]
 
 
@@ -1363,7 +1410,8 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
         carries = "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner}"
         seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
         rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
-        remarks.append(about(person, rule, seen, either_way(person, account, district)))
+        remedy = f"{either_way(person, account, district)}; {OR_DECIDE}"
+        remarks.append(replace(about(person, rule, seen, remedy), part=account.id))
     return Plan(person, remarks=tuple(remarks))
 
 
@@ -1429,14 +1477,15 @@ def plan_creation(person: Staff, district: District) -> Plan:
     if failure := google.unconfirmed.get(person.dcid):
         seen = "not created, as Google could not be asked for the address; the next run tries again"
         return left_alone(person, Rule.NOT_LOOKED_UP, seen, failure)
+    aside = district.not_theirs.get(person.dcid, ())
     for gone, day in google.deleted:
-        if gone.email == person.email or gone.dcid == person.dcid:
+        if gone.dcid == person.dcid or (gone.email == person.email and gone.id not in aside):
             seen = f"not created: {gone.email}, deleted on {day or 'an unknown day'}, has this address or DCID"
             remedy = "restore it in the Admin console (Users, Recently deleted), "
             if gone.dcid != person.dcid:
-                remedy += "or if it is not theirs, give the person another address, "
+                remedy += f"or if it is not theirs, give the person another address {OR_DECIDE}, "
             remedy += "or wait until 20 days are over"
-            return left_alone(person, Rule.RECENTLY_DELETED, seen, remedy)
+            return Plan(person, remarks=(replace(about(person, Rule.RECENTLY_DELETED, seen, remedy), part=gone.id),))
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
     if twins := possible_twins(person, district):
@@ -3638,7 +3687,8 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     held = too_much(plans, district, {})
     counts = Counter(change.kind for plan in plans for change in without_held(plan, held.kinds, district).changes)
     yield fact(f"a run tonight would do: {counts_in_words(counts)}")
-    needy = sum(plan.needs_attention for plan in plans)
+    memory = read_memory(run.folder)
+    needy = sum(replace(p, remarks=left_by_decision(p.remarks, memory)).needs_attention for p in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
     for kind, count in held.over.items():
@@ -3804,7 +3854,7 @@ def explain(run: Run, options: Options) -> int:
     dcids = frozenset(person.dcid for person in fits)
     district, plans = look_up_newcomers(run, district, plans, dcids)
     held = too_much(plans, district, {})
-    for plan in (plan for plan in plans if plan.person.dcid in dcids):
+    for plan in (replace(p, remarks=left_by_decision(p.remarks, run.memory)) for p in plans if p.person.dcid in dcids):
         tell_sides(plan.person, district)
         tell_matters(run, [Matter(remark, run.today) for remark in plan.remarks], EVERYWHERE)
         for change in plan.changes:
@@ -3916,7 +3966,7 @@ def tell_dry_run(
     run: Run, options: Options, district: District, everybody: Sequence[Plan], plans: Sequence[Plan]
 ) -> int:
     """The plan in place of its writes; returns the exit code that the run would have if every write succeeded."""
-    if not options.only:
+    if not options.is_part:
         rows = linking_rows(everybody, district)
         tell_linking(rows, everybody)
         if options.csv:
@@ -3927,7 +3977,7 @@ def tell_dry_run(
     code = tell(run, DRY_RUN, changes)
     if changes:
         again = "the same command without --dry-run does it"
-        words = again if options.only else "try a few people with  python sync.py --only WHO"
+        words = again if options.is_part else "try a few people with  python sync.py --only WHO"
         log.info("Next: read every line above; %s", words)
     return code
 
@@ -3953,6 +4003,8 @@ def summary(run: Run) -> Iterator[None]:
 
 def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     """The end of the log, in the order in which it is read: held, new, standing, solved, done; the exit code."""
+    if run.decisions:  # of whom else nothing has been settled
+        run.subjects = frozenset(subject_of(plan.person) for plan, _ in changes)
     morning = run.morning = morning_of(run, ending, changes)
     if ending != DRY_RUN:
         show_changes(changes, run.settings)
@@ -3972,7 +4024,7 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see above" if needy else "nobody")
     seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
     log.debug("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
-    return morning.exit_code
+    return max(morning.exit_code, tell_answers(run, ending, changes))
 
 
 def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] = IN_LOG) -> None:
@@ -4097,81 +4149,6 @@ def people(count: int) -> str:
 
 def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) or "nothing"
-
-
-CSV_COLUMNS = (
-    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit", "state", "last_sign_in",
-    "reason",
-)  # fmt: skip
-LINK_DOUBTS = frozenset(
-    {
-        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
-        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE,
-    }
-)  # fmt: skip
-
-
-def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:
-    """One row of CSV_COLUMNS per active person who is not simply in step, and per staff account nobody claims."""
-    google, settings = district.google, district.settings
-    rows, claimed = [], set()
-    for plan in plans:
-        claimed |= {plan.had.id} if plan.had else set()
-        claimed |= {account.id for account in google.by_dcid.get(plan.person.dcid, ())}
-        rules = {remark.rule for remark in plan.remarks}
-        what = "no account" if plan.had is None else ""
-        what = "link" if "link" in plan.kinds else "in doubt" if rules & LINK_DOUBTS else what
-        reasons = "; ".join(remark.reason for remark in plan.remarks)
-        holder = google.by_address.get(plan.person.email)
-        if Rule.LEFT_OPEN in rules and holder:
-            rows.append(linking_row("left, open", reasons, plan.person, holder))
-            claimed.add(holder.id)
-        elif plan.person.is_active and what:
-            reason = reasons or (f"found by {plan.evidence}" if plan.had else "")
-            rows.append(linking_row(what, reason, plan.person, plan.had or holder))
-    for account in google.accounts.values():
-        is_staff = is_at_or_below(account.org_unit, (settings.STAFF_OU, settings.SUBSTITUTE_OU))
-        if is_staff and account.id not in claimed and not district.claimants(account.email):
-            rows.append(linking_row("nobody in PowerSchool", "no DCID and no address of anybody active", None, account))
-    return sorted(rows, key=lambda row: (row["what"], row["name"], row["google_address"]))
-
-
-def linking_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
-    values = ("", "", "", "", "")
-    if account:
-        values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
-    of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
-    return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
-
-
-def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> None:
-    """How far the staff of both sides have found each other."""
-    counts = Counter(row["what"] for row in rows)
-    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
-    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
-    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
-    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
-    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
-    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
-    log.info("Linking: %d open accounts with the address of somebody who left", counts["left, open"])
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
-    try:
-        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
-            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
-        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, CSV_COLUMNS)
-            writer.writeheader()
-            for row in rows:
-                cells = {name: one_line(text) for name, text in row.items()}
-                risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
-                writer.writerow(cells | risky)
-    except OSError as error:
-        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
-        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
-    log.info("%s holds %d rows", path, len(rows))
 
 
 def one_line(text: str) -> str:
@@ -4345,6 +4322,331 @@ def mail_of_cron(run: Run, sentence: str) -> None:
     run.has_mailed = True
 
 
+# The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
+
+# What of a row must be as it was when a decision about it is carried out; both sides of a row are its key.
+MATCHED = ("name", "powerschool_address", "google_name", "google_dcid")
+CSV_COLUMNS = (
+    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "google_dcid", "org_unit", "state",
+    "last_sign_in", "same", "reason", "decision",
+)  # fmt: skip
+LINK, CREATE, LEAVE = "link", "create", "leave"
+DECISIONS = "decisions"  # in runs/standing.json
+LINK_DOUBTS = frozenset(
+    {
+        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
+        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE, Rule.RECENTLY_DELETED, Rule.LEFT_OPEN,
+    }
+)  # fmt: skip
+SAVE_AGAIN = "save what --csv has written as CSV again, all its columns with it, with link, create or leave in the last"
+FORMULA_SIGNS = ("=", "+", "-", "@")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the spreadsheet: a person, an account or both, what they are to each other, and why."""
+
+    what: str
+    person: Staff | None
+    account: Account | None
+    reason: str
+    remarks: tuple[Remark, ...] = ()  # what a run tells of it
+    is_due: bool = False  # a run links or creates
+    is_deleted: bool = False  # the account
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """The texts of CSV_COLUMNS: on one line each, and none that could be taken for a formula."""
+        person, account = self.person, self.account
+        of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
+        of_account = ("",) * 6
+        if account:
+            dcid = "" if account.dcid is None else str(account.dcid)
+            state = "deleted" if self.is_deleted else account.state
+            of_account = (account.email, account.name, dcid, account.org_unit, state, account.last_seen)
+        same = ""
+        if person and account:
+            has_address = person.email and person.email in account.addresses
+            words = ("DCID" if account.dcid == person.dcid else "", "address" if has_address else "")
+            same = " and ".join(filter(None, (*words, same_words(person, account))))
+        texts = map(one_line, (self.what, *of_person, *of_account, same, self.reason, ""))
+        shown = (f"'{text}" if text.lstrip().startswith(FORMULA_SIGNS) else text for text in texts)
+        return dict(zip(CSV_COLUMNS, shown, strict=True))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decided row of a spreadsheet, as the admin saw it, and the answer where nothing is done about it."""
+
+    number: int
+    word: str
+    cells: Mapping[str, str]
+    answer: str = ""
+    level: str = ERROR
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return key_of(self.cells)
+
+    @property
+    def dcid(self) -> int:
+        """The person's DCID, or one that nobody has."""
+        return int(self.key[0] or -1)
+
+    def __str__(self) -> str:
+        who = (plain(self.cells["name"]), f"DCID {self.dcid}" if self.key[0] else "", self.key[1])
+        return f"row {self.number}, {self.word}: {', '.join(filter(None, who))}"
+
+
+def key_of(cells: Mapping[str, str]) -> tuple[str, str]:
+    return plain(cells["dcid"]), plain(cells["google_address"]).casefold()
+
+
+def plain(cell: str) -> str:
+    """A cell's text without the apostrophe before a formula sign, which a program may have taken for its own."""
+    text = " ".join(cell.split())
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(FORMULA_SIGNS) else text
+
+
+def linking_rows(plans: Sequence[Plan], district: District) -> list[Row]:
+    """The rows on everybody who is not simply in step, and on the staff accounts without a person of their own."""
+    rows = [row for plan in plans for row in rows_of_person(plan, district)]
+    named = {row.account.id for row in rows if row.account} | {plan.had.id for plan in plans if plan.had}
+    told = grouped((remark.subject, remark) for remark in nobodys_accounts(district))
+    staff = district.powerschool.staff
+    traits = ((t, p) for p in staff for t in (p.email, fold_number(p.teacher_number), *p.folded_names))
+    people_with = grouped((trait, person) for trait, person in traits if trait)
+    rows += [
+        row_of_rest(account, told.get(f"account:{account.id}", []), people_with, district)
+        for account in district.google.accounts.values()
+        if account.id not in named and is_staff_place(account, district) and not district.owner(account)
+    ]
+    return sorted(rows, key=lambda row: [row.cells[name] for name in ("what", "name", "google_address")])
+
+
+def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
+    """A row for each account that may be this person's, or one without; none where person and account are settled."""
+    person, google = plan.person, district.google
+    own = google.by_dcid.get(person.dcid, [])
+    holders: Sequence[Account | None] = [plan.had] if plan.had else own or [google.by_address.get(person.email)]
+    deleted = {account.id: account for account, _ in google.deleted}
+    doubts = ((r, google.accounts.get(r.part) or deleted.get(r.part)) for r in plan.remarks if r.rule in LINK_DOUBTS)
+    found = {remark: [account] if account else holders for remark, account in doubts}
+    accounts: Sequence[Account | None] = [account for several in found.values() for account in several]
+    what = "in doubt"
+    if plan.has(Rule.LEFT_OPEN):
+        what = "left, open"
+    elif "link" in plan.kinds:
+        accounts, what = holders, "link"
+    elif not found and person.is_active and not own:
+        # One without address is looked for by the names too.
+        twins = possible_twins(replace(person, email="any"), district)
+        accounts = holders if holders[0] else twins or [None]
+        what = "skipped" if skip_rule(person, district.settings) else "in doubt" if accounts[0] else "no account"
+    due = [f"a run links it, found by {plan.evidence}"] if what == "link" else []
+    due += [f"a run creates it in {change.after[ORG_UNIT]}" for change in plan.changes if change.kind == "create"]
+    for account in {account.id if account else "": account for account in accounts}.values():
+        mine = tuple(r for r in plan.remarks if account in found.get(r, [account]))
+        reason = "; ".join((*(f"{r.rule.label}: {r.reason}" for r in mine), *due)) or "left out for a bug: see the log"
+        is_deleted = account is not None and account.id not in google.accounts
+        yield Row(what, person, account, reason, mine, bool(due), is_deleted)
+
+
+def row_of_rest(
+    account: Account, told: Sequence[Remark], people_with: Mapping[Any, list[Staff]], district: District
+) -> Row:
+    """The row on an account that no run makes anything of, with the likeliest person, an active one before others."""
+    carries = "it has no DCID" if account.dcid is None else f"its DCID {account.dcid} is nobody's in PowerSchool"
+    traits = (*account.addresses, *account.employee_ids, account.folded_name)
+    likely = [person for trait in traits for person in people_with.get(trait, ())]
+    person = min(likely, key=lambda person: not person.is_active, default=None)
+    what, words = "nobody in PowerSchool", "nobody in PowerSchool has its address, employee ID or names"
+    if any(is_valid for *_, is_valid in in_hands_off(account.dcid, account.addresses, district)):
+        person, words = None, "HANDS_OFF names it"
+    elif person:
+        what = "unlinked" if person.is_active else "left, open" if account.is_open else "left, closed"
+        words = f"no run writes it, as it is not certain to be that of {person}"
+    return Row(what, person, account, "; ".join((f"{carries}: {words}", *(r.remedy for r in told))), tuple(told))
+
+
+def tell_linking(rows: Sequence[Row], plans: Sequence[Plan]) -> None:
+    """How far the staff of both sides have found each other."""
+    counts = Counter(row.what for row in rows)
+    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
+    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
+    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
+    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
+    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
+    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
+    log.info("Linking: %d open accounts of somebody who left, without DCID", counts["left, open"])
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """A spreadsheet for Excel and Sheets: UTF-8 with its mark."""
+    try:
+        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
+            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
+        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, CSV_COLUMNS)
+            writer.writeheader()
+            writer.writerows(row.cells for row in rows)
+    except OSError as error:
+        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
+        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
+    log.info("%s holds %d rows", path, len(rows))
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows of a spreadsheet in any of the forms in which Excel and Sheets save text."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        is_open = "close it if it is open in Excel" if isinstance(error, PermissionError) else ""
+        raise no_access(path, "read", error, is_open) from None
+    try:
+        text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", "replace")
+    heading = next(filter(str.strip, text.splitlines()), "")
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count)))
+    except csv.Error as error:
+        raise RunError(f"{path} is no spreadsheet of --csv", str(error), SAVE_AGAIN) from None
+
+
+def read_sheet(path: Path) -> list[Decision]:
+    """The decided rows of a spreadsheet; RunError where one thing in it cannot be understood."""
+    rows = [[cell.strip() for cell in row] for row in read_table(path)]
+    first = next((number for number, row in enumerate(rows) if any(row)), 0)
+    names = [cell.casefold() for cell in rows[first]] if rows else []
+    amiss = [name for name in ("dcid", "google_address", *MATCHED, "decision") if names.count(name) != 1]
+    if amiss:
+        seen = f"it must have one column {' and one '.join(amiss)}"
+        raise RunError(f"{path} is no spreadsheet of --csv", seen, SAVE_AGAIN)
+    known: dict[tuple[str, str], Decision] = {}
+    faults = []
+    for number, row in enumerate(rows[first + 1 :], first + 2):
+        cells = dict.fromkeys(names, "") | dict(zip(names, row, strict=False))
+        decision = Decision(number, cells["decision"].casefold(), cells)
+        (dcid, address), word = decision.key, decision.word
+        other = known.setdefault(decision.key, decision) if word else decision
+        if word not in {"", LINK, CREATE, LEAVE}:
+            faults.append(f"row {number} decides '{shorten(word)}', which is none of link, create and leave")
+        elif word and not (dcid.isdecimal() or (address and not dcid)):
+            faults.append(f"row {number} has a decision, but '{shorten(dcid)}' is no DCID")
+        elif other.word != word:
+            faults.append(f"rows {other.number} and {number} decide the same otherwise")
+    if faults or not known:
+        raise RunError(f"{path} is not carried out", "; ".join(faults) or "no row has a decision", SAVE_AGAIN)
+    return list(known.values())
+
+
+def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple[District, list[Plan], frozenset[int]]:
+    """The district with what was decided, everybody's plan in it, and the people whom a decision changes.
+
+    A decision that is not what a run may do is answered, and what is to be left is remembered.
+    """
+    rows = {key_of(row.cells): row for row in linking_rows(everybody, district)}
+    judged = [judge(decision, rows.get(decision.key), run.decisions, district) for decision in run.decisions]
+    taken = [(decision.word, rows[decision.key]) for decision in judged if not decision.answer]
+    left = {remark.key: what_was_seen(remark) for word, r in taken if word == LEAVE for remark in r.remarks}
+    run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: decided_before(run.memory) | left})
+    theirs = {r.person.dcid: r.account.id for word, r in taken if word == LINK and r.person and r.account}
+    aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
+    district = replace(district, theirs=theirs, not_theirs=aside)
+    chosen = frozenset((*theirs, *aside))
+    district, plans = look_up_newcomers(run, district, plan_everybody(run, district), chosen)
+    plan_of = {plan.person.dcid: plan for plan in plans}
+    run.decisions = [
+        replace(d, answer=f"refused: {why_not(d.word, plan_of[d.dcid], district)}")
+        if not d.answer and d.word != LEAVE and d.word not in plan_of[d.dcid].kinds
+        else d
+        for d in judged
+    ]
+    return district, plans, frozenset(d.dcid for d in run.decisions if not d.answer) & chosen
+
+
+def judge(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> Decision:
+    """The decision, with its answer where both sides say without a plan that nothing is to be done."""
+    word, address = decision.word, decision.key[1]
+    own = district.google.by_dcid.get(decision.dcid, ())
+    if row is None and any(word == CREATE or address in account.addresses for account in own):
+        return replace(decision, answer="nothing to do, an account carries the DCID already", level=INFO)
+    if row is None:
+        seen = "it is in question no more, or an address or a DCID has changed"
+        return replace(decision, answer=f"refused: {seen}: make a new sheet with --csv")
+    if word == LEAVE and not row.is_due and all(remark.rule.level == INFO for remark in row.remarks):
+        return replace(decision, answer="nothing to do, no run asks for anything here", level=INFO)
+    was, now = ({name: plain(cells[name]) for name in MATCHED} for cells in (decision.cells, row.cells))
+    changed = [
+        f"{name} was '{was[name]}' and is '{now[name]}'"
+        for name in MATCHED
+        # Excel has a question mark in the place of each letter that Windows-1252 lacks.
+        if was[name] not in {now[name], now[name].encode("cp1252", "replace").decode("cp1252")}
+    ]
+    rivals = [
+        f"row {other.number}"
+        for other in decisions
+        for both in [{word, other.word}]
+        if other is not decision and LINK in both and LEAVE not in both
+        if other.dcid == decision.dcid or (other.key[1] == address and both == {LINK})
+    ]
+    lacks_one = (word != LEAVE and not row.person) or (word == LINK and (not row.account or row.is_deleted))
+    against = {
+        f"{'; '.join(changed)}: make a new sheet with --csv": changed,
+        "there is nobody in PowerSchool, or no account, in this row for that": lacks_one,
+        f"{' and '.join(rivals)} decides otherwise about the same person or account": rivals,
+        "a run does it all the same: name the person in HANDS_OFF": word == LEAVE and row.is_due,
+    }
+    return replace(decision, answer=next((f"refused: {words}" for words, is_so in against.items() if is_so), ""))
+
+
+def why_not(word: str, plan: Plan, district: District) -> str:
+    """Why the plan of this person is not what was decided."""
+    holder = district.google.by_address.get(plan.person.email)
+    if word == CREATE and holder:
+        held = f"{holder.email}{'' if holder.email == plan.person.email else ' as an alias'}"
+        return f"the address is held by {held}: give that account or the person another one"
+    return "; ".join(remark.reason for remark in plan.remarks) or "the person is not active any more, or has an account"
+
+
+def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) -> int:
+    """One line for each decided row; the exit code that they amount to."""
+    made, code = {(plan.person.dcid, change.kind) for plan, change in changes}, DONE
+    for decision in run.decisions:
+        is_made = (decision.dcid, decision.word) in made or (decision.word == LEAVE and ending != BROKEN_OFF)
+        words, level = "not done, the lines above say why", decision.level
+        if decision.answer:
+            words = decision.answer
+        elif is_made:
+            words, level = "would be done" if ending == DRY_RUN else "done", INFO
+        log.log(logging.getLevelName(level), "%s: %s", decision, words)
+        code = ATTENTION if level == ERROR else code
+    return code
+
+
+def left_by_decision(remarks: Iterable[Remark], memory: Memory) -> tuple[Remark, ...]:
+    """The remarks; of those that were decided to be left only that, until what is seen changes."""
+    decided = decided_before(memory)
+    return tuple(
+        replace(remark, rule=Rule.DECIDED, remedy="", part=remark.key)
+        if decided.get(remark.key) == what_was_seen(remark)
+        else remark
+        for remark in remarks
+    )
+
+
+def what_was_seen(remark: Remark) -> str:
+    """What must stay as it is for a decision to hold; somebody's last sign-in is no news."""
+    return re.sub(r"last sign-in \S+", "", remark.seen)
+
+
+def decided_before(memory: Memory) -> dict[str, object]:
+    """Key of a remark -> what was seen when an admin decided to leave it so."""
+    kept = memory.rest.get(DECISIONS)
+    return kept if isinstance(kept, dict) else {}
+
+
 # Remembering: what stands from run to run, in runs/standing.json.
 
 STANDING = "runs/standing.json"
@@ -4477,11 +4779,11 @@ def matter_of(row: Mapping[str, Any]) -> Matter:
 
 def remember(run: Run, options: Options, code: int) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
-    if options.undo is not None or (run.failure and options.only):
+    if options.undo is not None or (run.failure and options.is_part):
         return
     if run.failure:
         note_ending(run, run.failure, code)
-    elif run.morning and not options.only:
+    elif run.morning and not options.is_part:
         changed, standing = len({plan.person.dcid for plan, _ in run.morning.changes}), run.morning.standing
         failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
         night = Night(run.name, changed, failed, len(run.morning.new) + len(standing))
@@ -4489,7 +4791,7 @@ def remember(run: Run, options: Options, code: int) -> None:
     if run.morning:
         run.morning = replace(run.morning, last_good=last_good(run.folder), nights=run.memory.nights)
     write_memory(run)
-    if not (run.failure or options.only):
+    if not (run.failure or options.is_part):
         try:
             write_private(run.folder / LAST_GOOD, run.started.isoformat())
         except RunError as error:
@@ -5686,9 +5988,9 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     if not options.dry_run and options.explain is None:
         stack.enter_context(only_run(run))
         if not options.setup:
-            is_part = options.only or options.undo is not None
+            is_part = options.is_part or options.undo is not None
             open_log(run.folder / ("runs" if is_part else "") / (f"{run.name}.txt" if is_part else "StaffLog.txt"))
-    parts = {"undo": options.undo, "for some only": options.only and not options.undo, "dry run": options.dry_run}
+    parts = {"undo": options.undo, "for some only": options.is_part and not options.undo, "dry run": options.dry_run}
     run.part = ", ".join(part for part, is_so in parts.items() if is_so)
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
@@ -5743,6 +6045,8 @@ def options_of(argv: Sequence[str] | None) -> Options:
     raises = "raise one limit for this run only, such as --allow suspend=34"
     add("--allow", metavar="KIND=N", action="append", default=[], type=allowance, help=raises)
     add("--csv", metavar="FILE", type=Path, help="with --dry-run: who is linked, in doubt or alone")
+    decide = "carry out what the column decision of that spreadsheet says: link, create or leave"
+    add("--decide", metavar="FILE", type=Path, help=decide)
     add("--page", metavar="FILE", type=Path, help="write what this run or dry run tells as a page for a browser")
     add("--check", action="store_true", help="check everything a run needs; safe to paste in public")
     add("--setup", action="store_true", help="create missing schemas, fields and org units, after asking")
@@ -5755,17 +6059,19 @@ def options_of(argv: Sequence[str] | None) -> Options:
     add("--verbose", action="store_true", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
     options = Options(**vars(parser.parse_args(argv)))
-    names = ("check", "setup", "explain", "undo", "authorize", "mail_test")
+    names = ("check", "setup", "explain", "undo", "authorize", "mail_test", "decide")
     modes = [name.replace("_", "-") for name in names if getattr(options, name) not in {None, False}]
     # None is ever ignored in silence.
     contradictions = {
         f"--{' and --'.join(modes[:2])} do not go together": len(modes) > 1,
+        "--only does not go with --decide": options.only and modes == ["decide"],
         f"--only and --allow do not go with --{''.join(modes[:1])}": (options.only or options.allow)
-        and modes not in ([], ["undo"]),
+        and modes not in ([], ["undo"], ["decide"]),
         "--yes goes with --undo and --setup": options.yes and not {"undo", "setup"} & set(modes),
         "--mail-test and --dry-run do not go together": options.mail_test and options.dry_run,
-        "--csv goes with --dry-run and without --only": options.csv and (not options.dry_run or options.only or modes),
-        f"--page does not go with --{''.join(modes[:1])}": options.page and modes not in ([], ["undo"]),
+        "--csv goes with --dry-run, and without --only and --decide": options.csv
+        and (not options.dry_run or options.only or modes),
+        f"--page does not go with --{''.join(modes[:1])}": options.page and modes not in ([], ["undo"], ["decide"]),
     }
     for words, is_so in contradictions.items():
         if is_so:

@@ -21,7 +21,7 @@ SECTIONS = (
     "Facts that no district would change, and the tables of attributes, kinds of change and rules",
     "What is read, decided and told", "The run", "Deciding whose account it is", "Deciding what the account should be",
     "Limits and sanity checks", "Reading PowerSchool", "Reading Google", "Writing to Google", "Undoing a run",
-    "Checking, setting up, explaining", "Telling", "Remembering", "Mail and page", "Settings",
+    "Checking, setting up, explaining", "Telling", "The spreadsheet", "Remembering", "Mail and page", "Settings",
     "Signing in to Google", "Files and the lock", "The command line",
 )  # fmt: skip
 PURE_SECTIONS = ("Deciding whose account it is", "Deciding what the account should be", "Limits and sanity checks")
