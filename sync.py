@@ -372,10 +372,8 @@ class Remark:
 class RunError(Exception):
     """The run cannot start or go on, or a request of --check failed: one remark for the admin."""
 
-    def __init__(
-        self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED, oracle_code: str = ""
-    ) -> None:
-        self.remark, self.oracle_code = Remark(rule, who, seen, remedy), oracle_code
+    def __init__(self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED) -> None:
+        self.remark = Remark(rule, who, seen, remedy)
         super().__init__(str(self.remark))
 
     @property
@@ -2004,7 +2002,6 @@ COLUMNS = {
 TABLE_SQL = "SELECT {columns} FROM {table}"
 BAD_ADDRESS = "it must look like host:1521/PSPRODDB (a service name, not a SID)"
 NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or tunnel"
-NO_SUCH_COLUMN = "ORA-00904"
 # Codes of Oracle and its driver, and what to do.
 ORACLE_REMEDIES = {
     "ORA-01017": "refused: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (not tried again: it would lock)",
@@ -2192,12 +2189,12 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
     place = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}), {doing}"
     # Of several codes in Oracle's words the last that is known is nearest to the reason.
     codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", str(reason))
-    known = [(code, rem) for code in codes for pattern, rem in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
-    code, remedy = known[-1] if known else ("", "see Troubleshooting in README.md" if codes else NO_CONNECTION)
+    known = [remedy for code in codes for pattern, remedy in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
+    remedy = known[-1] if known else "see Troubleshooting in README.md" if codes else NO_CONNECTION
     if "bequeath" in str(reason):  # the driver's word for an address without a host
         remedy = BAD_ADDRESS
     place, own_words = (words.replace(secret, "(hidden)") for words in (place, own_words))
-    return RunError(place, "", f"{remedy} [{own_words}]", oracle_code=code)
+    return RunError(place, "", f"{remedy} [{own_words}]")
 
 
 # Reading Google: the whole account once, and single accounts as they are this moment.
@@ -3486,13 +3483,18 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     remarks.append(fact(words))
     if not settings.STAFF_OU:
         return None
+    unreadable = set()
     with contextlib.closing(connection):
-        both = (COLUMNS, extension_columns(settings))
-        base, more = (list(table_facts(connection, settings, tables)) for tables in both)
-    remarks += [*base, *more]
-    if any(remark.rule is Rule.FAULT for remark in base):
+        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
+            place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
+            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
+            if attempt(remarks, f"table {place}", partial(fetch, connection, sql, f"reading {place}")) is None:
+                unreadable.add(table)
+            else:
+                remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
+    if unreadable & set(COLUMNS):
         return None
-    if any(remark.rule is Rule.FAULT for remark in more):
+    if unreadable:
         settings = replace(settings, EXTENSION_COLUMNS={})
     readable = partial(read_powerschool, replace(run, settings=settings))
     powerschool: PowerSchool | None = attempt(remarks, "reading PowerSchool", readable)
@@ -3500,44 +3502,19 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     return powerschool
 
 
-def table_facts(
-    connection: oracledb.Connection, settings: Settings, tables: Mapping[str, tuple[str, ...]]
-) -> Iterator[Remark]:
-    """Each of these tables, without reading a row; where one fails for a column, every column that is not there."""
-    for table, columns in tables.items():
-        place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
-        sql = f"{TABLE_SQL} WHERE 1 = 0"
-        try:
-            fetch(connection, sql.format(columns=", ".join(columns), table=place), f"reading {place}")
-            yield fact(f"table {place} can be read: {', '.join(columns).upper()}")
-        except RunError as error:
-            if error.oracle_code != NO_SUCH_COLUMN:
-                yield fault(f"table {place}", str(error))
-                continue
-            lacking: list[Remark] = []
-            for column in columns:
-                ask = partial(fetch, connection, sql.format(columns=column, table=place), f"reading {place}")
-                attempt(lacking, f"column {place}.{column.upper()}", ask)
-            yield from lacking
-
-
-def count_facts(settings: Settings, powerschool: PowerSchool) -> list[Remark]:
+def count_facts(settings: Settings, powerschool: PowerSchool) -> Iterator[Remark]:
     """Counts that show whether what was read makes sense."""
-    staff, schools = powerschool.staff, powerschool.schools
-    active = [person for person in staff if person.is_active]
+    staff, schools, active = powerschool.staff, powerschool.schools, list(powerschool.active)
+    words = f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"
+    yield fact(words) if active and schools else fault(words, "a run would stop here: check what this login may read")
     with_address = sum(bool(person.email) for person in active)
+    few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
+    yield fact(f"active staff with an address: {with_address}", few)
     homes = Counter(person.homeschool for person in active)
     district = without_google(settings, powerschool)
     lost = sum(count for number, count in homes.items() if not district.school_name(number))
-    words = f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"
-    few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
-    remedy = "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""
-    home_words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
-    return [
-        fact(words) if active and schools else fault(words, "a run would stop here: check what this login may read"),
-        fact(f"active staff with an address: {with_address}", few),
-        fact(home_words, remedy),
-    ]
+    words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
+    yield fact(words, "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else "")
 
 
 def without_google(settings: Settings, powerschool: PowerSchool) -> District:

@@ -89,7 +89,7 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     faults, warnings = facts(outcome.output, "FAULT"), facts(outcome.output, "WARNING")
     for words in (
         "environment variable NEW_USER_PASSWORD: set -> must be 8 to 100",
-        "column U_HUMANRESOURCES.MOBILE -> ",
+        '"MOBILE": invalid identifier',
         "table U_SHOES -> ",
         "the org unit /Nowhere (SUSPENDED_OU) does not exist -> create it with --setup",
         "Synchronization_Data.Shoe_Size does not exist",
