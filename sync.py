@@ -3523,9 +3523,8 @@ def without_google(settings: Settings, powerschool: PowerSchool) -> District:
 
 
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
-    """Clock, sign-in, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
+    """Sign-in, clock, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
     settings = run.settings
-    remarks.append(clock_fact(settings))
     credentials = attempt(remarks, "signing in to Google", partial(signed_in, run))
     if credentials is None:
         return
@@ -3533,6 +3532,7 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
     run.api = directory_api(settings, credentials)
     org_units = attempt(remarks, "reading org units", partial(read_org_units, run))
+    remarks += [clock_fact(run.google_time)] if run.google_time else []
     schemas = attempt(remarks, "reading custom schemas", partial(read_schemas, run)) if settings.STAFF_OU else None
     if org_units is None or schemas is None:
         return
@@ -3551,16 +3551,9 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
             remarks += attempt(remarks, "tonight's run", lambda: list(plan_facts(run, powerschool, google))) or []
 
 
-def clock_fact(settings: Settings) -> Remark:
-    """Whether Google answers at all, and this machine's clock against the Date of that answer (RFC 9110, 6.6.1)."""
-    try:
-        answer, _ = httplib2.Http(timeout=settings.TIMEOUT_SECONDS).request("https://admin.googleapis.com/", "HEAD")
-    except (*TRANSPORT_ERRORS, ValueError) as error:
-        return replace(unreachable(error).remark, rule=Rule.FAULT)
-    try:
-        seconds = abs(parsedate_to_datetime(answer["date"]).timestamp() - time.time())
-    except (KeyError, ValueError, TypeError):
-        return fact("Google can be reached, but tells no time", "compare this machine's clock by hand")
+def clock_fact(google_time: datetime) -> Remark:
+    """This machine's clock against the Date of Google's last answer (RFC 9110, 6.6.1)."""
+    seconds = abs(google_time.timestamp() - time.time())
     words = f"Google can be reached, and this machine's clock differs from Google's by {seconds:.0f} seconds"
     remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
     return fault(words, remedy) if seconds > CLOCK_FAULT else fact(words, remedy if seconds > CLOCK_DOUBT else "")
