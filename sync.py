@@ -3410,15 +3410,12 @@ def bare_settings() -> Settings:
 
 
 def machine_facts() -> Iterator[Remark]:
-    """This machine: account, Python, environment variables (never their values), proxy."""
+    """This machine: account, Python, environment variables (never their values)."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     remedies = {remark.who: remark.reason for remark in environment_faults()}
     for name in VARIABLES:
         words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
         yield fault(words, remedies[name]) if name in remedies else fact(words)
-    if lacks_proxy_package():
-        remedy = f"{sys.executable} -m pip install PySocks: without it the Google client passes the proxy by"
-        yield fault("HTTPS_PROXY is set but the package PySocks is missing", remedy)
 
 
 def folder_facts(folder: Path) -> Iterator[Remark]:
@@ -3444,17 +3441,15 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
         except OSError as error:
             mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
             yield fault(f"{name} cannot be written by this account ({error.strerror})", mend)
-    free = shutil.disk_usage(folder).free >> 20
-    yield fact(
-        f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
-    )
-    for name in ("config.py",) if is_posix else ():
-        if exists(folder / name) and (folder / name).stat().st_mode & 0o022:
-            yield fact(f"other accounts of this machine can write {name}", f"chmod go-w {name}")
-    for name in ("credentials.json", "token.json"):
-        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & 0o077:
-            words = f"other accounts of this machine can read {name}"
-            yield fact(words, f"keep it to this account: chmod 600 {name}")
+    free, make_room = shutil.disk_usage(folder).free >> 20, "make room: a run keeps a log and a journal"
+    yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
+    for name, bits, use, remedy in (
+        ("config.py", 0o022, "write", "chmod go-w"),
+        ("credentials.json", 0o077, "read", "keep it to this account: chmod 600"),
+        ("token.json", 0o077, "read", "keep it to this account: chmod 600"),
+    ):
+        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & bits:
+            yield fact(f"other accounts of this machine can {use} {name}", f"{remedy} {name}")
 
 
 def last_run_fact(run: Run) -> Remark:
