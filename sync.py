@@ -3539,7 +3539,10 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
     google = attempt(remarks, "listing accounts", partial(list_accounts, run, in_place, schemas))
     if google is not None:
-        remarks.append(domain_fact(settings, google))
+        seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
+        ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
+        words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
+        remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
     if google is not None and powerschool is not None:
         remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
         if powerschool.staff:
@@ -3622,17 +3625,6 @@ def usable_settings(
     return replace(settings, CUSTOM_SCHEMAS=usable)
 
 
-def domain_fact(settings: Settings, google: Google) -> Remark:
-    """Domains, as counts only."""
-    seen = Counter(account.email.rpartition("@")[2] for account in google.accounts.values())
-    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
-    words = f"Google accounts: {seen.total()}; domains seen: {len(seen)}, of which GOOGLE_DOMAINS names {ours}"
-    unseen = len({domain.casefold() for domain in settings.GOOGLE_DOMAINS} - set(seen))
-    return fact(
-        words, f"entries of GOOGLE_DOMAINS without an account in Google: {unseen}; correct them" if unseen else ""
-    )
-
-
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
@@ -3677,15 +3669,13 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
     idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
-    remarks = [
+    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
+        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects no admin"))
+    return [
         Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
         for setting, entry, why in idle
         if is_check or entry not in AS_SHIPPED
     ]
-    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
-        seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
-        remarks.append(Remark(Rule.SETTING, seen, "", "correct it"))
-    return remarks
 
 
 def hidden_words(domains: object, folder: Path) -> dict[str, str]:

@@ -100,7 +100,7 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     for words in (
         "config.py names the org unit /Gone",
         "Synchronization_Data.Staff_Type is INT64, which cannot hold a school_access_list",
-        "entries of GOOGLE_DOMAINS without an account in Google: 1",
+        "GOOGLE_DOMAINS names (domain), which no address in Google has: correct it",
     ):
         assert sum(words in line for line in warnings) == 1, (words, warnings)
     assert "2 staff, 1 of them active" in outcome.output
@@ -231,7 +231,7 @@ def test_settings_that_protect_or_place_nobody_are_told_by_the_check_and_the_run
         "may.patel@d118.org,",
         "the school numbers ",
     ]
-    assert "GOOGLE_ADMIN_EMAIL is no account in Google" in outcome.lines("WARN")[2]
+    assert "GOOGLE_ADMIN_EMAIL names nobody@d118.org, which is no account in Google" in outcome.lines("WARN")[2]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes protect nothing on Windows")
