@@ -3712,12 +3712,8 @@ def set_up(run: Run, options: Options) -> int:
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
     misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
-    lacking = {
-        path.lower(): path
-        for path in sorted(paths)
-        if path.lower() not in org_units and not is_at_or_below(path, misspelt)
-    }
-    units = sorted(lacking.values(), key=lambda path: (path.count("/"), path))
+    lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
+    units = {path.lower(): path for path in sorted(lacking, key=lambda path: (path.count("/"), path))}.values()
     missing = [name for name in settings.fields if name not in schemas]
     faults = (*missing_org_units(settings, org_units), *schema_faults(settings, schemas))
     # What exists and cannot hold its value is told, never replaced: that would lose what it holds.
@@ -3734,7 +3730,7 @@ def set_up(run: Run, options: Options) -> int:
     elif not options.dry_run:
         if not options.yes and not is_agreed("Create these?"):
             raise RunError("Set-up", "not agreed to, so nothing was created")
-        create_missing(run, units, missing)
+        create_missing(run, units, missing, schemas)
     remains = options.dry_run and (units or missing)
     log.info("Next: python sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
     return ATTENTION if wrong else DONE
@@ -3753,7 +3749,7 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
     }
 
 
-def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> None:
+def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known: Iterable[str]) -> None:
     """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
     run.api = directory_api(run.settings, signed_in(run, SETUP_SCOPES, browser="--setup"))
     schemas = run.api.schemas()
@@ -3764,24 +3760,18 @@ def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> No
         run.writes += 1
         log.info("Created: the org unit %s", path)
     for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
-        listings = [read_request(run, schemas.list(customerId="my_customer"), "reading custom schemas") for _ in "12"]
-        looks = [
-            {held["schemaName"]: held for held in answer.get("schemas", ())}.get(schema, {}) for answer in listings
-        ]
-        first, second = ({field["fieldName"] for field in look.get("fields", ())} for look in looks)
-        if first - second:
-            lost = ", ".join(sorted(first - second))
-            raise RunError(
-                f"Google shows {schema} without {lost}, which it showed before", "", "run --setup again later"
-            )
         added = [field_definition(run.settings, name) for name in missing if name.startswith(f"{schema}.")]
         body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
         request = schemas.insert(customerId="my_customer", body=body)
-        if known := looks[1]:
-            kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in known["fields"]]
-            body |= {"displayName": known.get("displayName", body["displayName"]), "fields": [*kept, *added]}
-            key = known["schemaId"]
-            request = schemas.update(customerId="my_customer", schemaKey=key, body=body)
+        if shown := {name for name in known if name.startswith(f"{schema}.")}:
+            mine = {"customerId": "my_customer", "schemaKey": schema}
+            had = read_request(run, schemas.get(**mine), f"reading the custom schema {schema}")
+            if lost := shown - {f"{schema}.{entry['fieldName']}" for entry in had["fields"]}:  # as a late answer may be
+                seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
+                raise RunError(seen, "", "run --setup again later")
+            kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
+            body |= {"displayName": had["displayName"], "fields": [*kept, *added]}
+            request = schemas.update(**mine, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
