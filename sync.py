@@ -3520,12 +3520,11 @@ def without_google(settings: Settings, powerschool: PowerSchool) -> District:
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
     """Sign-in, clock, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
     settings = run.settings
-    credentials = attempt(remarks, "signing in to Google", partial(signed_in, run))
-    if credentials is None:
+    attempt(remarks, "signing in to Google", partial(connect_google, run, may_ask=False))
+    if run.api is None:
         return
-    kind = "an OAuth desktop client" if isinstance(credentials, Credentials) else "a service account"
+    kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
-    run.api = directory_api(settings, credentials)
     org_units = attempt(remarks, "reading org units", partial(read_org_units, run))
     remarks += [clock_fact(run.google_time)] if run.google_time else []
     schemas = attempt(remarks, "reading custom schemas", partial(read_schemas, run)) if settings.STAFF_OU else None
@@ -3751,7 +3750,7 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
 
 def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known: Iterable[str]) -> None:
     """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
-    run.api = directory_api(run.settings, signed_in(run, SETUP_SCOPES, browser="--setup"))
+    connect_google(run, SETUP_SCOPES, browser="--setup")
     schemas = run.api.schemas()
     for path in units:
         parent, _, name = path.rpartition("/")
@@ -5161,7 +5160,7 @@ def own_admin() -> str:
     return os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
 
 
-# Signing in to Google: credentials.json is read and judged once, token.json written when it changes.
+# Signing in to Google: credentials.json is read and judged once, token.json written at a sign-in.
 
 STEP_3 = "from the Google Cloud console (README.md, step 3)"
 AUTHORIZE = "run  python sync.py --authorize"
@@ -5187,34 +5186,20 @@ REFUSED_TOKENS = {
 }  # fmt: skip
 
 
-def connect_google(run: Run) -> None:
-    """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot."""
-    run.credentials = signed_in(run, may_ask=has_terminal())
-    run.api = directory_api(run.settings, run.credentials)
-
-
-def directory_api(settings: Settings, credentials: Any) -> Any:
-    return build("admin", "directory_v1", cache_discovery=False, http=connection(settings, credentials))
-
-
-def connection(settings: Settings, credentials: Any) -> Any:
-    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
-    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
-
-
 def authorize(run: Run) -> int:
     """The browser sign-in that every later run uses: writes token.json."""
     path, token = run.folder / "credentials.json", run.folder / "token.json"
-    if is_service_account(read_client(path)):
+    client = read_client(path)
+    if is_service_account(client):
         seen = f"{path} is a service account, which signs in without a browser"
         raise RunError(seen, "", "run  python sync.py --check")
-    write_private(token, signed_in(run, browser="--authorize").to_json())
+    write_private(token, browser_sign_in(path, client, SCOPES, "--authorize").to_json())
     log.info("Signed in: %s is written. Next: python sync.py --check  looks at everything", token)
     return DONE
 
 
-def signed_in(run: Run, scopes: Sequence[str] = SCOPES, *, may_ask: bool = False, browser: str = "") -> Any:
-    """Credentials with an access token fresh from Google; RunError with the remedy where there are none.
+def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "", may_ask: bool = True) -> None:
+    """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot.
 
     An OAuth client signs in with a browser for the option `browser`, or where there is no token.json and somebody may
     be asked; a service account never needs one.
@@ -5222,20 +5207,20 @@ def signed_in(run: Run, scopes: Sequence[str] = SCOPES, *, may_ask: bool = False
     path, token = run.folder / "credentials.json", run.folder / "token.json"
     client = read_client(path)
     if is_service_account(client):
-        return refreshed(run, delegated_credentials(path, client, scopes), scopes)
-    if browser:
-        return browser_sign_in(path, client, scopes, browser)
-    if may_ask and not token.exists():
-        write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
-    saved = saved_credentials(token)
-    kept = saved.refresh_token
-    credentials = refreshed(run, saved, scopes)
-    if credentials.refresh_token != kept:
-        try:
-            write_private(token, credentials.to_json())
-        except RunError as error:
-            log.warning("%s; this run goes on with the sign-in it has read", error)
-    return credentials
+        run.credentials = refreshed(run, delegated_credentials(path, client, scopes), scopes)
+    elif browser:
+        run.credentials = browser_sign_in(path, client, scopes, browser)
+    else:
+        if may_ask and has_terminal() and not token.exists():
+            write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
+        run.credentials = refreshed(run, saved_credentials(token), scopes)
+    http = connection(run.settings, run.credentials)
+    run.api = build("admin", "directory_v1", cache_discovery=False, http=http)
+
+
+def connection(settings: Settings, credentials: Any) -> Any:
+    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
+    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
 
 
 def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
@@ -5287,14 +5272,14 @@ def delegated_credentials(path: Path, client: Mapping[str, Any], scopes: Sequenc
 def saved_credentials(path: Path) -> Credentials:
     """The sign-in kept in token.json; its scopes are checked here, whether it is still good Google says."""
     token = read_json(path, "sign in once with  python sync.py --authorize")
-    granted = token.get("scopes")
-    lacking = [scope for scope in SCOPES if isinstance(granted, list) and scope not in granted]
+    try:
+        lacking = [scope for scope in SCOPES if scope not in token["scopes"]]
+        credentials = Credentials.from_authorized_user_info(token, SCOPES)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE) from None
     if lacking:
         raise RunError(f"{path} lacks the scope {' and '.join(lacking)}", "", f"{AUTHORIZE}  and tick every box")
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        if isinstance(granted, list):
-            return Credentials.from_authorized_user_info(token, SCOPES)
-    raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE)
+    return credentials
 
 
 def is_refusal(error: google.auth.exceptions.RefreshError) -> bool:
@@ -5310,9 +5295,8 @@ def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[s
     if not is_refusal(error):
         return RunError("Google sign-in", "Google's token service does not answer", f"run again later [{words[:80]}]")
     remedy = next(remedy for pattern, remedy in REFUSED_TOKENS.items() if re.search(pattern, words))
-    own_words = re.match(r"[\w :()'-]*", words)
-    shown = own_words.group().strip() if own_words else ""
-    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{shown}]")
+    own_words = re.split(r"[^\w :()'-]", words)[0].strip()
+    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]")
 
 
 def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:
@@ -5334,10 +5318,9 @@ def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str]
         f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
     )
     os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
-    try:
+    has_browser = False
+    with contextlib.suppress(webbrowser.Error):
         has_browser = bool(webbrowser.get())
-    except webbrowser.Error:
-        has_browser = False
     try:
         credentials: Credentials = flow.run_local_server(
             port=port, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
