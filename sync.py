@@ -3360,8 +3360,8 @@ def check(run: Run, options: Options) -> int:
     if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
         remarks.append(fact("PowerSchool was not looked at", "set the variables above first"))
     else:
-        powerschool = look_at_powerschool(run, remarks)
-    look_at_google(run, powerschool, remarks)
+        powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
+    attempt(remarks, partial(look_at_google, run, powerschool, remarks))
     if faults:
         later = "tables, org units, schemas and tonight's run were not looked at"
         remarks.append(fact(later, "run --check again once config.py is right"))
@@ -3389,17 +3389,17 @@ def fault(words: str, remedy: str = "") -> Remark:
     return Remark(Rule.FAULT, words, "", remedy)
 
 
-def attempt(remarks: list[Remark], doing: str, act: Callable[[], Any]) -> Any:
-    """What this step of a run returns; None, and a fault with the remedy, where it fails."""
+def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
+    """What a look at one side returns; None, and a remark on where it came to its end, if it cannot go on."""
     try:
-        return act()
+        return look()
     except RunError as error:
-        remarks.append(fault(doing, str(error)))
+        remarks.append(error.remark)
     except GoogleError as error:
-        remarks.append(fault(doing, f"run again later: {error}"))
-    except Exception as error:  # noqa: BLE001 - one fact that fails must not hide all others
-        words = f"a bug in Staff Sync ({type(error).__name__}): please report the lines that a dry run has of it"
-        remarks.append(fault(doing, words))
+        remarks.append(fault(str(error), "run again later"))
+    except Exception as error:  # noqa: BLE001 - one side that fails must not hide the other
+        words = f"a bug in Staff Sync ({type(error).__name__})"
+        remarks.append(fault(words, "please report the lines that a dry run has of it"))
     return None
 
 
@@ -3470,9 +3470,7 @@ def last_run_fact(run: Run) -> Remark:
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     """Connection, tables and counts; what PowerSchool says, as far as it can be read."""
     settings = run.settings
-    connection = attempt(remarks, "signing in to PowerSchool", partial(connect_powerschool, settings))
-    if connection is None:
-        return None
+    connection = connect_powerschool(settings)
     mode = "thin" if connection.thin else "thick"
     words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
     remarks.append(fact(words))
@@ -3483,25 +3481,25 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
         for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
             place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
             sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
-            if attempt(remarks, f"table {place}", partial(fetch, connection, sql, f"reading {place}")) is None:
-                unreadable.add(table)
-            else:
+            try:
+                fetch(connection, sql, f"reading {place}")
                 remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
+            except RunError as error:
+                remarks.append(replace(error.remark, who=f"table {place}"))
+                unreadable.add(table)
     if unreadable & set(COLUMNS):
         return None
     if unreadable:
         settings = replace(settings, EXTENSION_COLUMNS={})
-    readable = partial(read_powerschool, replace(run, settings=settings))
-    powerschool: PowerSchool | None = attempt(remarks, "reading PowerSchool", readable)
-    remarks += count_facts(settings, powerschool) if powerschool else []
+    powerschool = read_powerschool(replace(run, settings=settings))
+    remarks += count_facts(settings, powerschool)
     return powerschool
 
 
 def count_facts(settings: Settings, powerschool: PowerSchool) -> Iterator[Remark]:
     """Counts that show whether what was read makes sense."""
     staff, schools, active = powerschool.staff, powerschool.schools, list(powerschool.active)
-    words = f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"
-    yield fact(words) if active and schools else fault(words, "a run would stop here: check what this login may read")
+    yield fact(f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active")
     with_address = sum(bool(person.email) for person in active)
     few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
     yield fact(f"active staff with an address: {with_address}", few)
@@ -3520,32 +3518,28 @@ def without_google(settings: Settings, powerschool: PowerSchool) -> District:
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
     """Sign-in, clock, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
     settings = run.settings
-    attempt(remarks, "signing in to Google", partial(connect_google, run, may_ask=False))
-    if run.api is None:
-        return
+    connect_google(run, may_ask=False)
     kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
-    org_units = attempt(remarks, "reading org units", partial(read_org_units, run))
+    org_units = read_org_units(run)
     remarks += [clock_fact(run.google_time)] if run.google_time else []
-    schemas = attempt(remarks, "reading custom schemas", partial(read_schemas, run)) if settings.STAFF_OU else None
-    if org_units is None or schemas is None:
+    if not settings.STAFF_OU:
         return
+    schemas = read_schemas(run)
     remarks += [*schema_facts(settings, schemas), *org_unit_facts(settings, org_units, powerschool)]
     settings = run.settings = usable_settings(settings, schemas, powerschool)
     if "dcid" not in settings.fields.values():
         remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
         return
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
-    google = attempt(remarks, "listing accounts", partial(list_accounts, run, in_place, schemas))
-    if google is not None:
-        seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
-        ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
-        words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
-        remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
-    if google is not None and powerschool is not None:
-        remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
-        if powerschool.staff:
-            remarks += attempt(remarks, "tonight's run", lambda: list(plan_facts(run, powerschool, google))) or []
+    google = list_accounts(run, in_place, schemas)
+    seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
+    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
+    words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
+    remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
+    if powerschool is not None:
+        remarks += implausible(powerschool, google)
+        remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
 
 
 def clock_fact(google_time: datetime) -> Remark:
@@ -3627,12 +3621,12 @@ def usable_settings(
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
-    yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
+    yield from idle_settings(district, is_check=True)
     unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
     yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
-    for remark in (*rebuilt_powerschool(plans), *foreign_staff(district)):
-        yield fault("tonight's run would stop", str(remark))
+    if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
+        yield from faults
         return
     district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid))
     held = too_much(plans, district, {})

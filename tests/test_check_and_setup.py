@@ -100,7 +100,7 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     for words in (
         "config.py names the org unit /Gone",
         "Synchronization_Data.Staff_Type is INT64, which cannot hold a school_access_list",
-        "GOOGLE_DOMAINS names (domain), which no address in Google has: correct it",
+        "GOOGLE_DOMAINS names (domain), which no address in Google has -> correct it",
     ):
         assert sum(words in line for line in warnings) == 1, (words, warnings)
     assert "2 staff, 1 of them active" in outcome.output
@@ -156,7 +156,7 @@ def test_no_host_of_a_whole_connect_descriptor_is_shown(bed: Bed) -> None:
         f"db-host.invalid,b:{port}/X",
     ):
         outcome = bed.run("--check", env={"POWERSCHOOL_PROD_DB": dsn})
-        assert "signing in to PowerSchool" in "".join(facts(outcome.output, "FAULT"))
+        assert "PowerSchool, signing in -> " in "".join(facts(outcome.output, "FAULT"))
         assert "db-host" not in outcome.output, dsn
 
 
@@ -223,7 +223,7 @@ def test_settings_that_protect_or_place_nobody_are_told_by_the_check_and_the_run
     bed.settings["BUILDING_ALIASES"] = {0: "Wauconda High School", 4711: "Wauconda High School"}
     bed.environment["GOOGLE_ADMIN_EMAIL"] = "nobody@d118.org"
     warnings = "".join(facts(bed.run("--check").output, "WARNING"))
-    assert warnings.count("a setting fits nobody") == 3
+    assert warnings.count("-> correct it or take it out") == 3
     assert "HANDS_OFF names (address), which is no address or DCID on either side" in warnings
     assert "BUILDING_ALIASES names the school numbers 4711" in warnings
     outcome = bed.run()
@@ -266,7 +266,7 @@ def test_a_proxy_without_the_package_that_it_needs_is_a_fault(bed: Bed) -> None:
     (bed.folder / "sitecustomize.py").write_text("import sys\nsys.modules['socks'] = None\n")
     outcome = bed.run("--check", env={"PYTHONPATH": str(bed.folder), "PYTHONDONTWRITEBYTECODE": "1"})
     python = f"(python){os.sep}{Path(sys.executable).name}"
-    words = f"Google cannot be reached: HTTPS_PROXY needs a package: run  {python} -m pip install PySocks"
+    words = f"Google cannot be reached -> HTTPS_PROXY needs a package: run  {python} -m pip install PySocks"
     assert words in "".join(facts(outcome.output, "FAULT"))
     assert outcome.exit_code == 2
 

@@ -1051,7 +1051,7 @@ def test_the_check_says_nothing_good_in_the_words_of_a_fault(bed: Bed) -> None:
     bed.google.fail("tunnel", 502, times=None)
     checked = bed.run("--check").output
     assert not re.search("FAULT .*can be", checked), checked
-    assert re.search("FAULT +signing in to Google -> Google cannot be reached", checked)
+    assert re.search("FAULT +Google cannot be reached ->", checked)
 
 
 @quick
