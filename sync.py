@@ -5135,18 +5135,22 @@ def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
 
 def environment_faults() -> list[Remark]:
     """Every fault of the environment variables a run needs, each about the variable it names."""
-    unset = f"set it for the account {account_name()}, which runs this"
-    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
-    faults = [Remark(Rule.FAULT, name, "is not set", unset) for name in needed if not os.environ.get(name)]
-    if os.environ.get("POWERSCHOOL_PROD_DB", "").lower().startswith("jdbc:"):
-        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB, without the jdbc: part"))
-    elif "@" in os.environ.get("POWERSCHOOL_PROD_DB", ""):
-        seen = "must hold no user and password, only host:1521/PSPRODDB"
-        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen))
-    password = os.environ.get("NEW_USER_PASSWORD", "")
-    if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
-        faults.append(Remark(Rule.FAULT, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
-    return faults
+    unset = f"is not set: set it for the account {account_name()}, which runs this"
+    place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
+    is_jdbc = place.lower().startswith("jdbc:")
+    fits = not password or (8 <= len(password) <= 100 and password.isascii() and password.isprintable())
+    wrong = (
+        (not place, "POWERSCHOOL_PROD_DB", unset),
+        (is_jdbc, "POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB, without the jdbc: part"),
+        (
+            "@" in place and not is_jdbc,
+            "POWERSCHOOL_PROD_DB",
+            "must hold no user and password, only host:1521/PSPRODDB",
+        ),
+        (not os.environ.get("POWERSCHOOL_DB_PASSWORD"), "POWERSCHOOL_DB_PASSWORD", unset),
+        (not fits, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"),
+    )
+    return [Remark(Rule.FAULT, name, words) for is_so, name, words in wrong if is_so]
 
 
 def own_admin() -> str:
@@ -5392,9 +5396,9 @@ def right_command(path: Path) -> str:
     return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
 
 
-def no_link(name: str, flags: int, more: int = 0) -> int:
+def no_link(name: str, flags: int) -> int:
     """Opens a file, but not the one that a link in its place points to."""
-    return os.open(name, flags | more | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
@@ -5452,7 +5456,7 @@ def only_run(run: Run) -> Iterator[None]:
             path.parent.mkdir(mode=0o755)
             keep_owner(path.parent)
         try:
-            file = open(path, "r+", encoding="utf-8", opener=partial(no_link, more=os.O_CREAT))  # noqa: SIM115
+            file = open(path, "a+", encoding="utf-8", opener=no_link)  # noqa: SIM115
         except PermissionError:
             file = open(path, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
@@ -5562,22 +5566,19 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         code = command(run, options, stack)
         if not run.bugs:
             return code
-        run.failure = Remark(Rule.REFUSED, "", f"a bug in Staff Sync left out {people(run.bugs)}")
-        last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
+        failure = RunError(f"A bug in Staff Sync left out {people(run.bugs)}")
     except RunError as error:
-        run.failure = error.remark
-        last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
-        return error.exit_code
+        failure = error
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut off the last line and the records
             signal.signal(number, signal.SIG_IGN)
-        run.failure = Remark(Rule.REFUSED, "", "interrupted")
-        last_words(run, "Interrupted")
+        failure = RunError("Interrupted")
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
-        run.failure = Remark(Rule.REFUSED, "", "stopped by a bug")
-        last_words(run, "Stopped by a bug")
-    return FAILED
+        failure = RunError("Stopped by a bug")
+    run.failure = failure.remark
+    last_words(run, str(failure), is_disk=run.failure.rule is Rule.FULL_DISK)
+    return failure.exit_code
 
 
 def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
