@@ -3351,16 +3351,12 @@ def check(run: Run, options: Options) -> int:
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run, options)
-    remarks = [*machine_facts(), *folder_facts(run.folder), last_run_fact(run)]
+    remarks = [*machine_facts(run.folder), last_run_fact(run)]
     remarks.append(mail_fact(mail_settings(options.config), values))
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += [] if faults else [fact("every setting in config.py is well-formed")]
-    powerschool = None
-    if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
-        remarks.append(fact("PowerSchool was not looked at", "set the variables above first"))
-    else:
-        powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
+    powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
     attempt(remarks, partial(look_at_google, run, powerschool, remarks))
     if faults:
         later = "tables, org units, schemas and tonight's run were not looked at"
@@ -3409,17 +3405,13 @@ def bare_settings() -> Settings:
     return Settings(**dict.fromkeys(REQUIRED_SETTINGS, nothing))
 
 
-def machine_facts() -> Iterator[Remark]:
-    """This machine: account, Python, environment variables (never their values)."""
+def machine_facts(folder: Path) -> Iterator[Remark]:
+    """This account and its variables (never their values), and what it can do in the folder, tried for real."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     remedies = {remark.who: remark.reason for remark in environment_faults()}
     for name in VARIABLES:
         words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
         yield fault(words, remedies[name]) if name in remedies else fact(words)
-
-
-def folder_facts(folder: Path) -> Iterator[Remark]:
-    """Whether a run can leave its log and journal, tried for real, and whether others can read the secrets."""
     is_posix = sys.platform != "win32"
     if is_posix and os.geteuid() == 0 and folder.stat().st_uid != 0:
         words = "this is root, and the folder of config.py belongs to another account"
@@ -3470,6 +3462,8 @@ def last_run_fact(run: Run) -> Remark:
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     """Connection, tables and counts; what PowerSchool says, as far as it can be read."""
     settings = run.settings
+    if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
+        raise RunError("PowerSchool was not looked at", "", "set the variables above first")
     connection = connect_powerschool(settings)
     mode = "thin" if connection.thin else "thick"
     words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
@@ -3492,22 +3486,18 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     if unreadable:
         settings = replace(settings, EXTENSION_COLUMNS={})
     powerschool = read_powerschool(replace(run, settings=settings))
-    remarks += count_facts(settings, powerschool)
-    return powerschool
-
-
-def count_facts(settings: Settings, powerschool: PowerSchool) -> Iterator[Remark]:
-    """Counts that show whether what was read makes sense."""
     staff, schools, active = powerschool.staff, powerschool.schools, list(powerschool.active)
-    yield fact(f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active")
     with_address = sum(bool(person.email) for person in active)
     few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
-    yield fact(f"active staff with an address: {with_address}", few)
-    homes = Counter(person.homeschool for person in active)
-    district = without_google(settings, powerschool)
-    lost = sum(count for number, count in homes.items() if not district.school_name(number))
+    homes, district = {person.homeschool for person in active}, without_google(settings, powerschool)
+    lost = sum(not district.school_name(person.homeschool) for person in active)
     words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
-    yield fact(words, "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else "")
+    remarks += [
+        fact(f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"),
+        fact(f"active staff with an address: {with_address}", few),
+        fact(words, "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""),
+    ]
+    return powerschool
 
 
 def without_google(settings: Settings, powerschool: PowerSchool) -> District:
@@ -3676,7 +3666,7 @@ def hidden_words(domains: object, folder: Path) -> dict[str, str]:
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
     places = " ".join((dsn, os.environ.get("HTTPS_PROXY", ""), os.environ.get("https_proxy", "")))
     words = dict.fromkeys(re.findall(r"(?i)(?:HOST\s*=\s*|//|@|,|^|\s)([\w.-]+)", places), "(host)")
-    words |= {str(domain).strip(): "(domain)" for domain in (domains if isinstance(domains, list) else [domains or ""])}
+    words |= dict.fromkeys(re.findall(r"[\w-]+(?:\.[\w-]+)+", str(domains)), "(domain)")
     words |= {
         dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)",
         user_name(): "(login)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)",
@@ -3850,11 +3840,8 @@ def tell_nearby(who: str, district: District) -> int:
         if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
             near.append(account)
     protected = district.settings.PROTECTED_OUS
-    staff_accounts = {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}
-    for account in list(staff_accounts.values())[:10]:
+    for account in {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}.values():
         tell_account(account, "Google:" if account.email == text else "Near: Google has")
-    if len(staff_accounts) > 10:
-        log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
     if holder is None or holder.email != text:
         raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
     log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
@@ -5364,9 +5351,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     except OSError as error:
         raise no_access(path, "read", error) from None
     except ValueError:
-        raise RunError(f"{path} is damaged (not valid JSON)", "", remedy) from None
+        content = None
     if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (not a JSON object)", "", remedy)
+        raise RunError(f"{path} is damaged (no JSON object)", "", remedy)
     return content
 
 

@@ -434,7 +434,7 @@ def test_a_check_shows_nothing_of_its_folder_but_the_name_of_the_file(tmp_path: 
         # As in the words of many an error, where backslashes are doubled.
         bed.config_text = f"raise ValueError({f'cannot open {str(bed.folder)!r}'!r})\n"
         broken = bed.run("--check").output
-    assert "token.json is damaged (not valid JSON)" in output
+    assert "token.json is damaged (no JSON object)" in output
     assert "cannot open '(folder)'" in broken
     for shown in (output, broken):
         assert not re.search(r"jane|smith|files|Users|prod\b", shown), shown
