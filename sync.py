@@ -1904,23 +1904,24 @@ def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    right = f"If that is right: {allow_option('suspend', max(count, 1))}"
+    right = f"if that is right, {allow_option('suspend', max(count, 1))}"
     remarks = []
     if count > 3 and count > share * known:
         names = "; ".join(str(plan.person) for plan in plans if "suspend" in limited_kinds(plan))
         seen = f"{people(count)} of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
-        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen}, so none was done. {right}. Held: {names}"))
+        remarks.append(
+            Remark(Rule.LIMIT, "suspend", f"{seen}, so nobody of these is changed", f"{right}. Held: {names}")
+        )
     if nobodys > 5 and nobodys > 0.05 * len(opened):
         seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
-        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended. {right}"))
+        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right))
     return remarks
 
 
 def limit_remark(kind: str, limit: int, plans: Sequence[Plan]) -> Remark:
     held = [str(plan.person) for plan in plans if kind in limited_kinds(plan)]
-    seen = f"{people(len(held))}, the limit is {limit}, so none was done"
-    remedy = f"If that is right: {allow_option(kind, len(held))}"
-    return Remark(Rule.LIMIT, kind, f"{seen}. {remedy}. Held: {'; '.join(held)}")
+    seen = f"{people(len(held))}, the limit is {limit}, so nobody of these is changed"
+    return Remark(Rule.LIMIT, kind, seen, f"if that is right, {allow_option(kind, len(held))}. Held: {'; '.join(held)}")
 
 
 def allow_option(kind: str, count: int) -> str:
@@ -3625,10 +3626,11 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     needy = sum(plan.needs_attention for plan in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
-    for kind, count in held.over.items():
-        limit = run.settings.LIMITS[kind]
-        words = f"{kind}: {people(count)}, the limit is {limit}, so nobody of these would be changed"
-        yield fact(words, f"look at them in a dry run; if they are right: {allow_option(kind, count)}")
+    for remark in held.remarks:
+        if remark.who:
+            yield fact(
+                f"{remark.who}: {remark.seen}", "look at them in a dry run, which names how they are let through"
+            )
     if held.why_unlinked:
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
@@ -3787,13 +3789,10 @@ def explain(run: Run, options: Options) -> int:
             if plan.had is not None and not plan.remarks:
                 log.info("Rule: %s", rule)
             log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
-        for kind in sorted(limited_kinds(plan) & set(held.over)):
-            limit = run.settings.LIMITS[kind]
-            log.info("Held back: %s: %s, the limit is %d (LIMITS)", kind, people(held.over[kind]), limit)
-        if plan.kinds & held.waiting:
-            log.info("Held back: %s", held.why_unlinked)
-        for remark in strange if plan.changes else ():
-            log.info("Held back: %s", remark)
+        reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
+        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
+        for reason in [*reasons, *strange] if plan.changes else ():
+            log.info("Held back: %s", reason)
     return DONE
 
 

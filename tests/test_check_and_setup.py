@@ -198,7 +198,7 @@ def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
         "Phones.Cell: STRING, indexed, ALL_DOMAIN_USERS -> everybody in the domain, students too, can read it",
         "staff with one that nothing knows: 1 -> correct USERS.HOMESCHOOLID",
         "a run tonight would ask attention for 2 people",
-        "suspend: 1 person, the limit is 0, so nobody of these would be changed -> look at them in a dry run",
+        "suspend: 1 person, the limit is 0, so nobody of these is changed -> look at them in a dry run",
     ):
         assert sum(words in line for line in warnings) == 1, (words, outcome.output)
     (fault,) = facts(outcome.output, "FAULT")
