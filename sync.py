@@ -3362,11 +3362,11 @@ def check(run: Run, options: Options) -> int:
     if faults:
         later = "tables, org units, schemas and tonight's run were not looked at"
         remarks.append(fact(later, "run --check again once config.py is right"))
-    hidden = hidden_words(values.get("GOOGLE_DOMAINS"), run.folder)
     for remark in remarks:
         words = ": ".join(filter(None, (remark.who, remark.seen)))
         remedy = f" -> {remark.remedy}" if remark.remedy else ""
-        log.info("%s", paste_safe(f"{SIGNS[remark.rule.level]:<8} {words}{remedy}", hidden))
+        line = f"{SIGNS[remark.rule.level]:<8} {words}{remedy}"
+        log.info("%s", paste_safe(line, values.get("GOOGLE_DOMAINS"), run.folder))
     counts = Counter(SIGNS[remark.rule.level] for remark in remarks)
     log.info("Checked: %s. Nothing was written.", counts_in_words(counts))
     needs = {remark.rule for remark in remarks if remark.rule.level == ERROR}
@@ -3663,8 +3663,8 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
     ]
 
 
-def hidden_words(domains: object, folder: Path) -> dict[str, str]:
-    """What must not stand in a public thread -> what is shown in its place: hosts, logins, addresses, domains."""
+def paste_safe(text: str, domains: object, folder: Path) -> str:
+    """The text without what must not stand in a public thread: hosts, logins, addresses, domains, folders."""
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
     places = " ".join((dsn, os.environ.get("HTTPS_PROXY", ""), os.environ.get("https_proxy", "")))
     words = dict.fromkeys(re.findall(r"(?i)(?:HOST\s*=\s*|//|@|,|^|\s)([\w.-]+)", places), "(host)")
@@ -3674,15 +3674,10 @@ def hidden_words(domains: object, folder: Path) -> dict[str, str]:
         user_name(): "(login)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)",
         os.environ.get("HOME") or os.environ.get("USERPROFILE", ""): "(home)",
     }  # fmt: skip
-    return {word: shown for word, shown in words.items() if word}
-
-
-def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
-    """The text without the hidden words, addresses of mail and the folders of files."""
     text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
-    for word in sorted(hidden, key=len, reverse=True):
+    for word in sorted(filter(None, words), key=len, reverse=True):
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
-        text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
+        text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", words[word], text, flags=re.IGNORECASE)
     text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
     return without_folders(text)
 
@@ -5055,8 +5050,7 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
     """What is there and what it must be, for everything in a setting that its type does not allow."""
     kind, *shapes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     origin, parts = get_origin(kind) or kind, get_args(kind)
-    several: Any = {float: (int, float), tuple: (tuple, list)}
-    accepted = several.get(origin, origin if isinstance(origin, type) and origin is not UnionType else parts)
+    accepted: Any = {float: (int, float), tuple: (tuple, list), UnionType: kind}.get(origin, origin)
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
     if not is_right or (origin is tuple and len(value) != len(parts)):
         quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
