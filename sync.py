@@ -3421,7 +3421,6 @@ def machine_facts(folder: Path) -> Iterator[Remark]:
         "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "x"),
         "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "x"),
         "StaffLog.txt": (folder / "StaffLog.txt", "r+"),
-        "token.json": (folder / "token.json", "r+"),
     }
     for name, (path, mode) in tried.items():
         if not exists(path.parent if mode == "x" else path):
@@ -5115,22 +5114,16 @@ def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
 
 def environment_faults() -> list[Remark]:
     """Every fault of the environment variables a run needs, each about the variable it names."""
-    unset = f"is not set: set it for the account {account_name()}, which runs this"
+    unset = f"set it for the account {account_name()}, which runs this"
+    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
+    faults = [Remark(Rule.FAULT, name, "is not set", unset) for name in needed if not os.environ.get(name)]
     place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
-    is_jdbc = place.lower().startswith("jdbc:")
-    fits = not password or (8 <= len(password) <= 100 and password.isascii() and password.isprintable())
-    wrong = (
-        (not place, "POWERSCHOOL_PROD_DB", unset),
-        (is_jdbc, "POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB, without the jdbc: part"),
-        (
-            "@" in place and not is_jdbc,
-            "POWERSCHOOL_PROD_DB",
-            "must hold no user and password, only host:1521/PSPRODDB",
-        ),
-        (not os.environ.get("POWERSCHOOL_DB_PASSWORD"), "POWERSCHOOL_DB_PASSWORD", unset),
-        (not fits, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"),
-    )
-    return [Remark(Rule.FAULT, name, words) for is_so, name, words in wrong if is_so]
+    if "@" in place or place.lower().startswith("jdbc:"):
+        seen = "must be host:1521/PSPRODDB alone: without jdbc:, user and password"
+        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen))
+    if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
+        faults.append(Remark(Rule.FAULT, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
+    return faults
 
 
 def own_admin() -> str:
@@ -5432,9 +5425,8 @@ def only_run(run: Run) -> Iterator[None]:
     """
     path = run.folder / "runs" / "lock"
     try:
-        if not exists(path.parent):  # a run under another account must be able to see this lock
-            path.parent.mkdir(mode=0o755)
-            keep_owner(path.parent)
+        path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
+        keep_owner(path.parent)
         try:
             file = open(path, "a+", encoding="utf-8", opener=no_link)  # noqa: SIM115
         except PermissionError:
