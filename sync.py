@@ -373,10 +373,8 @@ class Remark:
 class RunError(Exception):
     """The run cannot start or go on, or a request of --check failed: one remark for the admin."""
 
-    def __init__(
-        self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED, oracle_code: str = ""
-    ) -> None:
-        self.remark, self.oracle_code = Remark(rule, who, seen, remedy), oracle_code
+    def __init__(self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED) -> None:
+        self.remark = Remark(rule, who, seen, remedy)
         super().__init__(str(self.remark))
 
     @property
@@ -1911,23 +1909,24 @@ def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    right = f"If that is right: {allow_option('suspend', max(count, 1))}"
+    right = f"if that is right, {allow_option('suspend', max(count, 1))}"
     remarks = []
     if count > 3 and count > share * known:
         names = "; ".join(str(plan.person) for plan in plans if "suspend" in limited_kinds(plan))
         seen = f"{people(count)} of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
-        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen}, so none was done. {right}. Held: {names}"))
+        remarks.append(
+            Remark(Rule.LIMIT, "suspend", f"{seen}, so nobody of these is changed", f"{right}. Held: {names}")
+        )
     if nobodys > 5 and nobodys > 0.05 * len(opened):
         seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
-        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended. {right}"))
+        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right))
     return remarks
 
 
 def limit_remark(kind: str, limit: int, plans: Sequence[Plan]) -> Remark:
     held = [str(plan.person) for plan in plans if kind in limited_kinds(plan)]
-    seen = f"{people(len(held))}, the limit is {limit}, so none was done"
-    remedy = f"If that is right: {allow_option(kind, len(held))}"
-    return Remark(Rule.LIMIT, kind, f"{seen}. {remedy}. Held: {'; '.join(held)}")
+    seen = f"{people(len(held))}, the limit is {limit}, so nobody of these is changed"
+    return Remark(Rule.LIMIT, kind, seen, f"if that is right, {allow_option(kind, len(held))}. Held: {'; '.join(held)}")
 
 
 def allow_option(kind: str, count: int) -> str:
@@ -2009,7 +2008,6 @@ COLUMNS = {
 TABLE_SQL = "SELECT {columns} FROM {table}"
 BAD_ADDRESS = "it must look like host:1521/PSPRODDB (a service name, not a SID)"
 NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or tunnel"
-NO_SUCH_COLUMN = "ORA-00904"
 # Codes of Oracle and its driver, and what to do.
 ORACLE_REMEDIES = {
     "ORA-01017": "refused: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (not tried again: it would lock)",
@@ -2197,12 +2195,12 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
     place = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}), {doing}"
     # Of several codes in Oracle's words the last that is known is nearest to the reason.
     codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", str(reason))
-    known = [(code, rem) for code in codes for pattern, rem in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
-    code, remedy = known[-1] if known else ("", "see Troubleshooting in README.md" if codes else NO_CONNECTION)
+    known = [remedy for code in codes for pattern, remedy in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
+    remedy = known[-1] if known else "see Troubleshooting in README.md" if codes else NO_CONNECTION
     if "bequeath" in str(reason):  # the driver's word for an address without a host
         remedy = BAD_ADDRESS
     place, own_words = (words.replace(secret, "(hidden)") for words in (place, own_words))
-    return RunError(place, "", f"{remedy} [{own_words}]", oracle_code=code)
+    return RunError(place, "", f"{remedy} [{own_words}]")
 
 
 # Reading Google: the whole account once, and single accounts as they are this moment.
@@ -3359,25 +3357,21 @@ def check(run: Run, options: Options) -> int:
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run, options)
-    remarks = [*machine_facts(), *folder_facts(run.folder), last_run_fact(run)]
+    remarks = [*machine_facts(run.folder), last_run_fact(run)]
     remarks.append(mail_fact(mail_settings(options.config), values))
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += [] if faults else [fact("every setting in config.py is well-formed")]
-    powerschool = None
-    if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
-        remarks.append(fact("PowerSchool was not looked at", "set the variables above first"))
-    else:
-        powerschool = look_at_powerschool(run, remarks)
-    look_at_google(run, powerschool, remarks)
+    powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
+    attempt(remarks, partial(look_at_google, run, powerschool, remarks))
     if faults:
         later = "tables, org units, schemas and tonight's run were not looked at"
         remarks.append(fact(later, "run --check again once config.py is right"))
-    hidden = hidden_words(values.get("GOOGLE_DOMAINS"), run.folder)
     for remark in remarks:
         words = ": ".join(filter(None, (remark.who, remark.seen)))
         remedy = f" -> {remark.remedy}" if remark.remedy else ""
-        log.info("%s", paste_safe(f"{SIGNS[remark.rule.level]:<8} {words}{remedy}", hidden))
+        line = f"{SIGNS[remark.rule.level]:<8} {words}{remedy}"
+        log.info("%s", paste_safe(line, values.get("GOOGLE_DOMAINS"), run.folder))
     counts = Counter(SIGNS[remark.rule.level] for remark in remarks)
     log.info("Checked: %s. Nothing was written.", counts_in_words(counts))
     needs = {remark.rule for remark in remarks if remark.rule.level == ERROR}
@@ -3397,17 +3391,17 @@ def fault(words: str, remedy: str = "") -> Remark:
     return Remark(Rule.FAULT, words, "", remedy)
 
 
-def attempt(remarks: list[Remark], doing: str, act: Callable[[], Any]) -> Any:
-    """What this step of a run returns; None, and a fault with the remedy, where it fails."""
+def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
+    """What a look at one side returns; None, and a remark on where it came to its end, if it cannot go on."""
     try:
-        return act()
+        return look()
     except RunError as error:
-        remarks.append(fault(doing, str(error)))
+        remarks.append(error.remark)
     except GoogleError as error:
-        remarks.append(fault(doing, f"run again later: {error}"))
-    except Exception as error:  # noqa: BLE001 - one fact that fails must not hide all others
-        words = f"a bug in Staff Sync ({type(error).__name__}): please report the lines that a dry run has of it"
-        remarks.append(fault(doing, words))
+        remarks.append(fault(str(error), "run again later"))
+    except Exception as error:  # noqa: BLE001 - one side that fails must not hide the other
+        words = f"a bug in Staff Sync ({type(error).__name__})"
+        remarks.append(fault(words, "please report the lines that a dry run has of it"))
     return None
 
 
@@ -3417,20 +3411,13 @@ def bare_settings() -> Settings:
     return Settings(**dict.fromkeys(REQUIRED_SETTINGS, nothing))
 
 
-def machine_facts() -> Iterator[Remark]:
-    """This machine: account, Python, environment variables (never their values), proxy."""
+def machine_facts(folder: Path) -> Iterator[Remark]:
+    """This account and its variables (never their values), and what it can do in the folder, tried for real."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     remedies = {remark.who: remark.reason for remark in environment_faults()}
     for name in VARIABLES:
         words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
         yield fault(words, remedies[name]) if name in remedies else fact(words)
-    if lacks_proxy_package():
-        remedy = f"{sys.executable} -m pip install PySocks: without it the Google client passes the proxy by"
-        yield fault("HTTPS_PROXY is set but the package PySocks is missing", remedy)
-
-
-def folder_facts(folder: Path) -> Iterator[Remark]:
-    """Whether a run can leave its log and journal, tried for real, and whether others can read the secrets."""
     is_posix = sys.platform != "win32"
     if is_posix and os.geteuid() == 0 and folder.stat().st_uid != 0:
         words = "this is root, and the folder of config.py belongs to another account"
@@ -3439,7 +3426,6 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
         "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "x"),
         "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "x"),
         "StaffLog.txt": (folder / "StaffLog.txt", "r+"),
-        "token.json": (folder / "token.json", "r+"),
     }
     for name, (path, mode) in tried.items():
         if not exists(path.parent if mode == "x" else path):
@@ -3452,17 +3438,15 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
         except OSError as error:
             mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
             yield fault(f"{name} cannot be written by this account ({error.strerror})", mend)
-    free = shutil.disk_usage(folder).free >> 20
-    yield fact(
-        f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
-    )
-    for name in ("config.py",) if is_posix else ():
-        if exists(folder / name) and (folder / name).stat().st_mode & 0o022:
-            yield fact(f"other accounts of this machine can write {name}", f"chmod go-w {name}")
-    for name in ("credentials.json", "token.json"):
-        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & 0o077:
-            words = f"other accounts of this machine can read {name}"
-            yield fact(words, f"keep it to this account: chmod 600 {name}")
+    free, make_room = shutil.disk_usage(folder).free >> 20, "make room: a run keeps a log and a journal"
+    yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
+    for name, bits, use, remedy in (
+        ("config.py", 0o022, "write", "chmod go-w"),
+        ("credentials.json", 0o077, "read", "keep it to this account: chmod 600"),
+        ("token.json", 0o077, "read", "keep it to this account: chmod 600"),
+    ):
+        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & bits:
+            yield fact(f"other accounts of this machine can {use} {name}", f"{remedy} {name}")
 
 
 def last_run_fact(run: Run) -> Remark:
@@ -3483,66 +3467,42 @@ def last_run_fact(run: Run) -> Remark:
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     """Connection, tables and counts; what PowerSchool says, as far as it can be read."""
     settings = run.settings
-    connection = attempt(remarks, "signing in to PowerSchool", partial(connect_powerschool, settings))
-    if connection is None:
-        return None
+    if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
+        raise RunError("PowerSchool was not looked at", "", "set the variables above first")
+    connection = connect_powerschool(settings)
     mode = "thin" if connection.thin else "thick"
     words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
     remarks.append(fact(words))
     if not settings.STAFF_OU:
         return None
+    unreadable = set()
     with contextlib.closing(connection):
-        both = (COLUMNS, extension_columns(settings))
-        base, more = (list(table_facts(connection, settings, tables)) for tables in both)
-    remarks += [*base, *more]
-    if any(remark.rule is Rule.FAULT for remark in base):
+        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
+            place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
+            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
+            try:
+                fetch(connection, sql, f"reading {place}")
+                remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
+            except RunError as error:
+                remarks.append(replace(error.remark, who=f"table {place}"))
+                unreadable.add(table)
+    if unreadable & set(COLUMNS):
         return None
-    if any(remark.rule is Rule.FAULT for remark in more):
+    if unreadable:
         settings = replace(settings, EXTENSION_COLUMNS={})
-    readable = partial(read_powerschool, replace(run, settings=settings))
-    powerschool: PowerSchool | None = attempt(remarks, "reading PowerSchool", readable)
-    remarks += count_facts(settings, powerschool) if powerschool else []
-    return powerschool
-
-
-def table_facts(
-    connection: oracledb.Connection, settings: Settings, tables: Mapping[str, tuple[str, ...]]
-) -> Iterator[Remark]:
-    """Each of these tables, without reading a row; where one fails for a column, every column that is not there."""
-    for table, columns in tables.items():
-        place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
-        sql = f"{TABLE_SQL} WHERE 1 = 0"
-        try:
-            fetch(connection, sql.format(columns=", ".join(columns), table=place), f"reading {place}")
-            yield fact(f"table {place} can be read: {', '.join(columns).upper()}")
-        except RunError as error:
-            if error.oracle_code != NO_SUCH_COLUMN:
-                yield fault(f"table {place}", str(error))
-                continue
-            lacking: list[Remark] = []
-            for column in columns:
-                ask = partial(fetch, connection, sql.format(columns=column, table=place), f"reading {place}")
-                attempt(lacking, f"column {place}.{column.upper()}", ask)
-            yield from lacking
-
-
-def count_facts(settings: Settings, powerschool: PowerSchool) -> list[Remark]:
-    """Counts that show whether what was read makes sense."""
-    staff, schools = powerschool.staff, powerschool.schools
-    active = [person for person in staff if person.is_active]
+    powerschool = read_powerschool(replace(run, settings=settings))
+    staff, schools, active = powerschool.staff, powerschool.schools, list(powerschool.active)
     with_address = sum(bool(person.email) for person in active)
-    homes = Counter(person.homeschool for person in active)
-    district = without_google(settings, powerschool)
-    lost = sum(count for number, count in homes.items() if not district.school_name(number))
-    words = f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"
     few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
-    remedy = "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""
-    home_words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
-    return [
-        fact(words) if active and schools else fault(words, "a run would stop here: check what this login may read"),
+    homes, district = {person.homeschool for person in active}, without_google(settings, powerschool)
+    lost = sum(not district.school_name(person.homeschool) for person in active)
+    words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
+    remarks += [
+        fact(f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"),
         fact(f"active staff with an address: {with_address}", few),
-        fact(home_words, remedy),
+        fact(words, "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""),
     ]
+    return powerschool
 
 
 def without_google(settings: Settings, powerschool: PowerSchool) -> District:
@@ -3551,44 +3511,35 @@ def without_google(settings: Settings, powerschool: PowerSchool) -> District:
 
 
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
-    """Clock, sign-in, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
+    """Sign-in, clock, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
     settings = run.settings
-    remarks.append(clock_fact(settings))
-    credentials = attempt(remarks, "signing in to Google", partial(signed_in, run))
-    if credentials is None:
-        return
-    kind = "an OAuth desktop client" if isinstance(credentials, Credentials) else "a service account"
+    connect_google(run, may_ask=False)
+    kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
-    run.api = directory_api(settings, credentials)
-    org_units = attempt(remarks, "reading org units", partial(read_org_units, run))
-    schemas = attempt(remarks, "reading custom schemas", partial(read_schemas, run)) if settings.STAFF_OU else None
-    if org_units is None or schemas is None:
+    org_units = read_org_units(run)
+    remarks += [clock_fact(run.google_time)] if run.google_time else []
+    if not settings.STAFF_OU:
         return
+    schemas = read_schemas(run)
     remarks += [*schema_facts(settings, schemas), *org_unit_facts(settings, org_units, powerschool)]
     settings = run.settings = usable_settings(settings, schemas, powerschool)
     if "dcid" not in settings.fields.values():
         remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
         return
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
-    google = attempt(remarks, "listing accounts", partial(list_accounts, run, in_place, schemas))
-    if google is not None:
-        remarks.append(domain_fact(settings, google))
-    if google is not None and powerschool is not None:
-        remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
-        if powerschool.staff:
-            remarks += attempt(remarks, "tonight's run", lambda: list(plan_facts(run, powerschool, google))) or []
+    google = list_accounts(run, in_place, schemas)
+    seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
+    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
+    words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
+    remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
+    if powerschool is not None:
+        remarks += implausible(powerschool, google)
+        remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
 
 
-def clock_fact(settings: Settings) -> Remark:
-    """Whether Google answers at all, and this machine's clock against the Date of that answer (RFC 9110, 6.6.1)."""
-    try:
-        answer, _ = httplib2.Http(timeout=settings.TIMEOUT_SECONDS).request("https://admin.googleapis.com/", "HEAD")
-    except (*TRANSPORT_ERRORS, ValueError) as error:
-        return replace(unreachable(error).remark, rule=Rule.FAULT)
-    try:
-        seconds = abs(parsedate_to_datetime(answer["date"]).timestamp() - time.time())
-    except (KeyError, ValueError, TypeError):
-        return fact("Google can be reached, but tells no time", "compare this machine's clock by hand")
+def clock_fact(google_time: datetime) -> Remark:
+    """This machine's clock against the Date of Google's last answer (RFC 9110, 6.6.1)."""
+    seconds = abs(google_time.timestamp() - time.time())
     words = f"Google can be reached, and this machine's clock differs from Google's by {seconds:.0f} seconds"
     remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
     return fault(words, remedy) if seconds > CLOCK_FAULT else fact(words, remedy if seconds > CLOCK_DOUBT else "")
@@ -3662,26 +3613,15 @@ def usable_settings(
     return replace(settings, CUSTOM_SCHEMAS=usable)
 
 
-def domain_fact(settings: Settings, google: Google) -> Remark:
-    """Domains, as counts only."""
-    seen = Counter(account.email.rpartition("@")[2] for account in google.accounts.values())
-    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
-    words = f"Google accounts: {seen.total()}; domains seen: {len(seen)}, of which GOOGLE_DOMAINS names {ours}"
-    unseen = len({domain.casefold() for domain in settings.GOOGLE_DOMAINS} - set(seen))
-    return fact(
-        words, f"entries of GOOGLE_DOMAINS without an account in Google: {unseen}; correct them" if unseen else ""
-    )
-
-
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
-    yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
+    yield from idle_settings(district, is_check=True)
     unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
     yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
-    for remark in (*rebuilt_powerschool(plans), *foreign_staff(district)):
-        yield fault("tonight's run would stop", str(remark))
+    if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
+        yield from faults
         return
     district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid))
     held = too_much(plans, district, {})
@@ -3691,10 +3631,11 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     needy = sum(replace(p, remarks=left_by_decision(p.remarks, memory)).needs_attention for p in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
-    for kind, count in held.over.items():
-        limit = run.settings.LIMITS[kind]
-        words = f"{kind}: {people(count)}, the limit is {limit}, so nobody of these would be changed"
-        yield fact(words, f"look at them in a dry run; if they are right: {allow_option(kind, count)}")
+    for remark in held.remarks:
+        if remark.who:
+            yield fact(
+                f"{remark.who}: {remark.seen}", "look at them in a dry run, which names how they are let through"
+            )
     if held.why_unlinked:
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
@@ -3718,37 +3659,30 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
     idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
-    remarks = [
+    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
+        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects no admin"))
+    return [
         Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
         for setting, entry, why in idle
         if is_check or entry not in AS_SHIPPED
     ]
-    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
-        seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
-        remarks.append(Remark(Rule.SETTING, seen, "", "correct it"))
-    return remarks
 
 
-def hidden_words(domains: object, folder: Path) -> dict[str, str]:
-    """What must not stand in a public thread -> what is shown in its place: hosts, logins, addresses, domains."""
+def paste_safe(text: str, domains: object, folder: Path) -> str:
+    """The text without what must not stand in a public thread: hosts, logins, addresses, domains, folders."""
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
     places = " ".join((dsn, os.environ.get("HTTPS_PROXY", ""), os.environ.get("https_proxy", "")))
     words = dict.fromkeys(re.findall(r"(?i)(?:HOST\s*=\s*|//|@|,|^|\s)([\w.-]+)", places), "(host)")
-    words |= {str(domain).strip(): "(domain)" for domain in (domains if isinstance(domains, list) else [domains or ""])}
+    words |= dict.fromkeys(re.findall(r"[\w-]+(?:\.[\w-]+)+", str(domains)), "(domain)")
     words |= {
         dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)",
         user_name(): "(login)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)",
         os.environ.get("HOME") or os.environ.get("USERPROFILE", ""): "(home)",
     }  # fmt: skip
-    return {word: shown for word, shown in words.items() if word}
-
-
-def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
-    """The text without the hidden words, addresses of mail and the folders of files."""
     text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
-    for word in sorted(hidden, key=len, reverse=True):
+    for word in sorted(filter(None, words), key=len, reverse=True):
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
-        text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
+        text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", words[word], text, flags=re.IGNORECASE)
     text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
     return without_folders(text)
 
@@ -3763,12 +3697,8 @@ def set_up(run: Run, options: Options) -> int:
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
     misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
-    lacking = {
-        path.lower(): path
-        for path in sorted(paths)
-        if path.lower() not in org_units and not is_at_or_below(path, misspelt)
-    }
-    units = sorted(lacking.values(), key=lambda path: (path.count("/"), path))
+    lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
+    units = {path.lower(): path for path in sorted(lacking, key=lambda path: (path.count("/"), path))}.values()
     missing = [name for name in settings.fields if name not in schemas]
     faults = (*missing_org_units(settings, org_units), *schema_faults(settings, schemas))
     # What exists and cannot hold its value is told, never replaced: that would lose what it holds.
@@ -3785,7 +3715,7 @@ def set_up(run: Run, options: Options) -> int:
     elif not options.dry_run:
         if not options.yes and not is_agreed("Create these?"):
             raise RunError("Set-up", "not agreed to, so nothing was created")
-        create_missing(run, units, missing)
+        create_missing(run, units, missing, schemas)
     remains = options.dry_run and (units or missing)
     log.info("Next: python sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
     return ATTENTION if wrong else DONE
@@ -3804,9 +3734,9 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
     }
 
 
-def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> None:
+def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known: Iterable[str]) -> None:
     """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
-    run.api = directory_api(run.settings, signed_in(run, SETUP_SCOPES, browser="--setup"))
+    connect_google(run, SETUP_SCOPES, browser="--setup")
     schemas = run.api.schemas()
     for path in units:
         parent, _, name = path.rpartition("/")
@@ -3815,24 +3745,18 @@ def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> No
         run.writes += 1
         log.info("Created: the org unit %s", path)
     for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
-        listings = [read_request(run, schemas.list(customerId="my_customer"), "reading custom schemas") for _ in "12"]
-        looks = [
-            {held["schemaName"]: held for held in answer.get("schemas", ())}.get(schema, {}) for answer in listings
-        ]
-        first, second = ({field["fieldName"] for field in look.get("fields", ())} for look in looks)
-        if first - second:
-            lost = ", ".join(sorted(first - second))
-            raise RunError(
-                f"Google shows {schema} without {lost}, which it showed before", "", "run --setup again later"
-            )
         added = [field_definition(run.settings, name) for name in missing if name.startswith(f"{schema}.")]
         body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
         request = schemas.insert(customerId="my_customer", body=body)
-        if known := looks[1]:
-            kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in known["fields"]]
-            body |= {"displayName": known.get("displayName", body["displayName"]), "fields": [*kept, *added]}
-            key = known["schemaId"]
-            request = schemas.update(customerId="my_customer", schemaKey=key, body=body)
+        if shown := {name for name in known if name.startswith(f"{schema}.")}:
+            mine = {"customerId": "my_customer", "schemaKey": schema}
+            had = read_request(run, schemas.get(**mine), f"reading the custom schema {schema}")
+            if lost := shown - {f"{schema}.{entry['fieldName']}" for entry in had["fields"]}:  # as a late answer may be
+                seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
+                raise RunError(seen, "", "run --setup again later")
+            kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
+            body |= {"displayName": had["displayName"], "fields": [*kept, *added]}
+            request = schemas.update(**mine, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
@@ -3865,13 +3789,10 @@ def explain(run: Run, options: Options) -> int:
             if plan.had is not None and not plan.remarks:
                 log.info("Rule: %s", rule)
             log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
-        for kind in sorted(limited_kinds(plan) & set(held.over)):
-            limit = run.settings.LIMITS[kind]
-            log.info("Held back: %s: %s, the limit is %d (LIMITS)", kind, people(held.over[kind]), limit)
-        if plan.kinds & held.waiting:
-            log.info("Held back: %s", held.why_unlinked)
-        for remark in strange if plan.changes else ():
-            log.info("Held back: %s", remark)
+        reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
+        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
+        for reason in [*reasons, *strange] if plan.changes else ():
+            log.info("Held back: %s", reason)
     return DONE
 
 
@@ -3918,11 +3839,8 @@ def tell_nearby(who: str, district: District) -> int:
         if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
             near.append(account)
     protected = district.settings.PROTECTED_OUS
-    staff_accounts = {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}
-    for account in list(staff_accounts.values())[:10]:
+    for account in {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}.values():
         tell_account(account, "Google:" if account.email == text else "Near: Google has")
-    if len(staff_accounts) > 10:
-        log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
     if holder is None or holder.email != text:
         raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
     log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
@@ -5439,8 +5357,7 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
     """What is there and what it must be, for everything in a setting that its type does not allow."""
     kind, *shapes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     origin, parts = get_origin(kind) or kind, get_args(kind)
-    several: Any = {float: (int, float), tuple: (tuple, list)}
-    accepted = several.get(origin, origin if isinstance(origin, type) and origin is not UnionType else parts)
+    accepted: Any = {float: (int, float), tuple: (tuple, list), UnionType: kind}.get(origin, origin)
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
     if not is_right or (origin is tuple and len(value) != len(parts)):
         quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
@@ -5508,12 +5425,10 @@ def environment_faults() -> list[Remark]:
     unset = f"set it for the account {account_name()}, which runs this"
     needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
     faults = [Remark(Rule.FAULT, name, "is not set", unset) for name in needed if not os.environ.get(name)]
-    if os.environ.get("POWERSCHOOL_PROD_DB", "").lower().startswith("jdbc:"):
-        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB, without the jdbc: part"))
-    elif "@" in os.environ.get("POWERSCHOOL_PROD_DB", ""):
-        seen = "must hold no user and password, only host:1521/PSPRODDB"
+    place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
+    if "@" in place or place.lower().startswith("jdbc:"):
+        seen = "must be host:1521/PSPRODDB alone: without jdbc:, user and password"
         faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen))
-    password = os.environ.get("NEW_USER_PASSWORD", "")
     if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
         faults.append(Remark(Rule.FAULT, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
     return faults
@@ -5524,7 +5439,7 @@ def own_admin() -> str:
     return os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
 
 
-# Signing in to Google: credentials.json is read and judged once, token.json written when it changes.
+# Signing in to Google: credentials.json is read and judged once, token.json written at a sign-in.
 
 STEP_3 = "from the Google Cloud console (README.md, step 3)"
 AUTHORIZE = "run  python sync.py --authorize"
@@ -5550,34 +5465,20 @@ REFUSED_TOKENS = {
 }  # fmt: skip
 
 
-def connect_google(run: Run) -> None:
-    """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot."""
-    run.credentials = signed_in(run, may_ask=has_terminal())
-    run.api = directory_api(run.settings, run.credentials)
-
-
-def directory_api(settings: Settings, credentials: Any) -> Any:
-    return build("admin", "directory_v1", cache_discovery=False, http=connection(settings, credentials))
-
-
-def connection(settings: Settings, credentials: Any) -> Any:
-    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
-    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
-
-
 def authorize(run: Run) -> int:
     """The browser sign-in that every later run uses: writes token.json."""
     path, token = run.folder / "credentials.json", run.folder / "token.json"
-    if is_service_account(read_client(path)):
+    client = read_client(path)
+    if is_service_account(client):
         seen = f"{path} is a service account, which signs in without a browser"
         raise RunError(seen, "", "run  python sync.py --check")
-    write_private(token, signed_in(run, browser="--authorize").to_json())
+    write_private(token, browser_sign_in(path, client, SCOPES, "--authorize").to_json())
     log.info("Signed in: %s is written. Next: python sync.py --check  looks at everything", token)
     return DONE
 
 
-def signed_in(run: Run, scopes: Sequence[str] = SCOPES, *, may_ask: bool = False, browser: str = "") -> Any:
-    """Credentials with an access token fresh from Google; RunError with the remedy where there are none.
+def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "", may_ask: bool = True) -> None:
+    """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot.
 
     An OAuth client signs in with a browser for the option `browser`, or where there is no token.json and somebody may
     be asked; a service account never needs one.
@@ -5585,20 +5486,20 @@ def signed_in(run: Run, scopes: Sequence[str] = SCOPES, *, may_ask: bool = False
     path, token = run.folder / "credentials.json", run.folder / "token.json"
     client = read_client(path)
     if is_service_account(client):
-        return refreshed(run, delegated_credentials(path, client, scopes), scopes)
-    if browser:
-        return browser_sign_in(path, client, scopes, browser)
-    if may_ask and not token.exists():
-        write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
-    saved = saved_credentials(token)
-    kept = saved.refresh_token
-    credentials = refreshed(run, saved, scopes)
-    if credentials.refresh_token != kept:
-        try:
-            write_private(token, credentials.to_json())
-        except RunError as error:
-            log.warning("%s; this run goes on with the sign-in it has read", error)
-    return credentials
+        run.credentials = refreshed(run, delegated_credentials(path, client, scopes), scopes)
+    elif browser:
+        run.credentials = browser_sign_in(path, client, scopes, browser)
+    else:
+        if may_ask and has_terminal() and not token.exists():
+            write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
+        run.credentials = refreshed(run, saved_credentials(token), scopes)
+    http = connection(run.settings, run.credentials)
+    run.api = build("admin", "directory_v1", cache_discovery=False, http=http)
+
+
+def connection(settings: Settings, credentials: Any) -> Any:
+    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
+    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
 
 
 def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
@@ -5650,14 +5551,14 @@ def delegated_credentials(path: Path, client: Mapping[str, Any], scopes: Sequenc
 def saved_credentials(path: Path) -> Credentials:
     """The sign-in kept in token.json; its scopes are checked here, whether it is still good Google says."""
     token = read_json(path, "sign in once with  python sync.py --authorize")
-    granted = token.get("scopes")
-    lacking = [scope for scope in SCOPES if isinstance(granted, list) and scope not in granted]
+    try:
+        lacking = [scope for scope in SCOPES if scope not in token["scopes"]]
+        credentials = Credentials.from_authorized_user_info(token, SCOPES)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE) from None
     if lacking:
         raise RunError(f"{path} lacks the scope {' and '.join(lacking)}", "", f"{AUTHORIZE}  and tick every box")
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        if isinstance(granted, list):
-            return Credentials.from_authorized_user_info(token, SCOPES)
-    raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE)
+    return credentials
 
 
 def is_refusal(error: google.auth.exceptions.RefreshError) -> bool:
@@ -5673,9 +5574,8 @@ def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[s
     if not is_refusal(error):
         return RunError("Google sign-in", "Google's token service does not answer", f"run again later [{words[:80]}]")
     remedy = next(remedy for pattern, remedy in REFUSED_TOKENS.items() if re.search(pattern, words))
-    own_words = re.match(r"[\w :()'-]*", words)
-    shown = own_words.group().strip() if own_words else ""
-    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{shown}]")
+    own_words = re.split(r"[^\w :()'-]", words)[0].strip()
+    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]")
 
 
 def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:
@@ -5697,10 +5597,9 @@ def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str]
         f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
     )
     os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
-    try:
+    has_browser = False
+    with contextlib.suppress(webbrowser.Error):
         has_browser = bool(webbrowser.get())
-    except webbrowser.Error:
-        has_browser = False
     try:
         credentials: Credentials = flow.run_local_server(
             port=port, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
@@ -5746,9 +5645,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     except OSError as error:
         raise no_access(path, "read", error) from None
     except ValueError:
-        raise RunError(f"{path} is damaged (not valid JSON)", "", remedy) from None
+        content = None
     if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (not a JSON object)", "", remedy)
+        raise RunError(f"{path} is damaged (no JSON object)", "", remedy)
     return content
 
 
@@ -5778,9 +5677,9 @@ def right_command(path: Path) -> str:
     return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
 
 
-def no_link(name: str, flags: int, more: int = 0) -> int:
+def no_link(name: str, flags: int) -> int:
     """Opens a file, but not the one that a link in its place points to."""
-    return os.open(name, flags | more | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
@@ -5834,11 +5733,10 @@ def only_run(run: Run) -> Iterator[None]:
     """
     path = run.folder / "runs" / "lock"
     try:
-        if not exists(path.parent):  # a run under another account must be able to see this lock
-            path.parent.mkdir(mode=0o755)
-            keep_owner(path.parent)
+        path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
+        keep_owner(path.parent)
         try:
-            file = open(path, "r+", encoding="utf-8", opener=partial(no_link, more=os.O_CREAT))  # noqa: SIM115
+            file = open(path, "a+", encoding="utf-8", opener=no_link)  # noqa: SIM115
         except PermissionError:
             file = open(path, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
@@ -5955,22 +5853,19 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         code = command(run, options, stack)
         if not run.bugs:
             return code
-        run.failure = Remark(Rule.REFUSED, "", f"a bug in Staff Sync left out {people(run.bugs)}")
-        last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
+        failure = RunError(f"A bug in Staff Sync left out {people(run.bugs)}")
     except RunError as error:
-        run.failure = error.remark
-        last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
-        return error.exit_code
+        failure = error
     except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut off the last line and the records
             signal.signal(number, signal.SIG_IGN)
-        run.failure = Remark(Rule.REFUSED, "", "interrupted")
-        last_words(run, "Interrupted")
+        failure = RunError("Interrupted")
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
-        run.failure = Remark(Rule.REFUSED, "", "stopped by a bug")
-        last_words(run, "Stopped by a bug")
-    return FAILED
+        failure = RunError("Stopped by a bug")
+    run.failure = failure.remark
+    last_words(run, str(failure), is_disk=run.failure.rule is Rule.FULL_DISK)
+    return failure.exit_code
 
 
 def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
