@@ -2555,7 +2555,10 @@ Made = Callable[[], Account | bool | None]  # asks Google whether a change is th
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
-    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins."""
+    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins.
+
+    For a bug of ours one person is left out, told, and the next one's turn comes.
+    """
     begun: list[Plan] = []
 
     def turn(plan: Plan) -> None:
@@ -2564,7 +2567,14 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
             left = people(len(plans) - len(begun))
             raise RunError(f"RUN_MINUTES is over, with {left} {what} raise it if that comes often")
         begun.append(plan)
-        make_changes(run, plan, district)
+        try:
+            make_changes(run, plan, district)
+        except RunError:
+            raise
+        except Exception:
+            note_bug(run, plan.person)
+            if run.bugs >= BUGS_THAT_END_A_RUN:
+                raise
 
     for _, group in groupby(plans, is_closing):
         for _ in side_by_side(run, turn, list(group)):
@@ -2611,36 +2621,10 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
 
 
 def make_changes(run: Run, plan: Plan, district: District) -> None:
-    """Make the changes of one person; a failure, even a bug of ours, is told, and the next one's turn comes."""
+    """The steps of one person in their order; what Google refuses of them is told."""
     if run.no_licences and plan.had is None:
         note_failure(run, plan, "not created: the licences are used up")
         return
-    try:
-        refusal = make_steps(run, plan, district)
-        if not plan.kinds & run.ended.keys():
-            run.waiting.discard(subject_of(plan.person))
-    except RunError:
-        raise
-    except Exception:
-        note_bug(run, plan.person)
-        if run.bugs >= BUGS_THAT_END_A_RUN:
-            raise
-        return
-    if refusal is None:
-        return
-    created = plan.changes[0].after.get(EMAIL, "")
-    if refusal.status == 409 and plan.had is None:
-        words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
-    else:
-        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
-        tried = " and ".join(change.kind for change in plan.changes)
-        words = f"{tried} failed, at least in part: {refusal}: {advice}"
-    note_failure(run, plan, words)
-    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
-
-
-def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
-    """The steps of one person in their order; the first refusal of Google's."""
     refusal = None
     for kinds in steps_of(plan, run.settings):
         if ended := [kind for kind in kinds if kind in run.ended]:
@@ -2653,7 +2637,19 @@ def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
             lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
-    return refusal
+    if not plan.kinds & run.ended.keys():
+        run.waiting.discard(subject_of(plan.person))
+    if refusal is None:
+        return
+    created = plan.changes[0].after.get(EMAIL, "")
+    if refusal.status == 409 and plan.had is None:
+        words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
+    else:
+        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
+        tried = " and ".join(change.kind for change in plan.changes)
+        words = f"{tried} failed, at least in part: {refusal}: {advice}"
+    note_failure(run, plan, words)
+    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
