@@ -1029,7 +1029,7 @@ def look_up_newcomers(
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         asked |= {person.dcid for person in new}
         found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
-        district = replace(district, google=with_found(district.google, new, found))
+        district = replace(district, google=with_found(district.google, found))
         plans = plan_everybody(run, district)
     return district, plans
 
@@ -1470,11 +1470,9 @@ def plan_creation(person: Staff, district: District) -> Plan:
     """A new account with everything in one insert; nobody is created while an account may already be theirs."""
     settings, google = district.settings, district.google
     if person.email in google.groups:
-        remedy = "give the group or the person another one"
-        return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", remedy)
+        return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", "give one of them another one")
     if failure := google.unconfirmed.get(person.dcid):
-        seen = "not created, as Google could not be asked for the address; the next run tries again"
-        return left_alone(person, Rule.NOT_LOOKED_UP, seen, failure)
+        return left_alone(person, Rule.NOT_LOOKED_UP, "not created, the next run tries again", failure)
     aside = district.not_theirs.get(person.dcid, ())
     for gone, day in google.deleted:
         if gone.dcid == person.dcid or (gone.email == person.email and gone.id not in aside):
@@ -2205,6 +2203,7 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
 
 # Reading Google: the whole account once, and single accounts as they are this moment.
 
+Schemas = Mapping[str, Mapping[str, Any]]  # "Schema.Field" -> the field as Google defines it
 # Fields of the users resource besides ATTRIBUTES.
 USER_FIELDS = (
     "id,aliases,nonEditableAliases,suspensionReason,suspensionTime,archived,isAdmin,isDelegatedAdmin,lastLoginTime,customSchemas,"
@@ -2234,7 +2233,7 @@ def read_org_units(run: Run) -> dict[str, str]:
     return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
 
 
-def read_schemas(run: Run) -> dict[str, dict[str, Any]]:
+def read_schemas(run: Run) -> Schemas:
     """ "Schema.Field" -> the field as Google defines it."""
     mask = "schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed,readAccessType))"
     answer = read_request(run, run.api.schemas().list(customerId="my_customer", fields=mask), "reading custom schemas")
@@ -2288,7 +2287,7 @@ def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check
     ]
 
 
-def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[Remark]:
+def schema_faults(settings: Settings, schemas: Schemas) -> list[Remark]:
     """What makes a field of CUSTOM_SCHEMAS unusable."""
     faults = []
     for name, value in settings.fields.items():
@@ -2307,12 +2306,7 @@ def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) 
     return faults
 
 
-def list_accounts(
-    run: Run,
-    org_units: Mapping[str, str],
-    schemas: Mapping[str, Mapping[str, Any]],
-    powerschool: PowerSchool | None = None,
-) -> Google:
+def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Schemas, powerschool: PowerSchool | None) -> Google:
     """Every account of the Google customer, with the org units and fields it is decided by; RunError if one fails."""
     settings = run.settings
     accounts: dict[str, Account] = {}
@@ -2409,33 +2403,31 @@ def is_group(run: Run, address: str) -> bool:
     return call_if_there(run, request, absent=(403, 404)) is not None
 
 
-def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> tuple[list[Account | None], bool, str]:
-    """The accounts that Google has, this moment, under the person's address and DCID, whether the address is a group's,
-    and why that could not be asked, or "".
-    """
+def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> Google:
+    """What Google has, this moment, under the person's address and DCID, or why it could not be asked."""
+    nothing = Google({}, {}, {})
     try:
         found = [get_account(run, person.email)]
-        has_group = found[0] is None and is_group(run, person.email)
+        groups = {person.email} if found[0] is None and is_group(run, person.email) else set()
         if dcid_is_indexed:
             query = f"{run.settings.dcid_field}={person.dcid}"
             request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
             for page in pages(run.api.users(), request, partial(call, run)):
                 found += [get_account(run, user["id"]) for user in page.get("users", ())]
     except GoogleError as error:
-        return [], False, str(error)
-    return found, has_group, ""
+        return replace(nothing, unconfirmed={person.dcid: str(error)})
+    accounts = {account.id: account for account in found if account}
+    return replace(nothing, accounts=accounts, groups=frozenset(groups))
 
 
-def with_found(
-    google: Google, newcomers: Sequence[Staff], found: Iterable[tuple[list[Account | None], bool, str]]
-) -> Google:
-    """What Google is known to have, with what the look-ups of newcomers have found."""
-    accounts, groups, unconfirmed = dict(google.accounts), set(google.groups), dict(google.unconfirmed)
-    for person, (theirs, has_group, failure) in zip(newcomers, found, strict=True):
-        accounts |= {account.id: account for account in theirs if account}
-        groups |= {person.email} if has_group else set()
-        unconfirmed |= {person.dcid: failure} if failure else {}
-    return replace(google, accounts=accounts, groups=frozenset(groups), unconfirmed=unconfirmed)
+def with_found(google: Google, found: Iterable[Google]) -> Google:
+    """What Google is known to have, with what look-ups have found."""
+    accounts, groups, unconfirmed = dict(google.accounts), google.groups, dict(google.unconfirmed)
+    for more in found:
+        accounts |= more.accounts
+        groups |= more.groups
+        unconfirmed |= more.unconfirmed
+    return replace(google, accounts=accounts, groups=groups, unconfirmed=unconfirmed)
 
 
 def read_request(run: Run, request: Any, doing: str) -> Any:
@@ -2480,8 +2472,7 @@ def call(run: Run, request: Any) -> Any:
 
     request.add_response_callback(note_time)
     try:
-        longest = max(run.deadline - time.monotonic(), 1)
-        return retrying(run.settings, partial(send, run, request), longest, lambda: not run.is_over)
+        return retrying(run, partial(send, run, request))
     except HttpError as error:
         status, reason, message = error_words(error)
         if status == 401 and not run.asked_again and "Login Required" in message:  # now and then passing
@@ -2553,14 +2544,15 @@ ACCESS_REMEDIES = {
 TRANSPORT_ERRORS = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError, json.JSONDecodeError, UnicodeError)
 
 
-def retrying(
-    settings: Settings, request: Callable[[], Any], longest: float = float("inf"),
-    goes_on: Callable[[], bool] = lambda: True,
-) -> Any:  # fmt: skip
+def retrying(run: Run, request: Callable[[], Any]) -> Any:
     """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
-    wait, longest = settings.RETRY_WAIT_SECONDS, min(longest, settings.RETRY_SECONDS)
+    longest = min(run.settings.RETRY_SECONDS, max(run.deadline - time.monotonic(), 1))
+
+    def is_tried_again(error: Exception) -> bool:
+        return can_heal(error) and not run.is_over
+
     try:
-        return Retry(lambda error: can_heal(error) and goes_on(), initial=wait, maximum=60, timeout=longest)(request)()
+        return Retry(is_tried_again, run.settings.RETRY_WAIT_SECONDS, maximum=60, timeout=longest)(request)()
     except RetryError as error:
         raise error.cause or error from None
 
@@ -2610,13 +2602,26 @@ Made = Callable[[], Account | bool | None]  # asks Google whether a change is th
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
-    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins."""
+    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins.
+
+    For a bug of ours one person is left out, told, and the next one's turn comes.
+    """
     begun: list[Plan] = []
 
     def turn(plan: Plan) -> None:
-        stop_when_time_is_over(run, plan, len(plans) - len(begun))
+        if time.monotonic() > run.deadline:
+            what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
+            left = people(len(plans) - len(begun))
+            raise RunError(f"RUN_MINUTES is over, with {left} {what} raise it if that comes often")
         begun.append(plan)
-        make_changes(run, plan, district)
+        try:
+            make_changes(run, plan, district)
+        except RunError:
+            raise
+        except Exception:
+            note_bug(run, plan.person)
+            if run.bugs >= BUGS_THAT_END_A_RUN:
+                raise
 
     for _, group in groupby(plans, is_closing):
         for _ in side_by_side(run, turn, list(group)):
@@ -2663,36 +2668,10 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
 
 
 def make_changes(run: Run, plan: Plan, district: District) -> None:
-    """Make the changes of one person; a failure, even a bug of ours, is told, and the next one's turn comes."""
+    """The steps of one person in their order; what Google refuses of them is told."""
     if run.no_licences and plan.had is None:
         note_failure(run, plan, "not created: the licences are used up")
         return
-    try:
-        refusal = make_steps(run, plan, district)
-        if not plan.kinds & run.ended.keys():
-            run.waiting.discard(subject_of(plan.person))
-    except RunError:
-        raise
-    except Exception:
-        note_bug(run, plan.person)
-        if run.bugs >= BUGS_THAT_END_A_RUN:
-            raise
-        return
-    if refusal is None:
-        return
-    created = plan.changes[0].after.get(EMAIL, "")
-    if refusal.status == 409 and plan.had is None:
-        words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
-    else:
-        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
-        tried = " and ".join(change.kind for change in plan.changes)
-        words = f"{tried} failed, at least in part: {refusal}: {advice}"
-    note_failure(run, plan, words)
-    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
-
-
-def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
-    """The steps of one person in their order; the first refusal of Google's."""
     refusal = None
     for kinds in steps_of(plan, run.settings):
         if ended := [kind for kind in kinds if kind in run.ended]:
@@ -2705,7 +2684,19 @@ def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
             lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
-    return refusal
+    if not plan.kinds & run.ended.keys():
+        run.waiting.discard(subject_of(plan.person))
+    if refusal is None:
+        return
+    created = plan.changes[0].after.get(EMAIL, "")
+    if refusal.status == 409 and plan.had is None:
+        words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
+    else:
+        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
+        tried = " and ".join(change.kind for change in plan.changes)
+        words = f"{tried} failed, at least in part: {refusal}: {advice}"
+    note_failure(run, plan, words)
+    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
@@ -2745,13 +2736,6 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
                 run.ended[kind] = 0
                 words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer"
                 log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, error.status, error.reason)
-
-
-def stop_when_time_is_over(run: Run, plan: Plan, left: int) -> None:
-    """RunError once RUN_MINUTES is over: nobody new is begun."""
-    if time.monotonic() > run.deadline:
-        what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
-        raise RunError(f"RUN_MINUTES is over, with {people(left)} {what} raise it if that comes often")
 
 
 def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) -> None:
@@ -3127,10 +3111,10 @@ def undo(run: Run, options: Options) -> int:
     except ValueError:
         raise RunError(f"{path} is damaged", "its name is no start of a run") from None
     hours = (run.started - started).total_seconds() / 3600
-    counts = Counter(entry.change.kind for entry in entries)
+    counts = counts_in_words(Counter(entry.change.kind for entry in entries))
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
     ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
-    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts_in_words(counts))
+    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts)
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin(), only=True)
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
@@ -3527,7 +3511,7 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
         remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
         return
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
-    google = list_accounts(run, in_place, schemas)
+    google = list_accounts(run, in_place, schemas, None)
     seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
     ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
     words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
@@ -3545,7 +3529,7 @@ def clock_fact(google_time: datetime) -> Remark:
     return fault(words, remedy) if seconds > CLOCK_FAULT else fact(words, remedy if seconds > CLOCK_DOUBT else "")
 
 
-def schema_facts(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[Remark]:
+def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """Each field of CUSTOM_SCHEMAS with type, index and who may read it."""
     yield from schema_faults(settings, schemas)
     yield from doubtful_types(settings, schemas)
@@ -3563,7 +3547,7 @@ def schema_facts(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -
         yield fact(words, "; ".join(remedies))
 
 
-def doubtful_types(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[Remark]:
+def doubtful_types(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """Fields whose type does not suit their value; the run reports every value that does not fit."""
     makes = {"STRING": "make a text field (STRING)", "INT64": "make a field for whole numbers (INT64)"}
     for name, value in settings.fields.items():
@@ -3599,9 +3583,7 @@ def places_of_staff(settings: Settings, powerschool: PowerSchool) -> Counter[str
     return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
 
 
-def usable_settings(
-    settings: Settings, schemas: Mapping[str, Mapping[str, Any]], powerschool: PowerSchool | None
-) -> Settings:
+def usable_settings(settings: Settings, schemas: Schemas, powerschool: PowerSchool | None) -> Settings:
     """The settings without the schema fields that are faulty or whose value could not be read."""
     known = {*PERSON_VALUES, *(powerschool.staff[0].extension if powerschool and powerschool.staff else ())}
     usable: dict[str, dict[str, str]] = {}
@@ -5511,7 +5493,7 @@ def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
         credentials.refresh(google_auth_httplib2.Request(http))
 
     try:
-        retrying(run.settings, refresh)
+        retrying(run, refresh)
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error, scopes) from None
     except (*TRANSPORT_ERRORS, TypeError, ValueError) as error:  # a filter's page for a token, a proxy without a port
