@@ -1500,6 +1500,13 @@ BAD_VALUES: dict[str, tuple[str, object]] = {
     "a number below zero": ("RETRY_SECONDS", -1),
     "no number": ("RUN_MINUTES", None),
     "nobody at once": ("WRITES_AT_ONCE", 0),
+    "no address": ("MAIL_TO", ["it"]),
+    "no sender": ("MAIL_FROM", "Staff Sync"),
+    "no such time": ("MAIL_WHEN", "never"),
+    "no host": ("SMTP_HOST", "smtp host"),
+    "no port": ("SMTP_PORT", 0),
+    "no such security": ("SMTP_SECURITY", "ssl"),
+    "no hours": ("EXPECT_RUN_HOURS", 0),
     "more than everybody": ("LIMIT_SHARE", 1.5),
 }
 
