@@ -539,7 +539,9 @@ class Staff:
     schools: tuple[tuple[int, int], ...] = ()  # (school number, staff type) of each active row
     extension: Mapping[str, str] = field(default_factory=dict)
     ambiguous: frozenset[str] = frozenset()  # names of extension values with more than one row
-    odd: tuple[str, ...] = ()  # what PowerSchool holds that cannot be, in words
+    odd: Mapping[str, str] = field(
+        default_factory=dict
+    )  # value that cannot be told -> what PowerSchool holds, in words
 
     @property
     def is_active(self) -> bool:
@@ -1483,6 +1485,8 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return possible_account(person, twins, district)
     if fault := name_fault(person):
         return Plan(person, remarks=(fault,))
+    if "staff_type" in person.odd:
+        return Plan(person, remarks=tuple(odd_values(person)))
     target, missing = building_org_unit(person, district)
     if missing:
         return Plan(person, remarks=(no_org_unit(person, missing, settings, google.org_units),))
@@ -1512,7 +1516,7 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
     address, told = wishes_and_remarks(wanted_address(person, had, district))
     wanted, remarks = wishes_and_remarks(
         (
-            *(about(person, Rule.VALUE, words, "correct it in PowerSchool") for words in person.odd),
+            *odd_values(person),
             *wanted_name(person, had, district.settings, bool(address), bool(told)),
             *wanted_org_unit(person, had, district),
             *wanted_fields(person, district),
@@ -1540,10 +1544,10 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
 
 
 def wishes_and_remarks(said: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
-    """What rules demand, and why they demand less."""
+    """What rules demand, and why they demand less, each once."""
     everything = list(said)
     wishes = dict(entry for entry in everything if not isinstance(entry, Remark))
-    return wishes, tuple(entry for entry in everything if isinstance(entry, Remark))
+    return wishes, tuple(dict.fromkeys(entry for entry in everything if isinstance(entry, Remark)))
 
 
 def differences(had: Account, wanted: Mapping[str, str], district: District) -> tuple[Change, ...]:
@@ -1649,7 +1653,7 @@ def hold_window(settings: Settings, today: date) -> str:
 
 def homeschool_fault(person: Staff, district: District) -> Remark | None:
     if person.homeschool == NO_SCHOOL:
-        seen = "; ".join(person.odd) or "no home school in PowerSchool"
+        seen = "; ".join(dict.fromkeys({"homeschool_id": "no home school in PowerSchool", **person.odd}.values()))
         return about(person, Rule.HOME_SCHOOL, seen, "choose one there")
     if not district.school_name(person.homeschool):
         seen = f"the home school {person.homeschool} is not in SCHOOLS"
@@ -1747,9 +1751,9 @@ def proper_word(word: str) -> str:
 def wanted_org_unit(person: Staff, had: Account, district: District) -> Iterator[Wish | Remark]:
     """The building's org unit, unless the account lies where it is not moved, or the org unit does not exist."""
     settings = district.settings
-    target, missing = building_org_unit(person, district)
-    if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
+    if "staff_type" in person.odd or is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
         return
+    target, missing = building_org_unit(person, district)
     if is_frozen(had.org_unit, settings.FROZEN_OUS):
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
@@ -1823,22 +1827,27 @@ PERSON_VALUES: dict[str, tuple[str, Callable[[Staff, District], str]]] = {
 def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
     """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
     settings = district.settings
-    faults: list[str] = []
     for name, attribute in district.attributes.items():
-        if not name.startswith("customSchemas.") or attribute.kind == "link":
+        if not name.startswith("customSchemas.") or attribute.kind == "link" or attribute.value in person.odd:
             continue
         known = PERSON_VALUES.get(attribute.value)
         text = known[1](person, district) if known else person.extension.get(attribute.value, "")
         if attribute.value in person.ambiguous:
             table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
-            label = attribute.label.rpartition(".")[2]
-            faults.append(f"more than one {label} in {table} of PowerSchool: delete all but one (Google unchanged)")
+            several = f"more than one {attribute.label.rpartition('.')[2]} in {table} of PowerSchool"
+            yield about(person, Rule.VALUE, several, "delete all but one (Google unchanged)", attribute.value)
         elif (fitting := form(text, attribute.type)) is None:
             shown = "(private)" if attribute.value in settings.PRIVATE_VALUES else f"'{shorten(text)}'"
-            faults.append(f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)")
+            seen = f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)"
+            yield about(person, Rule.VALUE, seen, "correct it in PowerSchool (Google unchanged)", attribute.value)
         else:
             yield name, fitting
-    yield from (about(person, Rule.VALUE, fault) for fault in dict.fromkeys(faults))
+
+
+def odd_values(person: Staff) -> Iterator[Remark]:
+    """What PowerSchool holds that cannot be; nothing that depends on it is changed."""
+    for words, value in {words: value for value, words in person.odd.items()}.items():
+        yield about(person, Rule.VALUE, words, "correct it in PowerSchool", value)
 
 
 def shorten(text: str) -> str:
@@ -2069,12 +2078,15 @@ def read_powerschool(run: Run) -> PowerSchool:
         with contextlib.suppress(oracledb.Error, OSError):
             connection.close()
     buildings: dict[int, set[tuple[int, int]]] = defaultdict(set)
-    odd: dict[int, list[str]] = defaultdict(list)
+    odd: dict[int, dict[str, str]] = defaultdict(dict)
     for dcid, school, kind, _ in rows["schoolstaff"]:
         person = whole(dcid, "SCHOOLSTAFF.USERS_DCID")
         number, staff_kind = number_of(school, NO_SCHOOL), number_of(kind, TYPE_UNASSIGNED)
-        for column, value, held in (("SCHOOLID", school, number), ("STAFFSTATUS", kind, staff_kind)):
-            odd[person] += [f"SCHOOLSTAFF.{column} holds {value!r}, which is no whole number"] if held is None else []
+        if staff_kind is None:
+            odd[person]["staff_type"] = no_number("SCHOOLSTAFF.STAFFSTATUS", kind)
+        if number is None:  # it may be the home school, whose staff type counts
+            words = no_number("SCHOOLSTAFF.SCHOOLID", school)
+            odd[person] = {"staff_type": words, "school_access_list": words} | odd[person]
         buildings[person].add((NO_SCHOOL if number is None else number, staff_kind or TYPE_UNASSIGNED))
     extension: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for table in extension_columns(settings):
@@ -2109,15 +2121,13 @@ def staff_from(
     settings: Settings,
     buildings: Mapping[int, set[tuple[int, int]]],
     extension: Mapping[int, Mapping[str, list[str]]],
-    odd: Mapping[int, list[str]],
+    odd: Mapping[int, Mapping[str, str]],
 ) -> Staff:
     user = dict(zip(COLUMNS["users"], row, strict=True))
     preferred = clean(user["preferredname"])
     first_name = (preferred if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"])
     dcid, homeschool = whole(user["dcid"], "USERS.DCID"), number_of(user["homeschoolid"], NO_SCHOOL)
-    faults = [*odd.get(dcid, ())]
-    if homeschool is None:
-        faults.append(f"USERS.HOMESCHOOLID holds {user['homeschoolid']!r}, which is no whole number")
+    odd_home = {"homeschool_id": no_number("USERS.HOMESCHOOLID", user["homeschoolid"])} if homeschool is None else {}
     values = {name: extension.get(dcid, {}).get(name, []) for name in settings.EXTENSION_COLUMNS}
     return Staff(
         dcid=dcid,
@@ -2131,7 +2141,7 @@ def staff_from(
         schools=tuple(sorted(buildings.get(dcid, ()))),
         extension={name: min(found, default="") for name, found in values.items()},
         ambiguous=frozenset(name for name, found in values.items() if len(found) > 1),
-        odd=tuple(dict.fromkeys(faults)),
+        odd={**odd.get(dcid, {}), **odd_home},
     )
 
 
@@ -2141,6 +2151,10 @@ def whole(value: Any, column: str) -> int:
     if number is None:
         raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
     return number
+
+
+def no_number(column: str, value: Any) -> str:
+    return f"{column} holds {value!r}, which is no whole number"
 
 
 def number_of(value: Any, of_null: int | None) -> int | None:
@@ -3797,7 +3811,8 @@ def places_of_staff(settings: Settings, powerschool: PowerSchool) -> Counter[str
     """The org units that active staff belong in, with how many; as config.py and the schools' names spell them."""
     district = without_google(settings, powerschool)
     placed = (p for p in powerschool.staff if p.is_active and p.email and not skip_rule(p, settings))
-    return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
+    known = (p for p in placed if "staff_type" not in p.odd and not homeschool_fault(p, district))
+    return Counter(building_org_unit(p, district)[1] for p in known)
 
 
 def usable_settings(

@@ -530,11 +530,11 @@ STATES = (
             {"usersdcid": case.dcid(0), "cellphone": "2"}), {"ada": (0, OPEN)}),
     )),
     Situation(Rule.VALUE, steps(ada(group=7), in_step(), powerschool(0, groupvalue="blue")), (
-        Way("does not fit", powerschool(0, groupvalue=7), {"ada": (0, OPEN)}),
+        Way("does not fit Synchronization_Data.Staff_Group (INT64, 500 characters): correct it in PowerSchool",
+            powerschool(0, groupvalue=7), {"ada": (0, OPEN)}),
     )),
     Situation(Rule.VALUE, steps(ada(), in_step(), lambda case: staff_status(case, "X")), (
-        # Until then the type counted as not assigned.
-        Way("correct it in PowerSchool", lambda case: staff_status(case, 1), {"ada": (0, OPEN)}, ("ada",)),
+        Way("correct it in PowerSchool", lambda case: staff_status(case, 1), {"ada": (0, OPEN)}),
     )),
     Situation(Rule.ADMIN_ROLE, steps(ada_left(), in_step(delegated=True)), (
         Way("take it away in the Admin console", lambda case: case.console_state("ada", isDelegatedAdmin=False),
