@@ -649,7 +649,7 @@ class Account:
     def texts_of(self, name: str) -> list[str]:
         """Every entry that is ours of an attribute that is a list in Google."""
         of_type = [e for e in self.entries.get(name, ()) if e.get("type") == ATTRIBUTES[name].entry]
-        return [str(entry.get("value", "")).strip() for entry in of_type]
+        return [clean(entry.get("value")) for entry in of_type]
 
     @property
     def employee_ids(self) -> frozenset[str]:
@@ -1082,7 +1082,7 @@ def people_meant(word: str, district: District) -> list[Staff]:
 
 def whom(word: str | int) -> tuple[str, str]:
     """How a word names somebody (by address, dcid, teacher or a bare number) and the text that names them."""
-    text = str(word).strip().casefold()
+    text = clean(word).casefold()
     for prefix in ("dcid", "teacher"):
         if text.startswith(f"{prefix}:"):
             return prefix, text[len(prefix) + 1 :].strip()
@@ -1483,10 +1483,8 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return Plan(person, remarks=(unknown,))
     if twins := possible_twins(person, district):
         return possible_account(person, twins, district)
-    if fault := name_fault(person):
-        return Plan(person, remarks=(fault,))
-    if "staff_type" in person.odd:
-        return Plan(person, remarks=tuple(odd_values(person)))
+    if faults := tuple(filter(None, (name_fault(person), *odd_values(person)))):
+        return Plan(person, remarks=faults)
     target, missing = building_org_unit(person, district)
     if missing:
         return Plan(person, remarks=(no_org_unit(person, missing, settings, google.org_units),))
@@ -2182,7 +2180,7 @@ INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u206
 
 
 def clean(value: Any) -> str:
-    """A name on one line: without control and invisible characters, which nobody typed on purpose."""
+    """A name, address or number: without control and invisible characters, which nobody typed on purpose."""
     text = INVISIBLE.sub("", " ".join(text_of(value).split()))
     return "".join(letter for letter in text if unicodedata.category(letter) != "Cc").strip()
 
@@ -2314,9 +2312,18 @@ def objects(answer: Mapping[str, Any], name: str, *texts: str) -> list[dict[str,
 
 
 def nearly(path: str, org_units: Mapping[str, str]) -> str:
-    """The org unit that Google has in place of one that is most likely misspelt, or ""."""
-    near = difflib.get_close_matches(path.lower(), org_units, 1, 0.94)
-    return org_units[near[0]] if near and path.lower() not in org_units else ""
+    """The org unit that Google has in place of one, or of one above it, that is most likely misspelt, or ""."""
+    if not path or path.lower() in org_units:
+        return ""
+    # In a short path one letter weighs more.
+    near = difflib.get_close_matches(path.lower(), org_units, 1, min(0.94, 1 - 1.1 / len(path)))
+    return org_units[near[0]] if near else nearly(path.rpartition("/")[0], org_units)
+
+
+def did_you_mean(path: str, org_units: Mapping[str, str], otherwise: str) -> str:
+    """What to do about an org unit that Google does not have: the likely word first, if there is one."""
+    near = nearly(path, org_units)
+    return f"did you mean {near}? {otherwise[:1].upper()}{otherwise[1:]}" if near else otherwise
 
 
 CREATE_OR = "create it with --setup, or"
@@ -2326,29 +2333,32 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
     missing = []
     for path, setting in ((settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")):
-        seen, near = f"the org unit {path} ({setting}) does not exist", nearly(path, org_units)
-        if near:
-            remedy = f"did you mean {near}? Correct {setting}, or make the other one in the Admin console"
-            missing.append(Remark(Rule.FAULT, seen, "", remedy))
+        seen = f"the org unit {path} ({setting}) does not exist"
+        if nearly(path, org_units):
+            by_hand = f"correct {setting}, or make the other one in the Admin console"
+            missing.append(Remark(Rule.FAULT, seen, "", did_you_mean(path, org_units, by_hand)))
         elif path.lower() not in org_units:
             missing.append(Remark(Rule.MISSING, seen, "", f"{CREATE_OR} correct {setting}"))
-    return missing + [
-        Remark(Rule.FAULT, f"the org unit {path} (PROTECTED_OUS) does not exist", "", "correct PROTECTED_OUS")
-        for path in settings.PROTECTED_OUS
-        if path.lower() not in org_units
-    ]
+    for path in settings.PROTECTED_OUS:
+        if path.lower() not in org_units:
+            remedy = did_you_mean(path, org_units, "correct PROTECTED_OUS")
+            missing.append(Remark(Rule.FAULT, f"the org unit {path} (PROTECTED_OUS) does not exist", "", remedy))
+    return missing
 
 
 def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> list[Remark]:
-    """The org units that Google does not have, though config.py names them; who waits for one is told besides."""
+    """The org units that Google does not have, though config.py names them; who waits for one is told besides.
+
+    SUBSTITUTE_OU cannot be taken out: as shipped, a district without substitutes needs none.
+    """
     named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
     idle = [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
-    places = (settings.SUBSTITUTE_OU, *settings.BUILDING_OUS.values())
-    idle += [path for path in dict.fromkeys(places) if path.lower() not in org_units]
+    idle = [path for path in idle if is_check or path not in AS_SHIPPED]
+    places = ({settings.SUBSTITUTE_OU} - AS_SHIPPED) | {*settings.BUILDING_OUS.values()}
+    idle += [path for path in sorted(places) if path.lower() not in org_units]
+    names = "config.py names the org unit {}, which Google does not have"
     return [
-        Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", "correct it there")
-        for path in idle
-        if is_check or path not in AS_SHIPPED
+        Remark(Rule.SETTING, names.format(path), "", did_you_mean(path, org_units, "correct it there")) for path in idle
     ]
 
 
@@ -2448,10 +2458,10 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
     return Account(
         id=user["id"],
         values=values
-        | {EMAIL: values[EMAIL].lower(), ORG_UNIT: values[ORG_UNIT] or "/", SUSPENDED: values[SUSPENDED] or NO},
+        | {EMAIL: clean(values[EMAIL]).lower(), ORG_UNIT: values[ORG_UNIT] or "/", SUSPENDED: values[SUSPENDED] or NO},
         dcid=int(dcid) if dcid else None,
-        aliases=tuple(alias.lower() for alias in user.get("aliases", ())),
-        domain_aliases=tuple(alias.lower() for alias in user.get("nonEditableAliases", ())),
+        aliases=tuple(clean(alias).lower() for alias in user.get("aliases", ())),
+        domain_aliases=tuple(clean(alias).lower() for alias in user.get("nonEditableAliases", ())),
         entries={n: tuple(user.get(n) or ()) for n, attribute in settings.attributes.items() if attribute.entry},
         suspension_reason=user.get("suspensionReason", ""),
         suspension_time=user.get("suspensionTime", ""),
@@ -3525,7 +3535,7 @@ def check(run: Run, options: Options) -> int:
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run, options)
-    remarks = [*machine_facts(), *folder_facts(run.folder), last_run_fact(run)]
+    remarks = [*machine_facts(), *folder_facts(run.folder, options.config), last_run_fact(run)]
     remarks.append(mail_fact(mail_settings(options.config), values))
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
@@ -3595,7 +3605,7 @@ def machine_facts() -> Iterator[Remark]:
         yield fault("HTTPS_PROXY is set but the package PySocks is missing", remedy)
 
 
-def folder_facts(folder: Path) -> Iterator[Remark]:
+def folder_facts(folder: Path, config: Path) -> Iterator[Remark]:
     """Whether a run can leave its log and journal, tried for real, and whether others can read the secrets."""
     is_posix = sys.platform != "win32"
     if is_posix and os.geteuid() == 0 and folder.stat().st_uid != 0:
@@ -3622,13 +3632,19 @@ def folder_facts(folder: Path) -> Iterator[Remark]:
     yield fact(
         f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
     )
-    for name in ("config.py",) if is_posix else ():
-        if exists(folder / name) and (folder / name).stat().st_mode & 0o022:
-            yield fact(f"other accounts of this machine can write {name}", f"chmod go-w {name}")
+    yield from (fact(remark.who, remark.remedy) for remark in open_to_others(config))
     for name in ("credentials.json", "token.json"):
         if is_posix and exists(folder / name) and (folder / name).stat().st_mode & 0o077:
             words = f"other accounts of this machine can read {name}"
             yield fact(words, f"keep it to this account: chmod 600 {name}")
+
+
+def open_to_others(config: Path) -> list[Remark]:
+    """Whoever can write config.py can have the next run do anything: it is Python."""
+    if sys.platform == "win32" or not exists(config) or not config.stat().st_mode & 0o022:
+        return []
+    words = f"other accounts of this machine can write {config.name}"
+    return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
 
 
 def last_run_fact(run: Run) -> Remark:
@@ -3730,13 +3746,15 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     schemas = attempt(remarks, "reading custom schemas", partial(read_schemas, run)) if settings.STAFF_OU else None
     if org_units is None or schemas is None:
         return
-    remarks += [*schema_facts(settings, schemas), *org_unit_facts(settings, org_units, powerschool)]
+    remarks += schema_facts(settings, schemas)
     settings = run.settings = usable_settings(settings, schemas, powerschool)
     if "dcid" not in settings.fields.values():
+        remarks += org_unit_facts(settings, org_units, powerschool, None)
         remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
         return
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
     google = attempt(remarks, "listing accounts", partial(list_accounts, run, in_place, schemas))
+    remarks += org_unit_facts(settings, org_units, powerschool, google)
     if google is not None:
         remarks.append(domain_fact(settings, google))
     if google is not None and powerschool is not None:
@@ -3793,26 +3811,30 @@ def value_type(value: str) -> str:
 
 
 def org_unit_facts(
-    settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None
+    settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None, google: Google | None
 ) -> Iterator[Remark]:
     """The org units that config.py names, and every one the active staff belong in, with how many."""
     yield from missing_org_units(settings, org_units) or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
-    places = places_of_staff(settings, powerschool) if powerschool else Counter()
+    places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
     yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
-    for path, count in sorted(places.items()):
+    for path, count in sorted(places.items(), key=lambda entry: (not nearly(entry[0], org_units), entry)):
         if path.lower() in org_units:
             yield fact(f"org unit {path}: {people(count)}")
         else:
             words = f"org unit {path} does not exist; waiting for it: {people(count)}"
-            yield Remark(Rule.MISSING, words, "", org_unit_remedy(path, settings, org_units))
+            rule = Rule.FAULT if nearly(path, org_units) else Rule.MISSING
+            yield Remark(rule, words, "", org_unit_remedy(path, settings, org_units))
 
 
-def places_of_staff(settings: Settings, powerschool: PowerSchool) -> Counter[str]:
-    """The org units that active staff belong in, with how many; as config.py and the schools' names spell them."""
-    district = without_google(settings, powerschool)
-    placed = (p for p in powerschool.staff if p.is_active and p.email and not skip_rule(p, settings))
-    known = (p for p in placed if "staff_type" not in p.odd and not homeschool_fault(p, district))
-    return Counter(building_org_unit(p, district)[1] for p in known)
+def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
+    """The org units that active staff belong in, with how many; as config.py and the schools' names spell them.
+
+    Who has no account, nor an address with which one is made, belongs nowhere.
+    """
+    district, linked = without_google(settings, powerschool), google.by_dcid if google else {}
+    known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
+    placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
+    return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
 
 
 def usable_settings(
@@ -3926,8 +3948,11 @@ def set_up(run: Run, options: Options) -> int:
     powerschool = read_powerschool(run)
     connect_google(run)
     schemas, org_units = read_schemas(run), read_org_units(run)
+    usable = usable_settings(settings, schemas, powerschool)
+    knows_accounts = "dcid" in usable.fields.values()
+    google = list_accounts(replace(run, settings=usable), org_units, schemas) if knows_accounts else None
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
-    paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool)}
+    paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool, google)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
     misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
     lacking = {
@@ -3942,7 +3967,7 @@ def set_up(run: Run, options: Options) -> int:
     wrong = [r for r in (*faults, *doubtful_types(settings, schemas)) if r.rule is not Rule.MISSING]
     for remark in wrong:
         log.error("Set-up leaves this to you: %s", remark)
-    for path in units:
+    for path in sorted(units, key=lambda path: not nearly(path, org_units)):
         near = nearly(path, org_units)
         log.info("Missing: the org unit %s%s", path, f" (did you mean {near}, which Google has?)" if near else "")
     for name in missing:
@@ -4156,6 +4181,9 @@ def summary(run: Run) -> Iterator[None]:
     try:
         yield
         ending = "Done"
+    except KeyboardInterrupt:
+        ignore_signals()
+        raise
     finally:
         for kind, left in run.ended.items():
             seen = (
@@ -5537,12 +5565,14 @@ def keep_records(run: Run) -> None:
 
 # The command line: one way in, and every ending told.
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows has no SIGHUP
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # end like Ctrl-C; Windows has no SIGHUP
+    for number in SIGNALS[1:]:  # end like Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
@@ -5584,8 +5614,7 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
         return error.exit_code
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut off the last line and the records
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
         run.failure = Remark(Rule.REFUSED, "", "interrupted")
         last_words(run, "Interrupted")
     except Exception:
@@ -5593,6 +5622,12 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         run.failure = Remark(Rule.REFUSED, "", "stopped by a bug")
         last_words(run, "Stopped by a bug")
     return FAILED
+
+
+def ignore_signals() -> None:
+    """After one that ends the run a second one must not cut off the summary, the last line and the records."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
@@ -5614,6 +5649,7 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
+    run.remarks += open_to_others(options.config)
     ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
     if ahead:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])

@@ -229,6 +229,7 @@ class Bed:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.elsewhere.mkdir(exist_ok=True)
         self.write()
+        self.config.chmod(0o644)  # whatever the umask here: one that others may write is told
         self.oracle.start()
         self.google.start()
         self.google.write_credentials(self.folder, scopes=SIGNED_IN_SCOPES)

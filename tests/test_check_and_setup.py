@@ -404,7 +404,7 @@ def test_setup_leaves_a_protected_org_unit_and_a_type_for_numbers_to_a_person(be
     outcome = bed.run("--setup", "--yes")
     assert (outcome.exit_code, outcome.writes) == (1, [])
     assert [line.partition(": ")[2] for line in outcome.lines("ERROR")] == [
-        "the org unit /Studnets (PROTECTED_OUS) does not exist: correct PROTECTED_OUS",
+        "the org unit /Studnets (PROTECTED_OUS) does not exist: did you mean /Students? Correct PROTECTED_OUS",
         "Synchronization_Data.Staff_Type is INT64, which cannot hold a building: make a text field (STRING)",
     ]
     assert "Next: python sync.py --check" in outcome.output.splitlines()[-1]
