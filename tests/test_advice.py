@@ -245,6 +245,16 @@ def shown_oddly(case: Case, value: object) -> None:
         case.bed.google.shown[account_id] = lambda own: {**own, "name": value}
 
 
+def shown_with(letter: str) -> Step:
+    """Google shows the address with this letter in it."""
+
+    def show(case: Case) -> None:
+        account_id = case.bed.google.user(case.address("ada"))["id"]
+        case.bed.google.shown[account_id] = lambda own: {**own, "primaryEmail": letter.join(own["primaryEmail"])}
+
+    return show
+
+
 OPEN, CLOSED = "open", "suspended"
 SET = f"set {SCHEMA}.DCID of <%s> to <0>"
 IN_HANDS_OFF = 'name it in HANDS_OFF: "<%s>": ("why", "until which day")'
@@ -818,6 +828,14 @@ TOLD: dict[str, tuple[Step, set[Rule]]] = {
         ada(), in_step(), lambda case: respelt(case, "teachernumber", "\u00ad")), set()),
     "18 a no-break space after the number": (steps(
         ada(), in_step(), lambda case: respelt(case, "teachernumber", "\u00a0", at_the_end=True)), set()),
+    "18 a zero-width space in the employee ID in Google": (steps(
+        ada(), lambda case: case.in_step(0, employee_id=f"T{case.dcid(0)}\u200b")), set()),
+    "18 the same without a DCID, so that only the number tells": (steps(
+        ada(), lambda case: case.account("old", "Zed", "Hill", employee_id=f"T\ufeff{case.dcid(0)}")), POSSIBLE),
+    "18 a zero-width space in the address in Google": (steps(ada(), in_step(), shown_with("\u200b")), set()),
+    "18 a soft hyphen in an entry of HANDS_OFF": (steps(
+        ada(), in_step(archived=True), lambda case: case.bed.settings.setdefault("HANDS_OFF", {}).update(  # type: ignore[attr-defined]
+            {f"\u00ad{case.address('ada')}": ("asked by HR", FOREVER)})), set()),
 }  # fmt: skip
 
 
