@@ -2770,6 +2770,9 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
             is_done = True
         except CancelledError:
             raise errors[0] from None
+        except KeyboardInterrupt:
+            ignore_signals()
+            raise
         finally:
             run.is_over = not is_done
 
