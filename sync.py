@@ -3642,14 +3642,6 @@ def folder_facts(folder: Path, config: Path) -> Iterator[Remark]:
             yield fact(words, f"keep it to this account: chmod 600 {name}")
 
 
-def open_to_others(config: Path) -> list[Remark]:
-    """Whoever can write config.py can have the next run do anything: it is Python."""
-    if sys.platform == "win32" or not exists(config) or not config.stat().st_mode & 0o022:
-        return []
-    words = f"other accounts of this machine can write {config.name}"
-    return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
-
-
 def last_run_fact(run: Run) -> Remark:
     """How long ago the last good run was: one of everybody that came to its end."""
     if not exists(run.folder / "StaffLog.txt"):
@@ -3751,16 +3743,15 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
         return
     remarks += schema_facts(settings, schemas)
     settings = run.settings = usable_settings(settings, schemas, powerschool)
-    if "dcid" not in settings.fields.values():
-        remarks += org_unit_facts(settings, org_units, powerschool, None)
-        remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
-        return
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
-    google = attempt(remarks, "listing accounts", partial(list_accounts, run, in_place, schemas))
+    google = None
+    if "dcid" in settings.fields.values():
+        google = attempt(remarks, "listing accounts", partial(list_accounts, run, in_place, schemas))
+    else:
+        remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
     remarks += org_unit_facts(settings, org_units, powerschool, google)
-    if google is not None:
-        remarks.append(domain_fact(settings, google))
-    if google is not None and powerschool is not None:
+    remarks += [domain_fact(settings, google)] if google else []
+    if google and powerschool:
         remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
         if powerschool.staff:
             remarks += attempt(remarks, "tonight's run", lambda: list(plan_facts(run, powerschool, google))) or []
@@ -3830,10 +3821,7 @@ def org_unit_facts(
 
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
-    """The org units that active staff belong in, with how many; as config.py and the schools' names spell them.
-
-    Who has no account, nor an address with which one is made, belongs nowhere.
-    """
+    """The org units, with how many, of the active staff who have an account or an address with which one is made."""
     district, linked = without_google(settings, powerschool), google.by_dcid if google else {}
     known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
     placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
@@ -5436,6 +5424,14 @@ def right_command(path: Path) -> str:
         return f'run  icacls "{path}" /grant "{account_name()}:M"'
     is_own = path.stat().st_uid == os.geteuid()
     return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
+
+
+def open_to_others(config: Path) -> list[Remark]:
+    """Whoever can write config.py can have the next run do anything: it is Python."""
+    if sys.platform == "win32" or not exists(config) or not config.stat().st_mode & 0o022:
+        return []
+    words = f"other accounts of this machine can write {config.name}"
+    return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
 
 
 def no_link(name: str, flags: int, more: int = 0) -> int:
