@@ -1822,6 +1822,11 @@ PERSON_VALUES: dict[str, tuple[str, Callable[[Staff, District], str]]] = {
 }  # fmt: skip
 
 
+def value_type(value: str) -> str:
+    """The type of field that suits a value of a person, or "" where any may."""
+    return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
+
+
 def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
     """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
     settings = district.settings
@@ -3797,11 +3802,6 @@ def doubtful_types(settings: Settings, schemas: Mapping[str, Mapping[str, Any]])
         has, wants = schemas.get(name, {}).get("fieldType", "STRING"), value_type(value)
         if value != "dcid" and has not in TYPES_FOR.get(wants, (has,)):
             yield fact(f"{name} is {has}, which cannot hold a {value}", makes[wants])
-
-
-def value_type(value: str) -> str:
-    """The type of field that suits a value of a person, or "" where any may."""
-    return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
 
 
 def org_unit_facts(
