@@ -3406,8 +3406,8 @@ def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
     raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
 
 
-def read_journal(path: Path) -> list[Entry]:
-    """The changes of a run in their order, but for those that failed; RunError if the journal is damaged.
+def read_journal(path: Path, account_id: str = "") -> list[Entry]:
+    """The changes of a run, or of one account, in their order, but for those that failed; RunError for a damaged one.
 
     A change that is only intended was cut off by a crash: whether it was made, Google says. A journal of version 1
     holds nothing that this version knows: its attributes had other names.
@@ -3415,6 +3415,8 @@ def read_journal(path: Path) -> list[Entry]:
     latest: dict[tuple[int, str, str], Entry] = {}
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
     for row in journal_rows(path):
+        if account_id not in {"", row["account"]}:
+            continue
         change = Change(row["kind"], row["before"], row["after"])
         sides = (*change.before.items(), *change.after.items())
         if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
@@ -3510,7 +3512,7 @@ def groups_to_get_back(run: Run, account_id: str) -> list[str]:
     for path in reversed(journals(run.folder)):
         kinds: set[str] = set()
         with contextlib.suppress(RunError):
-            kinds = {entry.change.kind for entry in read_journal(path) if entry.account == account_id}
+            kinds = {entry.change.kind for entry in read_journal(path, account_id)}
         if path.stem == run.name:
             continue
         if "leave group" in kinds:

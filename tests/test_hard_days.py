@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 from bed import (
+    CURRENT,
+    PROJECT,
     SIGNED_IN_SCOPES,
     Bed,
     Outcome,
@@ -33,7 +35,19 @@ from bed import (
     standard_bed,
 )
 from google_server import ODD_ANSWERS, SCOPE_PREFIX, Request
-from stories import GRADE, HIGH, MIDDLE, OU_OF, SUBSTITUTE, SUBSTITUTES, SUSPENDED_OU, leaver, outdated, person
+from stories import (
+    GRADE,
+    HIGH,
+    MIDDLE,
+    OU_OF,
+    SUBSTITUTE,
+    SUBSTITUTES,
+    SUSPENDED_OU,
+    leaver,
+    newest_journal,
+    outdated,
+    person,
+)
 
 import sync
 
@@ -529,6 +543,65 @@ def test_a_damaged_line_of_a_journal_is_an_error_that_names_it_in_a_run_and_in_a
     assert bed.run("--undo", "last", "--yes").exit_code == 0
     assert group_of(bed, "bo.stone@d118.org") == "4"
     assert before["users"].keys() <= bed.google.snapshot()["users"].keys()
+
+
+LARGE = 200_000
+# Runs the script, counts how often it opens the large journal, and says how much memory it had at most, in KB.
+MEASURED_RUN = """
+import runpy, sys
+opened = []
+sys.addaudithook(lambda event, about: opened.append(1) if event == "open" and "20200101T" in str(about[0]) else None)
+try:
+    runpy.run_path({script!r}, run_name="__main__")
+finally:
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:")).split()[1]
+    print("measured", len(opened), peak)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak")
+@pytest.mark.usefixtures("unmeasured")
+def test_a_large_journal_is_read_once_and_in_a_stream(bed: Bed) -> None:
+    settled(bed)
+    leaver(bed, 1, "Ada", "Stone", HIGH)
+    bed.google.add_group("chess@d118.org", members={"ada.stone@d118.org": "MEMBER"})
+    assert bed.run().exit_code == 0
+    ada = bed.google.user("ada.stone@d118.org")["id"]
+    row = json.loads(newest_journal(bed).read_text("utf-8").splitlines()[0])
+    bed.script = bed.folder / "wrapper.py"
+    bed.script.write_text(MEASURED_RUN.format(script=str(PROJECT / "sync.py")), "utf-8")
+    large = bed.runs / "20200101T060000Z.jsonl"
+
+    def fill_journal(lines: int) -> None:
+        someone = json.dumps({**row, "dcid": 77, "account": "ACCOUNT", "state": "STATE"})
+        with large.open("w", encoding="utf-8") as journal:
+            for number in range(lines // 2):
+                line = someone.replace("ACCOUNT", ada if not number else f"1{number % 100}")
+                line = line.replace('"change": 1,', f'"change": {number},')
+                journal.write("".join(line.replace("STATE", state) + "\n" for state in ("intended", "done")))
+
+    def measured() -> tuple[int, int]:
+        """How often the journal was opened in a run, and the peak of its memory."""
+        outcome = bed.run()
+        assert outcome.exit_code == 0, outcome.output
+        times, peak = outcome.output.splitlines()[-1].split()[1:]
+        return int(times), int(peak)
+
+    fill_journal(2)
+    assert measured()[0] == 1
+    _, small_peak = measured()
+    fill_journal(LARGE)
+    bound = small_peak + large.stat().st_size // 1024 // 4
+    times, peak = measured()
+    assert times == 1
+    assert peak < bound
+    # Back at work: which run took the account out of its groups is looked for in the journals, the newest first.
+    newest_journal(bed).unlink()
+    bed.powerschool.affiliations(1)[0]["status"] = CURRENT
+    times, peak = measured()
+    assert times == 2
+    assert peak < bound
+    assert not bed.google.user("ada.stone@d118.org")["suspended"]
 
 
 def test_an_undo_of_an_undo_says_so_and_is_not_headed_for_some_only(bed: Bed) -> None:
