@@ -77,6 +77,7 @@ try:
     import oracledb
     from google.api_core.exceptions import RetryError
     from google.api_core.retry import Retry
+    from google.auth.exceptions import TransportError
     from google.oauth2.credentials import Credentials
     from googleapiclient.discovery import build
     from googleapiclient.errors import HttpError
@@ -391,8 +392,17 @@ class GoogleError(Exception):
 
     @property
     def can_heal(self) -> bool:
-        """True where the same request may succeed later."""
-        return self.status == 0 or heals(self.status, self.reason, self.message)
+        """True where the same request may succeed later: no answer, and what Google's guide tells to try again."""
+        status, reason, message = self.status, self.reason, self.message
+        return (
+            status in {0, 429}
+            or status >= 500
+            or (status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"})
+            or (status == 409 and reason == "conflict")
+            or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
+            or (status == 403 and (not reason or "rate higher than configured" in message.lower()))
+            or (status == 400 and "system error has occurred" in message.lower())
+        )
 
     @property
     def is_lost(self) -> bool:
@@ -539,9 +549,7 @@ class Staff:
     schools: tuple[tuple[int, int], ...] = ()  # (school number, staff type) of each active row
     extension: Mapping[str, str] = field(default_factory=dict)
     ambiguous: frozenset[str] = frozenset()  # names of extension values with more than one row
-    odd: Mapping[str, str] = field(
-        default_factory=dict
-    )  # value that cannot be told -> what PowerSchool holds, in words
+    odd: Mapping[str, str] = field(default_factory=dict)  # value -> what PowerSchool holds of it that cannot be
 
     @property
     def is_active(self) -> bool:
@@ -553,9 +561,12 @@ class Staff:
         firsts = dict.fromkeys((fold(self.first_name), fold(self.other_first_name)))
         return [(first, fold(self.last_name)) for first in firsts if first and fold(self.last_name)]
 
+    @property
+    def name(self) -> str:
+        return f"{self.first_name} {self.last_name}".strip()
+
     def __str__(self) -> str:
-        name = " ".join((self.first_name, self.last_name)).strip() or "(no name)"
-        return f"{name}, {self.email or 'no address'} (DCID {self.dcid})"
+        return f"{self.name or '(no name)'}, {self.email or 'no address'} (DCID {self.dcid})"
 
 
 @dataclass(frozen=True)
@@ -717,11 +728,14 @@ class District:
         """Whose DCID the account carries, active or not."""
         return None if account.dcid is None else self.powerschool.by_dcid.get(account.dcid)
 
+    def is_unclaimed(self, account: Account) -> bool:
+        """True where the account carries no active person's DCID."""
+        owner = self.owner(account)
+        return owner is None or not owner.is_active
+
     @cached_property
     def unclaimed(self) -> list[Account]:
-        """The accounts that carry no active person's DCID."""
-        owners = ((account, self.owner(account)) for account in self.google.accounts.values())
-        return [account for account, owner in owners if owner is None or not owner.is_active]
+        return [account for account in self.google.accounts.values() if self.is_unclaimed(account)]
 
     @cached_property
     def unclaimed_by_number(self) -> Mapping[str, list[Account]]:
@@ -769,6 +783,7 @@ class Entry:
     account: str
     email: str
     change: Change
+    time: datetime
     is_undo: bool = False
 
 
@@ -858,6 +873,7 @@ class Options:
     only: Sequence[str] = ()
     allow: Sequence[tuple[str, int]] = ()
     csv: Path | None = None
+    page: Path | None = None
     check: bool = False
     setup: bool = False
     explain: str | None = None
@@ -894,7 +910,7 @@ class Run:
     journal_file: IO[str] | None = None
     change_number: int = 0
     writes: int = 0
-    in_flight: list[tuple[int, Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
+    in_flight: list[tuple[Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
     done: list[tuple[Plan, Change]] = field(default_factory=list)
     held: Counter[str] = field(default_factory=Counter)
     remarks: list[Remark] = field(default_factory=list)
@@ -1037,7 +1053,9 @@ def look_up_newcomers(
     """
     asked: set[int] = set()
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
-        district = replace(district, google=replace(district.google, deleted=list_deleted(run)))
+        # Until 20 days are over Google can restore a deleted account with all it held.
+        deleted = list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
+        district = replace(district, google=replace(district.google, deleted=deleted))
         plans = plan_everybody(run, district)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         asked |= {person.dcid for person in new}
@@ -1164,8 +1182,8 @@ def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
     return "given name" if given and given == account.folded_name[0] else ""
 
 
-def about(person: Staff, rule: Rule, seen: str, remedy: str = "", part: str = "") -> Remark:
-    return Remark(rule, str(person), seen, remedy, subject_of(person), part)
+def about(person: Staff, rule: Rule, seen: str, remedy: str = "", watched: tuple[str, str] = ("", "")) -> Remark:
+    return Remark(rule, str(person), seen, remedy, subject_of(person), watched[0], watched)
 
 
 def subject_of(person: Staff) -> str:
@@ -1199,47 +1217,35 @@ def plan_person(person: Staff, district: District) -> Plan:
         one = "if both records are one person's, take it out of the one whose DCID its account does not carry"
         plan = left_alone(person, Rule.TWO_PEOPLE, seen, f"give one of them another address; {one}")
     elif accounts:
-        return plan_found(person, accounts[0], district)
+        plan = plan_account(person, accounts[0], district)
     else:
         plan = plan_unfound(person, district) if person.is_active else plan_absent_leaver(person, district)
     return with_hands_off(plan, district)
 
 
-def plan_found(person: Staff, had: Account, district: District) -> Plan:
-    """What is to be done about this account of the person; decided anew just before each write."""
-    return with_hands_off(plan_account(person, had, district), district)
-
-
 def skip_rule(person: Staff, settings: Settings) -> Rule | None:
     """Which rule leaves this person out of everything, if any."""
-    if {listed(name) for name in settings.BAD_NAMES} & names_as_listed(person):
+    if bad_names(person, settings):
         return Rule.BAD_NAME
     if settings.SKIP_NUMERIC_EMAILS and person.email.rpartition("@")[0].isdigit():
         return Rule.NUMERIC_ADDRESS
     return None
 
 
-def listed(name: str) -> str:
-    """A name in the form in which it is looked for in BAD_NAMES."""
-    return " ".join(name.split()).casefold()
-
-
-def names_as_listed(person: Staff) -> set[str]:
-    names = (person.first_name, person.last_name, f"{person.first_name} {person.last_name}")
-    return set(map(listed, names)) - {""}
+def bad_names(person: Staff, settings: Settings) -> set[str]:
+    """The entries of BAD_NAMES that are the person's first, last or whole name, in any case."""
+    names = {name.strip().casefold() for name in (person.first_name, person.last_name, person.name)}
+    return {entry for entry in settings.BAD_NAMES if " ".join(entry.split()).casefold() in names}
 
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
     holder = district.google.by_address.get(person.email)
-    found = {holder.id: holder} if holder and not district.claimants(person.email) else {}
-    numbered = district.unclaimed_by_number.get(fold_number(person.teacher_number), [])
-    named = [account for name in person.folded_names for account in district.unclaimed_by_name.get(name, [])]
-    found |= {account.id: account for account in (*numbered, *named)}
-    unlinked = {account.id for account in district.unclaimed if account.dcid is None or account is holder}
-    theirs = [a for a in found.values() if a.id in unlinked and not district.claimants(a.email)]
     open_accounts = [
-        a for a in theirs if a.is_open and is_staff_place(a, district) and not is_named_in_hands_off(a, district)
+        account
+        for account in lookalikes(person, district)
+        if account.is_open and is_staff_place(account, district) and not district.claimants(account.email)
+        if account.dcid is None or account is holder
     ]
     if not open_accounts:
         return Plan(person)
@@ -1249,6 +1255,19 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     by_hand = link_by_hand(person, account, district.settings)
     remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}"
     return left_alone(person, Rule.LEFT_OPEN, seen, remedy)
+
+
+def lookalikes(person: Staff, district: District) -> list[Account]:
+    """The accounts of no active person's DCID with the address, number or names of this one, but for HANDS_OFF's."""
+    holder = district.google.by_address.get(person.email)
+    found = [holder] if holder and district.is_unclaimed(holder) and not district.claimants(person.email) else []
+    found += district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
+    found += (account for name in person.folded_names for account in district.unclaimed_by_name.get(name, ()))
+    return [
+        account
+        for account in {account.id: account for account in found}.values()
+        if not any(is_valid for *_, is_valid in in_hands_off(account.dcid, account.addresses, district))
+    ]
 
 
 def is_staff_place(account: Account, district: District) -> bool:
@@ -1262,15 +1281,7 @@ def name_in_hands_off(account: Account) -> str:
     return f'name it in HANDS_OFF: "{account.email}": ("why", "until which day")'
 
 
-def is_named_in_hands_off(account: Account, district: District) -> bool:
-    """True until the day in HANDS_OFF of an account that an admin has found to be somebody else's, or to stay open."""
-    entries = entries_of_hands_off(account.dcid, account.addresses, district)
-    return any(is_valid for _, _, is_valid in entries)
-
-
-def entries_of_hands_off(
-    dcid: int | None, addresses: Iterable[str], district: District
-) -> Iterator[tuple[str, str, bool]]:
+def in_hands_off(dcid: int | None, addresses: Iterable[str], district: District) -> Iterator[tuple[str, str, bool]]:
     """Reason, last day, and whether that is not over yet, of each entry that means this person or account."""
     for key, (reason, until) in district.settings.HANDS_OFF.items():
         if is_meant(key, dcid, addresses):
@@ -1291,15 +1302,14 @@ def plan_unfound(person: Staff, district: District) -> Plan:
         return left_alone(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, "correct it in PowerSchool")
     if holder is None:
         return plan_creation(person, district)
-    owner = district.owner(holder)
-    is_anothers = owner is not None and owner.is_active
-    same = same_words(person, holder)
+    is_anothers, same = not district.is_unclaimed(holder), same_words(person, holder)
     if holder.email != person.email and same and not is_anothers:
         return possible_account(person, [holder], district)
     if is_anothers or holder.email != person.email:
         seen = f"the address is an alias of {holder.email}, {holder.name}"
         if is_anothers:
-            seen = f"the address belongs to the account of {owner}{f', which has the same {same}' if same else ''}"
+            also = f", which has the same {same}" if same else ""
+            seen = f"the address belongs to the account of {district.owner(holder)}{also}"
         return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
     return plan_account(person, holder, district)
 
@@ -1308,9 +1318,8 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
     if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
-        return left_alone(
-            person, Rule.SOMEBODY_ELSES, seen, "correct the DCID there, or the person in PowerSchool", had
-        )
+        remedy = "correct the DCID there, or the person in PowerSchool"
+        return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
     if had.dcid == person.dcid:
         evidence = "DCID"
     elif doubt := link_doubt(person, had, district):
@@ -1330,11 +1339,11 @@ def either_way(person: Staff, account: Account, district: District) -> str:
 
     The alias of what may be the person's own account is never advised away, nor a colleague's account into HANDS_OFF.
     """
-    owner, same = district.owner(account), same_words(person, account)
+    same = same_words(person, account)
     other = "give the person another address in PowerSchool"
     if person.email not in account.addresses:
         other = name_in_hands_off(account)
-    elif same and not (owner and owner.is_active):  # or it is told all the same as a possible account
+    elif same and district.is_unclaimed(account):  # or it is told all the same as a possible account
         other += f" and {name_in_hands_off(account)}"
     elif person.email in account.aliases and not same:
         other = f"remove the alias there, or {other}"
@@ -1347,21 +1356,19 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
 
     Being wrong here hands one person another's mailbox, so in doubt it is reported.
     """
-    settings, owner = district.settings, district.owner(account)
-    both = same_names(person, account) and same_employee_id(person, account)
-    remedy = either_way(person, account, district)
-    if account.dcid is not None and not (owner and not owner.is_active and both):
-        known = f"which is {owner}" if owner else "which is not in PowerSchool"
-        seen = f"{account.email} carries DCID {account.dcid}, {known}"
+    owner, remedy = district.owner(account), either_way(person, account, district)
+    names, number = same_names(person, account), same_employee_id(person, account)
+    if account.dcid is not None and not (owner and not owner.is_active and names and number):
+        seen = f"{account.email} carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
         return about(person, Rule.PROBABLE_REHIRE, seen, remedy)
-    if not (same_names(person, account) or same_employee_id(person, account)):
+    if not (names or number):
         seen = f"{account.email} has the address but another name ({account.name}) and no such employee ID"
         return about(person, Rule.NOT_LINKED, seen, remedy)
     if account.is_delegated_admin or account.is_admin:
         return about(person, Rule.NOT_LINKED, f"{account.email} has an admin role and no DCID", remedy)
-    if not settings.LINK_BY_EMAIL:
+    if not district.settings.LINK_BY_EMAIL:
         return about(person, Rule.NOT_LINKED, f"{account.email} has no DCID and LINK_BY_EMAIL is False", remedy)
-    if not account.is_open and not is_closed_by_us(account, settings):
+    if not account.is_open and not is_closed_by_us(account, district.settings):
         state = "archived" if account.archived else f"suspended in {account.org_unit}"
         return about(person, Rule.LINKED_LATER, f"{account.email} has no DCID and is {state}", "left as it is")
     return None
@@ -1374,20 +1381,15 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 
 def possible_twins(person: Staff, district: District) -> list[Account]:
-    """The accounts that carry no active person's DCID and may be this person's, but for those that HANDS_OFF names.
+    """The accounts that carry no active person's DCID and may be this person's.
 
     Who has no address is looked for by the employee ID alone.
     """
-    twins = {
-        account.id: account for account in district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
-    }
-    for name in person.folded_names if person.email else ():
-        named = district.unclaimed_by_name.get(name, [])
-        twins |= {account.id: account for account in named if is_staff_place(account, district)}
     return [
         account
-        for account in twins.values()
-        if not is_certainly_anothers(account, district) and not is_named_in_hands_off(account, district)
+        for account in lookalikes(person, district)
+        if same_employee_id(person, account) or (person.email and is_staff_place(account, district))
+        if not is_certainly_anothers(account, district)
     ]
 
 
@@ -1401,9 +1403,8 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
     """Nothing is done while one of these accounts may be this person's already: each is told with every way out."""
     remarks = []
     for account in accounts:
-        carries = "has no DCID"
-        if account.dcid is not None:
-            carries = f"carries DCID {account.dcid}, {district.owner(account) or 'nobody in PowerSchool'}"
+        owner = district.owner(account) or "nobody in PowerSchool"
+        carries = "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner}"
         seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
         rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
         remarks.append(about(person, rule, seen, either_way(person, account, district)))
@@ -1422,7 +1423,7 @@ def with_hands_off(plan: Plan, district: District) -> Plan:
 def hands_off(person: Staff, had: Account | None, district: District, *, has_left: bool) -> Remark | None:
     """Why this person's account is never written, if so."""
     addresses = {person.email, *(had.addresses if had else ())}
-    for reason, until, is_valid in entries_of_hands_off(person.dcid, addresses, district):
+    for reason, until, is_valid in in_hands_off(person.dcid, addresses, district):
         if is_valid:
             return about(person, Rule.HANDS_OFF, f"{reason} (HANDS_OFF until {until})")
         over = f"HANDS_OFF ended on {until} ({reason})"
@@ -1460,6 +1461,7 @@ def nobodys_accounts(district: District) -> list[Remark]:
 # Deciding what the account should be: what the rules demand is `wanted`, and an exception takes something out of it.
 
 Wish = tuple[str, str]  # an attribute and the text it should have
+Wishes = Iterator[Wish | Remark]  # what a rule demands, and why it demands less
 
 
 def plan_creation(person: Staff, district: District) -> Plan:
@@ -1513,12 +1515,10 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
         return Plan(person, had, remarks=(fault,))
     address, told = wishes_and_remarks(wanted_address(person, had, district))
     wanted, remarks = wishes_and_remarks(
-        (
-            *odd_values(person),
-            *wanted_name(person, had, district.settings, bool(address), bool(told)),
-            *wanted_org_unit(person, had, district),
-            *wanted_fields(person, district),
-        )
+        odd_values(person),
+        wanted_name(person, had, district.settings, bool(address), bool(told)),
+        wanted_org_unit(person, had, district),
+        wanted_fields(person, district),
     )
     wanted |= {**address, SUSPENDED: NO, district.settings.dcid_attribute: str(person.dcid)}
     if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.texts_of(EMPLOYEE_ID)}:
@@ -1541,11 +1541,11 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     return Plan(person, had, differences(had, wanted, district), remarks)
 
 
-def wishes_and_remarks(said: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
+def wishes_and_remarks(*rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
     """What rules demand, and why they demand less, each once."""
-    everything = list(said)
-    wishes = dict(entry for entry in everything if not isinstance(entry, Remark))
-    return wishes, tuple(dict.fromkeys(entry for entry in everything if isinstance(entry, Remark)))
+    said = [entry for rule in rules for entry in rule]
+    wishes = dict(entry for entry in said if not isinstance(entry, Remark))
+    return wishes, tuple(dict.fromkeys(entry for entry in said if isinstance(entry, Remark)))
 
 
 def differences(had: Account, wanted: Mapping[str, str], district: District) -> tuple[Change, ...]:
@@ -1556,15 +1556,11 @@ def differences(had: Account, wanted: Mapping[str, str], district: District) -> 
         kind_of[SUSPENDED] = "reactivate"
     if is_at_or_below(wanted.get(ORG_UNIT, ""), [district.settings.SUSPENDED_OU]):
         kind_of[ORG_UNIT] = "move to suspended"
-    different = {
-        kind_of[name] for name in wanted if not is_same(had.values.get(name, ""), wanted[name], attributes[name])
-    }
+    differs = {name for name in wanted if not is_same(had.values.get(name, ""), wanted[name], attributes[name])}
     changes = []
     for kind in KINDS:
-        names = [name for name in wanted if kind_of[name] == kind and kind in different]
-        if kind == "update":
-            names = [n for n in names if not is_same(had.values.get(n, ""), wanted[n], attributes[n])]
-        if names:
+        names = [name for name in wanted if kind_of[name] == kind and (kind != "update" or name in differs)]
+        if differs & set(names):
             # Noted too, as an undo or a later run goes by it.
             noted = {"rename": {"aliases": " ".join(had.aliases)}, "suspend": {ORG_UNIT: had.org_unit}}
             before = noted.get(kind, {}) | {name: had.values.get(name, "") for name in names}
@@ -1629,13 +1625,11 @@ def why_not_closed(person: Staff, had: Account, district: District) -> Remark | 
     """The rule that keeps a leaver's account as it is, if any."""
     if is_at_or_below(had.org_unit, district.settings.TEMPORARY_REACTIVATION_OUS):
         return about(person, Rule.TEMPORARY, f"{had.email} lies in {had.org_unit}", "not suspended")
-    owners = district.powerschool.active_by_address.get(had.email, [])
-    if owners:
+    if owners := district.powerschool.active_by_address.get(had.email):
         seen = f"PowerSchool gives {had.email} to {owners[0]}, who is active"
         return about(person, Rule.ADDRESS_IN_USE, seen, "not suspended")
-    window = hold_window(district.settings, district.today) if had.is_open and not district.only else ""
-    if window:
-        seen = f"{had.email} is not suspended until {window} is over (HOLD_SUSPENSIONS)"
+    if had.is_open and not district.only and (last := hold_window(district.settings, district.today)):
+        seen = f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)"
         return about(person, Rule.CALENDAR, seen)
     return None
 
@@ -1660,7 +1654,7 @@ def homeschool_fault(person: Staff, district: District) -> Remark | None:
     return None
 
 
-def wanted_address(person: Staff, had: Account, district: District) -> Iterator[Wish | Remark]:
+def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
     """PowerSchool's address, if Google can have it and nobody else holds it; a blank one keeps the account's."""
     if person.email in {"", had.email, *had.domain_aliases}:
         return
@@ -1671,7 +1665,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
     elif not is_valid_address(person.email):
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
     elif holder is not None and holder.id != had.id:
-        whose = f"{holder.name} ({as_holder(holder, person.email)})"
+        whose = f"{holder.name} ({holder.email}{'' if holder.email == person.email else ' as an alias'})"
         seen = f"cannot rename {had.email} to {person.email}: that address belongs to {whose}"
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
@@ -1689,27 +1683,18 @@ def wanted_address(person: Staff, had: Account, district: District) -> Iterator[
         yield EMAIL, person.email
 
 
-def as_holder(holder: Account, address: str) -> str:
-    return f"{holder.email}{'' if holder.email == address else ' as an alias'}"
-
-
-def wanted_name(
-    person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool
-) -> Iterator[Wish | Remark]:
+def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool) -> Wishes:
     """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
     if waits or names_of(person) == had.folded_name:
         return
-    if not (settings.UPDATE_NAMES or is_renamed):
-        if names_of(person)[1] not in {"", had.folded_name[1]}:
-            seen = f"the family name in Google is {had.values[FAMILY_NAME]}"
-            remedy = "if PowerSchool is right, change it in the Admin console; if not, correct PowerSchool"
-            yield about(person, Rule.NAME_DIFFERS, seen, remedy)
-        return
-    if fault := name_fault(person):
-        yield fault
-        return
-    yield GIVEN_NAME, proper_case(person.first_name)
-    yield FAMILY_NAME, proper_case(person.last_name)
+    if settings.UPDATE_NAMES or is_renamed:
+        fault = name_fault(person)
+        new = ((GIVEN_NAME, proper_case(person.first_name)), (FAMILY_NAME, proper_case(person.last_name)))
+        yield from (fault,) if fault else new
+    elif names_of(person)[1] not in {"", had.folded_name[1]}:
+        seen = f"the family name in Google is {had.values[FAMILY_NAME]}"
+        remedy = "if PowerSchool is right, change it in the Admin console; if not, correct PowerSchool"
+        yield about(person, Rule.NAME_DIFFERS, seen, remedy)
 
 
 def name_fault(person: Staff) -> Remark | None:
@@ -1746,7 +1731,7 @@ def proper_word(word: str) -> str:
     return lower[:1].upper() + lower[1:]
 
 
-def wanted_org_unit(person: Staff, had: Account, district: District) -> Iterator[Wish | Remark]:
+def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
     """The building's org unit, unless the account lies where it is not moved, or the org unit does not exist."""
     settings = district.settings
     if "staff_type" in person.odd or is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
@@ -1773,9 +1758,8 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     if staff_type(person) == TYPE_SUBSTITUTE or school.casefold() == settings.SUBSTITUTE_BUILDING.casefold():
         path = settings.SUBSTITUTE_OU
     else:
-        path = settings.BUILDING_OUS.get(
-            person.homeschool, f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}"
-        )
+        usual = f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}"
+        path = settings.BUILDING_OUS.get(person.homeschool, usual)
     known = district.google.org_units.get(path.lower(), "")
     return known, "" if known else path
 
@@ -1827,7 +1811,7 @@ def value_type(value: str) -> str:
     return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
 
 
-def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
+def wanted_fields(person: Staff, district: District) -> Wishes:
     """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
     settings = district.settings
     for name, attribute in district.attributes.items():
@@ -1838,11 +1822,11 @@ def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
         if attribute.value in person.ambiguous:
             table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
             several = f"more than one {attribute.label.rpartition('.')[2]} in {table} of PowerSchool"
-            yield about(person, Rule.VALUE, several, "delete all but one (Google unchanged)", attribute.value)
+            yield value_fault(person, attribute.value, several, "delete all but one (Google unchanged)")
         elif (fitting := form(text, attribute.type)) is None:
             shown = "(private)" if attribute.value in settings.PRIVATE_VALUES else f"'{shorten(text)}'"
             seen = f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)"
-            yield about(person, Rule.VALUE, seen, "correct it in PowerSchool (Google unchanged)", attribute.value)
+            yield value_fault(person, attribute.value, seen, "correct it in PowerSchool (Google unchanged)")
         else:
             yield name, fitting
 
@@ -1850,7 +1834,11 @@ def wanted_fields(person: Staff, district: District) -> Iterator[Wish | Remark]:
 def odd_values(person: Staff) -> Iterator[Remark]:
     """What PowerSchool holds that cannot be; nothing that depends on it is changed."""
     for words, value in {words: value for value, words in person.odd.items()}.items():
-        yield about(person, Rule.VALUE, words, "correct it in PowerSchool", value)
+        yield value_fault(person, value, words, "correct it in PowerSchool")
+
+
+def value_fault(person: Staff, value: str, seen: str, remedy: str) -> Remark:
+    return replace(about(person, Rule.VALUE, seen, remedy), part=value)
 
 
 def shorten(text: str) -> str:
@@ -1862,15 +1850,13 @@ def shorten(text: str) -> str:
 
 def implausible(powerschool: PowerSchool, google: Google) -> list[Remark]:
     """An answer that is empty is an error until proven otherwise."""
-    empty = {
-        "PowerSchool returned no schools": not powerschool.schools,
-        "PowerSchool returned no staff": not powerschool.staff,
-        "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": not any(
-            person.is_active for person in powerschool.staff
-        ),
-        "Google returned no accounts": not (google.accounts or google.others),
+    needed: dict[str, object] = {
+        "PowerSchool returned no schools": powerschool.schools,
+        "PowerSchool returned no staff": powerschool.staff,
+        "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": [*powerschool.active],
+        "Google returned no accounts": google.accounts or google.others,
     }
-    found = "; ".join(sentence for sentence, is_so in empty.items() if is_so)
+    found = "; ".join(sentence for sentence, there in needed.items() if not there)
     remedy = "that cannot be right, so nothing was decided. Check the rights of the two logins"
     return [Remark(Rule.IMPLAUSIBLE, "", found, remedy)] if found else []
 
@@ -1970,12 +1956,13 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
             unlinked += not is_at_or_below(holder.org_unit, district.settings.PROTECTED_OUS)
     if linked >= unlinked:
         return frozenset(), ""
-    kinds = frozenset({"suspend"} if "create" in allowed else {"create", "suspend"})
-    return kinds, (
-        f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first. "
-        "Until half of them do, nobody is suspended"
-        + ("." if "create" in allowed else " or created (--allow create=N lifts that).")
+    only_half = (
+        f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first."
     )
+    if "create" in allowed:
+        return frozenset({"suspend"}), f"{only_half} Until half of them do, nobody is suspended."
+    lifts = "nobody is suspended or created (--allow create=N lifts that)."
+    return frozenset({"create", "suspend"}), f"{only_half} Until half of them do, {lifts}"
 
 
 def limited_kinds(plan: Plan) -> frozenset[str]:
@@ -1983,7 +1970,8 @@ def limited_kinds(plan: Plan) -> frozenset[str]:
     kinds = set(plan.kinds)
     if plan.had is not None and not plan.had.is_suspended:
         kinds.discard("move to suspended")
-    if any(not text for change in plan.changes if change.kind == "update" for text in change.after.values()):
+    updated = [text for change in plan.changes if change.kind == "update" for text in change.after.values()]
+    if "" in updated and not plan.undoes:  # what an undo empties was empty before the run
         kinds.add("clear")
     return frozenset(kinds)
 
@@ -2033,46 +2021,40 @@ NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or t
 NO_SUCH_COLUMN = "ORA-00904"
 # Codes of Oracle and its driver, and what to do.
 ORACLE_REMEDIES = {
-    "ORA-01017": "the user name or password is wrong: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (it is "
-                 "not tried again, so that the login does not get locked)",
+    "ORA-01017": "refused: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (not tried again: it would lock)",
     "ORA-28000": "the login is locked: ask whoever runs the database to unlock it",
     "ORA-28001": "the login's password has expired: set a new one in Oracle and in POWERSCHOOL_DB_PASSWORD",
-    "ORA-00942": 'a table is not there or not readable: grant SELECT on it, set POWERSCHOOL_SCHEMA = "PS" in '
-                 "config.py, or correct EXTENSION_COLUMNS",
+    "ORA-00942": 'grant SELECT on this table, set POWERSCHOOL_SCHEMA = "PS" in config.py, or correct EXTENSION_COLUMNS',
     "ORA-01031": "the login lacks a right: grant it SELECT on the tables named in README.md",
     "ORA-00904": "a column is not there: correct EXTENSION_COLUMNS in config.py",
     "ORA-01555": "the database could not keep the snapshot long enough: run again at a quieter time",
     "ORA-01045": "the login may not sign in: grant it CREATE SESSION",
     "ORA-01033|ORA-01034|ORA-12528": "the database is starting, stopping or down: run again later",
-    "DPY-6001|ORA-12514": "the listener does not know this service: correct the part after the slash; if it worked "
-                          "before, the database is down, so run again later",
+    "DPY-6001|ORA-12514": "the listener does not know this service: correct it after the slash; if it is right, the "
+                          "database is down, so run again later",
     "DPY-6003|ORA-12505": "the listener does not know this SID: use host:1521/SERVICE",
     "DPY-6005|ORA-12170|ORA-12541|ORA-12545": NO_CONNECTION,
-    "DPY-3001|ORA-12660": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to an Oracle client's "
-                          "folder",
-    "ORA-03134|ORA-28040|DPI-1050": "the Oracle client in ORACLE_CLIENT_DIR does not suit this server's version: "
-                                    "install version 19, which reaches 11.2 and later",
+    "DPY-3001|ORA-12660": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to a client's folder",
+    "ORA-03134|ORA-28040|DPI-1050": "ORACLE_CLIENT_DIR does not suit this server: install version 19 (11.2 and later)",
     "DPY-6000": "the listener refused: run again later; if it stays so, ask whoever runs the database",
-    "DPY-4011": "the connection was closed: run again; if it happens at every login, the server asks for native "
-                "encryption, so set ORACLE_CLIENT_DIR",
-    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of an Oracle client of version "
-                "19 or before",
+    "DPY-4011": "the connection was closed: run again; if it always is, it has to be encrypted: set ORACLE_CLIENT_DIR",
+    "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of a client up to version 19",
     "DPY-3015": "the login has only an old password verifier: have its password set anew, or set ORACLE_CLIENT_DIR",
     "DPY-4024": "PowerSchool did not answer in TIMEOUT_SECONDS: run again, or raise it in config.py",
     "DPY-2049|DPY-40(00|17|18|21|26|27|28)|ORA-12154": BAD_ADDRESS,
-    "DPI-1047": "no Oracle client library is in ORACLE_CLIENT_DIR: correct it (on Linux that folder has to be in "
-                "LD_LIBRARY_PATH too), or unset it for thin mode",
+    "DPI-1047": "no client in ORACLE_CLIENT_DIR (on Linux also LD_LIBRARY_PATH): correct it, or unset it for thin mode",
 }  # fmt: skip
 
 
 def read_powerschool(run: Run) -> PowerSchool:
     """Schools and everybody in USERS with their active buildings, as of one moment; RunError if anything fails."""
     settings, rows = run.settings, {}
+    more = extension_columns(settings)
     connection = connect_powerschool(settings)
     try:
         fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
-        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
-            place = f"{schema_prefix(settings)}{table}"
+        for table, columns in {**COLUMNS, **more}.items():
+            place = f"{settings.POWERSCHOOL_SCHEMA}.{table}".lstrip(".")
             current = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
             where = " WHERE status = :status_current" if current else ""
             sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)}{where}"
@@ -2080,58 +2062,53 @@ def read_powerschool(run: Run) -> PowerSchool:
     finally:
         with contextlib.suppress(oracledb.Error, OSError):
             connection.close()
-    buildings: dict[int, set[tuple[int, int]]] = defaultdict(set)
-    odd: dict[int, dict[str, str]] = defaultdict(dict)
-    for dcid, school, kind, _ in rows["schoolstaff"]:
-        person = whole(dcid, "SCHOOLSTAFF.USERS_DCID")
-        number, staff_kind = number_of(school, NO_SCHOOL), number_of(kind, TYPE_UNASSIGNED)
-        if staff_kind is None:
-            odd[person]["staff_type"] = no_number("SCHOOLSTAFF.STAFFSTATUS", kind)
-        if number is None:  # it may be the home school, whose staff type counts
-            words = no_number("SCHOOLSTAFF.SCHOOLID", school)
-            odd[person] = {"staff_type": words, "school_access_list": words} | odd[person]
-        buildings[person].add((NO_SCHOOL if number is None else number, staff_kind or TYPE_UNASSIGNED))
-    extension: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for table in extension_columns(settings):
-        names = [name for name, column in settings.EXTENSION_COLUMNS.items() if column.lower().startswith(f"{table}.")]
-        for dcid, *values in rows[table]:
-            for name, value in zip(names, values, strict=True):
-                extension[whole(dcid, f"{table}.USERSDCID")][name].append(text_of(value))
-    numbered = ((number_of(number, None), name) for number, name in rows["schools"])
-    return PowerSchool(
-        schools={number: clean(name) for number, name in numbered if number is not None},
-        staff=tuple(
-            sorted(
-                (staff_from(row, settings, buildings, extension, odd) for row in rows["users"]), key=lambda p: p.dcid
-            )
-        ),
+    buildings = grouped((whole(dcid, "SCHOOLSTAFF.USERS_DCID"), row) for dcid, *row, _ in rows["schoolstaff"])
+    extension = grouped(
+        ((whole(dcid, f"{table}.USERSDCID"), f"{table}.{column}"), text_of(value))
+        for table, (_, *columns) in more.items()
+        for dcid, *values in rows[table]
+        for column, value in zip(columns, values, strict=True)
     )
-
-
-def schema_prefix(settings: Settings) -> str:
-    return f"{settings.POWERSCHOOL_SCHEMA}." if settings.POWERSCHOOL_SCHEMA else ""
+    staff = (staff_from(row, settings, buildings, extension) for row in rows["users"])
+    schools = {}
+    for number, name in rows["schools"]:
+        with contextlib.suppress(RunError):
+            schools[whole(number, "SCHOOLS.SCHOOL_NUMBER")] = clean(name)
+    return PowerSchool(schools, tuple(sorted(staff, key=lambda person: person.dcid)))
 
 
 def extension_columns(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Extension table -> the columns that are read of it, the person's first."""
     places = [column.lower().partition(".") for column in settings.EXTENSION_COLUMNS.values()]
     tables = grouped((table, column) for table, _, column in places)
-    return {table: ("usersdcid", *columns) for table, columns in tables.items()}
+    return {table: ("usersdcid", *dict.fromkeys(columns)) for table, columns in tables.items()}
 
 
 def staff_from(
-    row: tuple[Any, ...],
+    row: Sequence[Any],
     settings: Settings,
-    buildings: Mapping[int, set[tuple[int, int]]],
-    extension: Mapping[int, Mapping[str, list[str]]],
-    odd: Mapping[int, Mapping[str, str]],
+    buildings: Mapping[int, Sequence[Sequence[Any]]],
+    extension: Mapping[tuple[int, str], Sequence[str]],
 ) -> Staff:
     user = dict(zip(COLUMNS["users"], row, strict=True))
+    dcid = whole(user["dcid"], "USERS.DCID")
+    odd: dict[str, str] = {}
+
+    def number_of(value: Any, column: str, of_null: int, *spoilt: str) -> int:
+        try:
+            return of_null if value is None else whole(value, column)
+        except RunError as error:  # of this person alone, unlike a key
+            odd.update(dict.fromkeys(spoilt, error.remark.seen))
+            return of_null
+
+    schools = set()
+    for school, kind in buildings.get(dcid, ()):
+        # A school that cannot be read may be the home school, whose staff type counts.
+        number = number_of(school, "SCHOOLSTAFF.SCHOOLID", NO_SCHOOL, "school_access_list", "staff_type")
+        schools.add((number, number_of(kind, "SCHOOLSTAFF.STAFFSTATUS", TYPE_UNASSIGNED, "staff_type")))
     preferred = clean(user["preferredname"])
     first_name = (preferred if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"])
-    dcid, homeschool = whole(user["dcid"], "USERS.DCID"), number_of(user["homeschoolid"], NO_SCHOOL)
-    odd_home = {"homeschool_id": no_number("USERS.HOMESCHOOLID", user["homeschoolid"])} if homeschool is None else {}
-    values = {name: extension.get(dcid, {}).get(name, []) for name in settings.EXTENSION_COLUMNS}
+    values = {name: extension.get((dcid, column.lower()), ()) for name, column in settings.EXTENSION_COLUMNS.items()}
     return Staff(
         dcid=dcid,
         first_name=first_name,
@@ -2139,34 +2116,21 @@ def staff_from(
         last_name=clean(user["last_name"]),
         email=clean(user["email_addr"]).lower(),
         teacher_number=clean(user["teachernumber"]),
-        homeschool=NO_SCHOOL if homeschool is None else homeschool,
+        homeschool=number_of(user["homeschoolid"], "USERS.HOMESCHOOLID", NO_SCHOOL, "homeschool_id"),
         group=text_of(user["groupvalue"]),
-        schools=tuple(sorted(buildings.get(dcid, ()))),
+        schools=tuple(sorted(schools)),
         extension={name: min(found, default="") for name, found in values.items()},
         ambiguous=frozenset(name for name, found in values.items() if len(found) > 1),
-        odd={**odd.get(dcid, {}), **odd_home},
+        odd=odd,
     )
 
 
 def whole(value: Any, column: str) -> int:
-    """A key as an int; RunError for anything else, as no row could be told from another."""
-    number = number_of(value, None)
-    if number is None:
-        raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
-    return number
-
-
-def no_number(column: str, value: Any) -> str:
-    return f"{column} holds {value!r}, which is no whole number"
-
-
-def number_of(value: Any, of_null: int | None) -> int | None:
-    """A number as an int, which may arrive as 131, 131.0 or "131"; `of_null` for NULL, None for anything else."""
-    if value is None:
-        return of_null
+    """A number as an int, which may arrive as 131, 131.0 or "131"; RunError for NULL and anything else."""
     with contextlib.suppress(ValueError, OverflowError, TypeError):
-        return int(value) if float(value) == int(float(value)) else None
-    return None
+        if float(value) == int(float(value)):
+            return int(value)
+    raise RunError("PowerSchool", f"{column} holds {value!r}, which is not a whole number", "correct that row")
 
 
 def text_of(value: Any) -> str:
@@ -2180,36 +2144,26 @@ def text_of(value: Any) -> str:
     return str(value).strip()
 
 
-# Unicode's marks of text direction, zero-width spaces and soft hyphens; the joiners of Persian and Hindi stay.
-INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-
-
 def clean(value: Any) -> str:
     """A name, address or number: without control and invisible characters, which nobody typed on purpose."""
-    text = INVISIBLE.sub("", " ".join(text_of(value).split()))
-    return "".join(letter for letter in text if unicodedata.category(letter) != "Cc").strip()
+    text, joiners = " ".join(text_of(value).split()), "\u200c\u200d"  # letters of Persian and Hindi
+    return "".join(c for c in text if c in joiners or unicodedata.category(c) not in {"Cc", "Cf"}).strip()
 
 
 def connect_powerschool(settings: Settings) -> oracledb.Connection:
     """A signed-in connection; RunError with the remedy. The login is tried once, so that it does not get locked."""
     oracledb.defaults.fetch_lobs = False
-    answer: queue.Queue[oracledb.Connection | oracledb.Error | OSError] = queue.Queue()
+    answer: queue.Queue[oracledb.Connection | Exception] = queue.Queue()
 
     def connect() -> None:
         try:
-            client = os.environ.get("ORACLE_CLIENT_DIR")
-            if client:
+            if client := os.environ.get("ORACLE_CLIENT_DIR"):
                 oracledb.init_oracle_client(lib_dir=client)
-            answer.put(
-                oracledb.connect(
-                    user=user_name(),
-                    password=os.environ["POWERSCHOOL_DB_PASSWORD"],
-                    dsn=os.environ["POWERSCHOOL_PROD_DB"],
-                    tcp_connect_timeout=settings.TIMEOUT_SECONDS,
-                )
-            )
+            dsn, password = os.environ["POWERSCHOOL_PROD_DB"], os.environ["POWERSCHOOL_DB_PASSWORD"]
+            longest = settings.TIMEOUT_SECONDS
+            answer.put(oracledb.connect(dsn, user=user_name(), password=password, tcp_connect_timeout=longest))
         except (oracledb.Error, OSError, ValueError, TypeError) as error:
-            answer.put(error if isinstance(error, (oracledb.Error, OSError)) else OSError(str(error)))
+            answer.put(error)
 
     # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
     threading.Thread(target=connect, daemon=True).start()
@@ -2217,7 +2171,7 @@ def connect_powerschool(settings: Settings) -> oracledb.Connection:
         connection = answer.get(timeout=settings.TIMEOUT_SECONDS + 1)
     except queue.Empty:
         connection = TimeoutError(f"no answer in {settings.TIMEOUT_SECONDS:g} seconds")
-    if isinstance(connection, (oracledb.Error, OSError)):
+    if isinstance(connection, Exception):
         raise oracle_failure(connection, "signing in") from None
     connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
     return connection
@@ -2227,15 +2181,13 @@ def user_name() -> str:
     return os.environ.get("POWERSCHOOL_READ_USER") or "PSNavigator"
 
 
-def fetch(
-    connection: oracledb.Connection, sql: str, doing: str, binds: Mapping[str, object] | None = None
-) -> list[tuple[Any, ...]]:
+def fetch(connection: oracledb.Connection, sql: str, doing: str, binds: Mapping[str, object] = NOTHING) -> list[Any]:
     """Every row of this statement, or a RunError: part of an answer is no answer."""
     try:
         with connection.cursor() as cursor:
             cursor.arraysize = 1000
             cursor.prefetchrows = 1001
-            cursor.execute(sql, **(binds or {}))
+            cursor.execute(sql, **binds)
             rows = cursor.fetchall() if cursor.description else []
     except ValueError as error:
         raise RunError(f"PowerSchool, {doing}", f"a value cannot be read ({error})", "correct that row") from None
@@ -2245,23 +2197,22 @@ def fetch(
     return rows
 
 
-def oracle_failure(error: oracledb.Error | OSError, doing: str) -> RunError:
+def oracle_failure(error: Exception, doing: str) -> RunError:
     """One sentence: what was being done, what to do, and Oracle's own words; never the password."""
     reason: BaseException = error
+    secret = os.environ["POWERSCHOOL_DB_PASSWORD"]
     while reason.__cause__ and "DPY-6005" in str(reason):  # in which the driver wraps whatever breaks a connection
         reason = reason.__cause__
     own_words = " ".join(str(reason).split("\n")[0].split())
-    place = f"{user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}"
-    place, own_words = (
-        words.replace(os.environ["POWERSCHOOL_DB_PASSWORD"], "(hidden)") for words in (place, own_words)
-    )
+    place = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}), {doing}"
     # Of several codes in Oracle's words the last that is known is nearest to the reason.
     codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", str(reason))
     known = [(code, rem) for code in codes for pattern, rem in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
     code, remedy = known[-1] if known else ("", "see Troubleshooting in README.md" if codes else NO_CONNECTION)
     if "bequeath" in str(reason):  # the driver's word for an address without a host
         remedy = BAD_ADDRESS
-    return RunError(f"PowerSchool ({place}), {doing}", "", f"{remedy} [{own_words}]", oracle_code=code)
+    place, own_words = (words.replace(secret, "(hidden)") for words in (place, own_words))
+    return RunError(place, "", f"{remedy} [{own_words}]", oracle_code=code)
 
 
 # Reading Google: the whole account once, and single accounts as they are this moment.
@@ -2280,11 +2231,8 @@ def read_google(run: Run, powerschool: PowerSchool | None = None) -> Google:
     """
     org_units, schemas = read_org_units(run), read_schemas(run)
     faults = [*missing_org_units(run.settings, org_units), *schema_faults(run.settings, schemas)]
-    stop_at(
-        [Remark(Rule.REFUSED, "", f"Google lacks what config.py names: {'; '.join(map(str, faults))}")]
-        if faults
-        else []
-    )
+    if faults:
+        raise RunError(f"Google lacks what config.py names: {'; '.join(map(str, faults))}")
     for remark in idle_org_units(run.settings, org_units):
         log.warning("%s", remark)
     return list_accounts(run, org_units, schemas, powerschool)
@@ -2292,11 +2240,10 @@ def read_google(run: Run, powerschool: PowerSchool | None = None) -> Google:
 
 def read_org_units(run: Run) -> dict[str, str]:
     """Lower-case path -> path, as Google compares them without regard to case."""
-    units = run.api.orgunits()
-    request = units.list(customerId="my_customer", type="all", fields="organizationUnits(orgUnitPath)")
-    answer = read_request(run, request, "reading org units")
-    paths = [unit["orgUnitPath"] for unit in objects(answer, "organizationUnits", "orgUnitPath")]
-    return {path.lower(): path for path in paths}
+    mask = "organizationUnits(orgUnitPath)"
+    request = run.api.orgunits().list(customerId="my_customer", type="all", fields=mask)
+    units = objects(read_request(run, request, "reading org units"), "organizationUnits", "orgUnitPath")
+    return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
 
 
 def read_schemas(run: Run) -> dict[str, dict[str, Any]]:
@@ -2337,17 +2284,16 @@ CREATE_OR = "create it with --setup, or"
 def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[Remark]:
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
     missing = []
-    for path, setting in ((settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")):
-        seen = f"the org unit {path} ({setting}) does not exist"
-        if nearly(path, org_units):
-            by_hand = f"correct {setting}, or make the other one in the Admin console"
-            missing.append(Remark(Rule.FAULT, seen, "", did_you_mean(path, org_units, by_hand)))
-        elif path.lower() not in org_units:
-            missing.append(Remark(Rule.MISSING, seen, "", f"{CREATE_OR} correct {setting}"))
-    for path in settings.PROTECTED_OUS:
+    named = [(settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")]
+    for path, setting in (*named, *((path, "PROTECTED_OUS") for path in settings.PROTECTED_OUS)):
+        near, rule, remedy = nearly(path, org_units), Rule.FAULT, f"correct {setting}"
+        if near and setting != "PROTECTED_OUS":
+            remedy += ", or make the other one in the Admin console"
+        elif setting != "PROTECTED_OUS":
+            rule, remedy = Rule.MISSING, f"{CREATE_OR} {remedy}"
         if path.lower() not in org_units:
-            remedy = did_you_mean(path, org_units, "correct PROTECTED_OUS")
-            missing.append(Remark(Rule.FAULT, f"the org unit {path} (PROTECTED_OUS) does not exist", "", remedy))
+            remedy = did_you_mean(path, org_units, remedy)
+            missing.append(Remark(rule, f"the org unit {path} ({setting}) does not exist", "", remedy))
     return missing
 
 
@@ -2417,11 +2363,6 @@ def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -
     return powerschool.traits.isdisjoint((*account.addresses, *account.employee_ids, account.folded_name))
 
 
-def list_deleted(run: Run) -> list[tuple[Account, str]]:
-    """The accounts that were deleted in the last 20 days: until then Google can restore them with all they held."""
-    return list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
-
-
 def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Account, str]]:
     """Each account of a listing, with the day it was deleted; one that cannot be read is told. RunError for no list."""
     settings, users = run.settings, run.api.users()
@@ -2479,35 +2420,18 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
 
 def get_account(run: Run, key: str) -> Account | None:
     """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
-    request = run.api.users().get(userKey=non_empty(key), fields=USER_FIELDS, **projection(run.settings))
+    request = run.api.users().get(userKey=key, fields=USER_FIELDS, **projection(run.settings))
+    user = call_if_there(run, request)
     try:
-        return account_from(call(run, request), run.settings)
+        return None if user is None else account_from(user, run.settings)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise GoogleError(0, "", f"Google's answer on {key} cannot be read") from None
-    except GoogleError as error:
-        # Google answers 400 and these words for the address of a group.
-        if error.status == 404 or (error.status == 400 and "Type not supported" in error.message):
-            return None
-        raise
 
 
 def is_group(run: Run, address: str) -> bool:
-    """True if the address belongs to a group, directly or as its alias."""
-    try:
-        call(run, run.api.groups().get(groupKey=non_empty(address), fields="id"))
-    except GoogleError as error:
-        # Google answers 403 for an address outside the account: no group of ours.
-        if error.status == 404 or (error.status == 403 and not error.can_heal):
-            return False
-        raise
-    return True
-
-
-def non_empty(key: str) -> str:
-    """Guards against an empty key, which would address the whole collection."""
-    if not key.strip():
-        raise ValueError("an empty key must never reach Google")
-    return key
+    """True if the address belongs to a group, directly or as its alias; 403 means one outside this Google."""
+    request = run.api.groups().get(groupKey=address, fields="id")
+    return call_if_there(run, request, absent=(403, 404)) is not None
 
 
 def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> tuple[list[Account | None], bool, str]:
@@ -2546,6 +2470,17 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
     except GoogleError as error:
         remedy = "the signed-in account must be an admin who may do this" if error.status == 403 else "run again later"
         raise RunError(f"Google, {doing}", f"{error} ({remedy})") from None
+
+
+def call_if_there(run: Run, request: Any, absent: Sequence[int] = (404,)) -> Any:
+    """As `call`, but None for what is not there."""
+    try:
+        return call(run, request)
+    except GoogleError as error:
+        is_groups = error.status == 400 and "Type not supported" in error.message  # said of an account with its address
+        if is_groups or (error.status in absent and not error.can_heal):
+            return None
+        raise
 
 
 def pages(resource: Any, request: Any, ask: Callable[[Any], Any]) -> Iterator[dict[str, Any]]:
@@ -2591,6 +2526,9 @@ def call(run: Run, request: Any) -> Any:
 
 def send(run: Run, request: Any) -> Any:
     """The answer to a request that is sent once; JSONDecodeError for one that is none."""
+    path, _, query = request.uri.partition("?")
+    if re.search(r"[^:/]/(/|$)", path) or re.search(r"Key=(&|$)", query):
+        raise ValueError(f"{request.methodId} with an empty key, which would address everything of its kind")
     keep_pace(run, run.queries_sent, QUERIES)
     if request.methodId == "directory.users.insert":
         keep_pace(run, run.creations_sent, CREATIONS)
@@ -2601,9 +2539,14 @@ def send(run: Run, request: Any) -> Any:
         answer = request.execute(http=getattr(run.here, "http", None), num_retries=0)
     except (AttributeError, TypeError):  # Google's client on an error of another shape, as with a number for words
         answer = "an error of another shape"
-    is_nothing = not answer and not isinstance(answer, dict)
-    if not (is_nothing if request.method == "DELETE" else is_answer(answer)):
-        # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
+    # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
+    if request.method == "DELETE":
+        is_good = not answer and not isinstance(answer, dict)
+    else:
+        lists = ("users", "groups", "members")
+        is_good = isinstance(answer, dict) and all(isinstance(answer.get(name) or [], list) for name in lists)
+        is_good = is_good and isinstance(answer.get("nextPageToken", ""), str)
+    if not is_good:
         raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
     return answer
 
@@ -2621,18 +2564,8 @@ def keep_pace(run: Run, sent: deque[float], limit: tuple[int, float]) -> None:
         time.sleep(pause)
 
 
-def is_answer(answer: Any) -> bool:
-    """True for an object in which what has to be a list is one, and the token of the next page a text."""
-    if not isinstance(answer, dict) or not isinstance(answer.get("nextPageToken", ""), str):
-        return False
-    return all(isinstance(answer.get(name) or [], list) for name in ("users", "groups", "members"))
-
-
 SIGN_IN_AGAIN = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
-LACKS_SCOPE = (
-    "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box "
-    "(with a service account: delegate the scopes of README.md, step 3, again)"
-)
+LACKS_SCOPE = "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box (README.md, step 3)"
 ENABLE_API = "enable the Admin SDK API in the Google Cloud project and wait some minutes"
 # Refusals with 403 that concern every request.
 ACCESS_REMEDIES = {
@@ -2642,30 +2575,17 @@ ACCESS_REMEDIES = {
     "accessNotConfigured": ENABLE_API,
     "SERVICE_DISABLED": ENABLE_API,
 }
-TRANSPORT_ERRORS = (
-    google.auth.exceptions.TransportError,
-    httplib2.HttpLib2Error,
-    HTTPException,
-    OSError,
-    json.JSONDecodeError,
-    UnicodeError,
-)
+TRANSPORT_ERRORS = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError, json.JSONDecodeError, UnicodeError)
 
 
 def retrying(
-    settings: Settings,
-    request: Callable[[], Any],
-    longest: float | None = None,
+    settings: Settings, request: Callable[[], Any], longest: float = float("inf"),
     goes_on: Callable[[], bool] = lambda: True,
-) -> Any:
+) -> Any:  # fmt: skip
     """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
+    wait, longest = settings.RETRY_WAIT_SECONDS, min(longest, settings.RETRY_SECONDS)
     try:
-        return Retry(
-            predicate=lambda error: can_heal(error) and goes_on(),
-            initial=settings.RETRY_WAIT_SECONDS,
-            maximum=60,
-            timeout=settings.RETRY_SECONDS if longest is None else min(longest, settings.RETRY_SECONDS),
-        )(request)()
+        return Retry(lambda error: can_heal(error) and goes_on(), initial=wait, maximum=60, timeout=longest)(request)()
     except RetryError as error:
         raise error.cause or error from None
 
@@ -2673,23 +2593,10 @@ def retrying(
 def can_heal(error: Exception) -> bool:
     """True for answers that may be another next time, and for broken connections."""
     if isinstance(error, HttpError):
-        return heals(*error_words(error))
+        return GoogleError(*error_words(error)).can_heal
     if isinstance(error, google.auth.exceptions.RefreshError):
         return not is_refusal(error)
     return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, SSLCertVerificationError)
-
-
-def heals(status: int, reason: str, message: str) -> bool:
-    """True for what Google's guide to error codes tells to try again."""
-    return (
-        status == 429
-        or status >= 500
-        or (status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"})
-        or (status == 409 and reason == "conflict")
-        or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
-        or (status == 403 and (not reason or "rate higher than configured" in message.lower()))
-        or (status == 400 and "system error has occurred" in message.lower())
-    )
 
 
 def error_words(error: HttpError) -> tuple[int, str, str]:
@@ -2706,9 +2613,7 @@ def error_words(error: HttpError) -> tuple[int, str, str]:
 
 def unreachable(error: Exception) -> RunError:
     if isinstance(error, SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-        remedy = (
-            "behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS and REQUESTS_CA_BUNDLE to that filter's CA file"
-        )
+        remedy = "behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS and REQUESTS_CA_BUNDLE to its CA file"
         return RunError("Google", "its certificate is not trusted here", remedy)
     remedy = "check the network, HTTPS_PROXY and DNS"
     if lacks_proxy_package():
@@ -2724,6 +2629,9 @@ def lacks_proxy_package() -> bool:
 
 
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
+
+BY_HAND = "take it out by hand"
+Made = Callable[[], Account | bool | None]  # asks Google whether a change is there, and gives the account if it is new
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
@@ -2788,19 +2696,19 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
         note_failure(run, plan, "not created: the licences are used up")
         return
     try:
-        refusals = make_steps(run, plan, district)
+        refusal = make_steps(run, plan, district)
         if not plan.kinds & run.ended.keys():
             run.waiting.discard(subject_of(plan.person))
-    except (RunError, KeyboardInterrupt, SystemExit):
+    except RunError:
         raise
     except Exception:
         note_bug(run, plan.person)
         if run.bugs >= BUGS_THAT_END_A_RUN:
             raise
         return
-    if not refusals:
+    if refusal is None:
         return
-    refusal, created = refusals[0], plan.changes[0].after.get(EMAIL, "")
+    created = plan.changes[0].after.get(EMAIL, "")
     if refusal.status == 409 and plan.had is None:
         words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
     else:
@@ -2811,9 +2719,9 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
     run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
 
 
-def make_steps(run: Run, plan: Plan, district: District) -> list[GoogleError]:
-    """The steps of one person in their order; what Google refused of them."""
-    refusals = []
+def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
+    """The steps of one person in their order; the first refusal of Google's."""
+    refusal = None
     for kinds in steps_of(plan, run.settings):
         if ended := [kind for kind in kinds if kind in run.ended]:
             run.ended[ended[0]] += 1
@@ -2821,11 +2729,11 @@ def make_steps(run: Run, plan: Plan, district: District) -> list[GoogleError]:
         try:
             make_step(run, plan, district, kinds)
         except GoogleError as error:
-            refusals.append(error)
+            refusal = refusal or error
             lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
-    return refusals
+    return refusal
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
@@ -2851,28 +2759,20 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
     Who was refused so the night before does not count, or their old trouble would hold up everybody else.
     """
     with run.lock:
-        count_refusal(run, plan, kinds, error)
-
-
-def count_refusal(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError) -> None:
-    if run.refused_before is None:
-        run.refused_before = frozenset(refusals_of_last_run(run))
-    for kind in kinds:
-        if (plan.person.dcid, kind, error.status, error.reason) not in run.refused_before:
-            run.refused[kind][(error.status, error.reason)] += 1
-        if run.refused[kind][(error.status, error.reason)] >= FAILURES_IN_A_ROW and kind not in run.ended:
-            run.ended[kind] = 0
-            words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer ({error.status} {error.reason})"
-            log.warning("%s: %s: nobody else is tried in this run", kind, words)
-
-
-def refusals_of_last_run(run: Run) -> Iterator[tuple[int, str, int, str]]:
-    """(DCID, kind, status, reason) of everything that the newest run before this one was refused."""
-    before = [path for path in journals(run.folder) if path.stem < run.name]
-    with contextlib.suppress(RunError):
-        for row in journal_rows(before[-1]) if before else ():
-            if row["state"] in {"failed", "unknown"}:
-                yield row["dcid"], row["kind"], row.get("status", 0), row.get("reason", "")
+        if run.refused_before is None:
+            run.refused_before = frozenset(
+                (row["dcid"], row["kind"], row.get("status", 0), row.get("reason", ""))
+                for path in [path for path in journals(run.folder) if path.stem < run.name][-1:]
+                for row in whole_rows(run, path)
+                if row["state"] in {"failed", "unknown"}
+            )
+        for kind in kinds:
+            if (plan.person.dcid, kind, error.status, error.reason) not in run.refused_before:
+                run.refused[kind][(error.status, error.reason)] += 1
+            if run.refused[kind][(error.status, error.reason)] >= FAILURES_IN_A_ROW and kind not in run.ended:
+                run.ended[kind] = 0
+                words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer"
+                log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, error.status, error.reason)
 
 
 def stop_when_time_is_over(run: Run, plan: Plan, left: int) -> None:
@@ -2914,7 +2814,10 @@ def still_due(plan: Plan, now: Account, district: District, kinds: Iterable[str]
     planned = {change.kind: change for change in plan.changes if change.kind in kinds}
     if not plan.undoes and any(KINDS[kind].is_listed for kind in planned):
         return tuple(planned.values())
-    fresh = undo_plan(plan.undoes, now, district) if plan.undoes else plan_found(plan.person, now, district)
+    if plan.undoes:
+        fresh = undo_plan(plan.undoes, now, district)
+    else:
+        fresh = with_hands_off(plan_account(plan.person, now, district), district)
     due = (part_of(change, planned[change.kind].after) for change in fresh.changes if change.kind in planned)
     return tuple(change for change in due if change.before or change.after)
 
@@ -2922,6 +2825,7 @@ def still_due(plan: Plan, now: Account, district: District, kinds: Iterable[str]
 def create_account(run: Run, plan: Plan, district: District) -> None:
     """One users.insert with everything in it; an account that carries the DCID afterwards is ours."""
     address = plan.changes[0].after[EMAIL]
+    is_known, account_id = bool(os.environ.get("NEW_USER_PASSWORD")), address
     secret = os.environ.get("NEW_USER_PASSWORD") or secrets.token_urlsafe(24)
     body = {**body_for(plan.changes, None, district), "changePasswordAtNextLogin": True, "password": secret}
 
@@ -2933,7 +2837,6 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
             raise GoogleError(409, TAKEN, address)
         return None
 
-    is_known, account_id = bool(os.environ.get("NEW_USER_PASSWORD")), address
     try:
         account_id = make(run, plan, None, plan.changes, run.api.users().insert(body=body, fields="id"), made)
     except GoogleError as error:
@@ -2941,7 +2844,7 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
         raise
     finally:
         if not is_known:
-            run.note(replace(about(plan.person, Rule.PASSWORD, "", TO_RESET), watched=("", account_id)))
+            run.note(about(plan.person, Rule.PASSWORD, "", TO_RESET, watched=("", account_id)))
 
 
 def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], district: District) -> None:
@@ -2958,12 +2861,14 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
             raise GoogleError(409, TAKEN, after[EMAIL])
         return None
 
-    request = run.api.users().update(userKey=non_empty(now.id), body=body_for(due, now, district), fields="id")
+    request = run.api.users().update(userKey=now.id, body=body_for(due, now, district), fields="id")
     try:
         make(run, plan, now, due, request, made)
     except GoogleError as error:
         if error.status == 409 and after.get(EMAIL) in now.aliases:
-            take_own_alias(run, plan, now, after[EMAIL])
+            # Google may not make an alias the address while it is one. The journal says what for it goes: until Google
+            # shows it again, each run tries to put it back or to make it the address.
+            change_alias(run, plan, now, Change("remove alias", {"alias": after[EMAIL]}, {EMAIL: after[EMAIL]}))
             make(run, plan, now, due, request, made)
         elif error.status == 409 and EMAIL in after:
             words = f"{after[EMAIL]} is taken {holder_words(run, after[EMAIL])}"
@@ -2974,16 +2879,6 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         for past in groups_to_get_back(run, now.id):
             again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
             log.info("%s was in groups before: %s", plan.person, again)
-
-
-def take_own_alias(run: Run, plan: Plan, now: Account, alias: str) -> None:
-    """Remove the account's own alias, which Google may not make its address while it is one.
-
-    The journal says what for: until Google shows it again, each run tries to put it back or to make it the address.
-    """
-    change = Change("remove alias", {"alias": alias}, {EMAIL: alias})
-    request = run.api.users().aliases().delete(userKey=non_empty(now.id), alias=non_empty(alias))
-    make(run, plan, now, [change], request, lambda: alias not in (get_account(run, now.id) or now).aliases)
 
 
 def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
@@ -3020,38 +2915,29 @@ def body_for(changes: Iterable[Change], account: Account | None, district: Distr
 def merged(entries: Sequence[Mapping[str, Any]], kind: str, text: str) -> list[dict[str, Any]]:
     """A list of Google's with this text in the first entry of this type, or without it for ""; all others kept."""
     kept = [dict(entry) for entry in entries]
-    first = next((entry for entry in kept if entry.get("type") == kind), None)
-    if first is None and text:
-        kept.append({"type": kind, "value": text})
-    elif first is not None and text:
-        first["value"] = text
-    elif first is not None:
-        kept.remove(first)
-    return kept
+    ours = next((entry for entry in kept if entry.get("type") == kind), None)
+    if ours is None:
+        return [*kept, {"type": kind, "value": text}] if text else kept
+    ours["value"] = text
+    return [entry for entry in kept if text or entry is not ours]
 
 
-def make(
-    run: Run, plan: Plan, account: Account | None, changes: Sequence[Change], request: Any,
-    made: Callable[[], Account | bool | None],
-) -> str:  # fmt: skip
+def make(run: Run, plan: Plan, account: Account | None, changes: Sequence[Change], request: Any, made: Made) -> str:
     """Carry out one request with a journal line per kind before and after, and tell it; Google's id of the account.
 
-    GoogleError if it was not done.
-
-    `made` asks Google whether the change is there: a write whose answer was lost, or answered with a conflict by a
-    request sent twice, is looked up before it is called a failure.
+    GoogleError if it was not done. A write whose answer was lost, or answered with a conflict by a request sent twice,
+    is looked up before it is called a failure.
     """
-    line: dict[str, Any] = {"dcid": plan.person.dcid, "account": "", "email": changes[0].after.get(EMAIL, "")}
+    line: dict[str, Any] = {"change": 0, "state": "intended", "dcid": plan.person.dcid}
+    line |= {"account": account.id if account else "", "email": account.email if account else changes[0].after[EMAIL]}
     line |= {"undo": True} if plan.undoes else {}
-    if account is not None:
-        line |= {"account": account.id, "email": account.email}
     state, refusal = "unknown", GoogleError(0, "", "cut off")
     with run.lock:
-        number = run.change_number + 1
+        line["change"] = run.change_number + 1
         for change in changes:
-            journal(run, number, "intended", line, change)
-            run.in_flight.append((number, line, change))
-        run.change_number = number
+            journal(run, line, change)
+            run.in_flight.append((line, change))
+        run.change_number += 1
     try:
         answer = call(run, request)
         state = "done"
@@ -3069,8 +2955,8 @@ def make(
             run.writes += is_done
             run.done += [(plan, change) for change in changes if is_done]
             for change in changes:
-                journal(run, number, state, line, change, why)
-            run.in_flight = [one for one in run.in_flight if one[0] != number]
+                journal(run, {**line, "state": state}, change, why)
+            run.in_flight = [one for one in run.in_flight if one[0] is not line]
     if not is_done:
         raise refusal
     for change in changes:
@@ -3079,7 +2965,7 @@ def make(
     return str(line["account"])
 
 
-def outcome(error: GoogleError, made: Callable[[], Account | bool | None]) -> tuple[str, str]:
+def outcome(error: GoogleError, made: Made) -> tuple[str, str]:
     """done, failed or unknown for a refused request, and the id of an account that it made all the same.
 
     A look-up lags: what it does not show after no answer may have been done, unless somebody else holds the address.
@@ -3094,18 +2980,15 @@ def outcome(error: GoogleError, made: Callable[[], Account | bool | None]) -> tu
     return state, found.id if isinstance(found, Account) else ""
 
 
-def journal(
-    run: Run, number: int, state: str, line: Mapping[str, object], change: Change, why: Mapping[str, object] = NOTHING
-) -> None:
+def journal(run: Run, line: Mapping[str, object], change: Change, why: Mapping[str, object] = NOTHING) -> None:
     """One line in runs/<start>.jsonl, on disk when this returns; RunError if it cannot be written."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     sides = {"kind": change.kind, "before": dict(change.before), "after": dict(change.after)}
-    row = {"time": now, "change": number, "state": state, **line, **sides, "error": "", **why}
     path = run.folder / "runs" / f"{run.name}.jsonl"
     try:
         if run.journal_file is None:
             run.journal_file = open_private(path, "a")
-        run.journal_file.write(json.dumps(row) + "\n")
+        run.journal_file.write(json.dumps({"time": now, **line, **sides, "error": "", **why}) + "\n")
         run.journal_file.flush()
         os.fsync(run.journal_file.fileno())
     except OSError as failure:
@@ -3117,7 +3000,7 @@ def holder_words(run: Run, address: str) -> str:
     try:
         holder = get_account(run, address)
         if holder is not None:
-            return f"by {as_holder(holder, address)}"
+            return f"by {holder.email}{'' if holder.email == address else ' as an alias'}"
         return "by a group" if is_group(run, address) else "by something Google does not show (a deleted account?)"
     except GoogleError:
         return "by somebody Google does not name at the moment"
@@ -3141,64 +3024,45 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
         try:
             leave_group(run, plan, had, group)
         except GoogleError as error:
-            later = later or (error if error.can_heal else None)
-            if is_outside(group, district) and error.status == 403:
+            is_outside = group["email"].rpartition("@")[2].casefold() not in district.google.domains
+            if error.can_heal:
+                later = later or error
+            elif is_outside and error.status == 403:
                 run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
-            elif not error.can_heal:
-                note_stays(run, plan, had, group, error)
+            else:
+                stays = f"{had.email} stays in the group {group['email']}: {error}"
+                note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, (group["id"], had.id))
     if later and "move to suspended" in plan.kinds:
         words = f"{had.email} could not leave all its groups, the next run tries again: {later}"
         raise GoogleError(later.status, later.reason, words)
     if later:
-        note_stays(run, plan, had, {}, later)
+        stays = f"{had.email} could not leave all its groups: {later}"
+        note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, ("", had.id))
 
 
 def groups_of(run: Run, account_id: str) -> list[Any]:
     """The groups of which this account is a member."""
-    request = run.api.groups().list(
-        userKey=non_empty(account_id), maxResults=200, fields="nextPageToken,groups(id,email)"
-    )
-    return [
-        group for page in pages(run.api.groups(), request, partial(call, run)) for group in page.get("groups") or ()
-    ]
-
-
-def note_stays(run: Run, plan: Plan, had: Account, group: Mapping[str, Any], error: GoogleError) -> None:
-    """Tell of a leaver whom Google does not let out of a group, or of some of them; nobody tries that again."""
-    where = f"stays in the group {group['email']}" if group else "could not leave all its groups"
-    remark = about(plan.person, Rule.GROUP_STAYS, f"{had.email} {where}: {error}", "take it out by hand")
-    group_id = group.get("id", "")
-    run.note(replace(remark, part=group_id, watched=(group_id, had.id)))
-    log.warning("Not done: %s", remark, extra=IN_LOG)
-
-
-def is_outside(group: Mapping[str, Any], district: District) -> bool:
-    """True for a group of a domain at which this Google has no address."""
-    domain = group["email"].rpartition("@")[2].casefold()
-    return domain not in district.google.domains
+    groups, mask = run.api.groups(), "nextPageToken,groups(id,email)"
+    request = groups.list(userKey=account_id, maxResults=200, fields=mask)
+    return [group for page in pages(groups, request, partial(call, run)) for group in page.get("groups") or ()]
 
 
 def membership(run: Run, group_id: str, account_id: str) -> Any:
     """The account's own membership of this group, or None: a member through another group has none."""
     mask = "role,delivery_settings"
-    request = run.api.members().get(groupKey=non_empty(group_id), memberKey=non_empty(account_id), fields=mask)
-    try:
-        return call(run, request)
-    except GoogleError as error:
-        if error.status == 404:
-            return None
-        raise
+    request = run.api.members().get(groupKey=group_id, memberKey=account_id, fields=mask)
+    return call_if_there(run, request)
 
 
 def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) -> None:
-    """Take the account out of one group; its role stands in the journal before it is gone."""
+    """Take the account out of one group, its role in the journal before; tell of one that may have no owner now."""
     member, members = membership(run, group["id"], had.id), run.api.members()
     if member is None:
         return
     role = str(member.get("role") or "MEMBER")
     delivery = {"delivery_settings": member["delivery_settings"]} if member.get("delivery_settings") else {}
     change = Change("leave group", {"group": group["email"], "groupId": group["id"], "role": role, **delivery}, {})
-    request = members.delete(groupKey=non_empty(group["id"]), memberKey=non_empty(had.id))
+    request = members.delete(groupKey=group["id"], memberKey=had.id)
     try:
         make(run, plan, had, [change], request, lambda: membership(run, group["id"], had.id) is None)
     except GoogleError as error:
@@ -3206,50 +3070,53 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
         if error.status == 404 or (error.status == 412 and membership(run, group["id"], had.id) is None):
             return
         raise
-    if role == "OWNER":
-        note_owner(run, plan, group)
-
-
-def note_owner(run: Run, plan: Plan, group: Mapping[str, Any]) -> None:
-    """Tell of a group that has lost its last owner, or may have."""
+    if role != "OWNER":
+        return
     seen = f"the group {group['email']} has lost its last owner"
     try:
         if has_owner(run, group["id"]):
             return
     except GoogleError as error:
         seen = f"whether the group {group['email']} still has an owner is not known ({error})"
-    remark = about(plan.person, Rule.NO_OWNER, seen, "give it another one", group["id"])
-    run.note(replace(remark, watched=(group["id"], "")))
+    run.note(about(plan.person, Rule.NO_OWNER, seen, "give it another one", (group["id"], "")))
 
 
 def has_owner(run: Run, group_id: str) -> bool:
-    request = run.api.members().list(groupKey=non_empty(group_id), roles="OWNER", maxResults=1, fields="members(id)")
+    request = run.api.members().list(groupKey=group_id, roles="OWNER", maxResults=1, fields="members(id)")
     return bool(call(run, request).get("members"))
 
 
 def put_back(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Put back one membership or alias; one that is gone or refuses is told, and keeps nothing else from it."""
-    sides, aliases = {**change.before, **change.after}, run.api.users().aliases()
-    alias = sides.get("alias", "")
-
-    def has_alias() -> bool:
-        return alias in (get_account(run, now.id) or now).addresses
-
+    sides = {**change.before, **change.after}
     try:
         if change.kind == "leave group":
             leave_group(run, plan, now, {"id": sides["groupId"], "email": sides["group"]})
         elif change.kind == "join group":
             join_group(run, plan, now, change)
-        elif change.kind == "remove alias" and alias in now.aliases:
-            request = aliases.delete(userKey=non_empty(now.id), alias=non_empty(alias))
-            make(run, plan, now, [change], request, lambda: not has_alias())
-        elif change.kind == "add alias" and alias not in now.addresses:
-            request = aliases.insert(userKey=non_empty(now.id), body={"alias": non_empty(alias)})
-            make(run, plan, now, [change], request, has_alias)
+        else:
+            change_alias(run, plan, now, change)
     except GoogleError as error:
+        alias = sides.get("alias", "")
         holder = f" {alias} is taken {holder_words(run, alias)}." if error.status == 409 and alias else ""
         advice = try_again(plan) if error.can_heal or holder else "do it by hand"
         note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}.{holder} {advice}")
+
+
+def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
+    """Take away one alias of the account or give it one, if that is due still."""
+    aliases, is_added = run.api.users().aliases(), change.kind == "add alias"
+    alias = {**change.before, **change.after}["alias"]
+    if is_added:
+        request = aliases.insert(userKey=now.id, body={"alias": alias})
+    else:
+        request = aliases.delete(userKey=now.id, alias=alias)
+
+    def made() -> bool:
+        return (alias in (get_account(run, now.id) or now).addresses) == is_added
+
+    if alias not in now.addresses if is_added else alias in now.aliases:
+        make(run, plan, now, [change], request, made)
 
 
 def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -3261,7 +3128,7 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
         log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, group, role)
         return
     body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
-    request = run.api.members().insert(groupKey=non_empty(group_id), body=body, fields="id")
+    request = run.api.members().insert(groupKey=group_id, body=body, fields="id")
     make(run, plan, now, [change], request, lambda: membership(run, group_id, now.id) is not None)
 
 
@@ -3269,8 +3136,10 @@ def try_again(plan: Plan) -> str:
     return "run the same undo again" if plan.undoes else "the next run tries again"
 
 
-def note_failure(run: Run, plan: Plan, reason: str) -> None:
-    remark = about(plan.person, Rule.FAILED, reason)
+def note_failure(
+    run: Run, plan: Plan, seen: str, rule: Rule = Rule.FAILED, remedy: str = "", watched: tuple[str, str] = ("", "")
+) -> None:
+    remark = about(plan.person, rule, seen, remedy, watched)
     if run.note(remark):
         log.warning("Not done: %s", remark, extra=IN_LOG)
 
@@ -3291,7 +3160,7 @@ def undo(run: Run, options: Options) -> int:
     ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
     log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts_in_words(counts))
     connect_google(run)
-    district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin())
+    district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin(), only=True)
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
     plans = [look_up_undo(run, group, district) for group in groups]
     for word in options.only:
@@ -3300,14 +3169,11 @@ def undo(run: Run, options: Options) -> int:
             remedy = f"see whom with  python sync.py --undo {path.stem} --dry-run"
             raise RunError(f"--only {word}", seen, remedy)
     plans = [plan for plan in plans if not options.only or any(is_named(plan, word) for word in options.only)]
-    limits = {**run.settings.LIMITS, **dict(options.allow)}
-    del limits["clear"]  # what an undo empties was empty before the run
-    over = over_limits(plans, limits)
-    held = [limit_remark(kind, limits[kind], plans) for kind in over]
-    run.held = Counter(over)
-    plans = [without_held(plan, frozenset(over), district) for plan in plans]
+    held = too_much(plans, district, dict(options.allow))
+    run.held = Counter(held.over)
+    plans = [without_held(plan, held.kinds, district) for plan in plans]
     due = [plan for plan in plans if plan.changes]
-    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held]
+    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
     tell_plan(due, run.settings)
     if options.dry_run:
         return tell(run, DRY_RUN, [(plan, change) for plan in due for change in plan.changes])
@@ -3399,40 +3265,46 @@ def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
     paths = journals(folder)
     named = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
     for path in reversed(paths) if which == "last" else named:
-        entries = read_journal(path)
+        entries = list(changes_in(journal_rows(path)))
         if entries or which != "last":
             return path, entries
     names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
     raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
 
 
-def read_journal(path: Path, account_id: str = "") -> list[Entry]:
-    """The changes of a run, or of one account, in their order, but for those that failed; RunError for a damaged one.
+def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
+    """The changes of a journal as they ended, but for those that failed, and last those that are only intended.
 
-    A change that is only intended was cut off by a crash: whether it was made, Google says. A journal of version 1
-    holds nothing that this version knows: its attributes had other names.
+    These were cut off by a crash: whether they were made, Google says. What this version does not know, as in a journal
+    of version 1, is left out.
     """
-    latest: dict[tuple[int, str, str], Entry] = {}
+    begun: dict[tuple[int, str, str], Entry] = {}
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
-    for row in journal_rows(path):
-        if account_id not in {"", row["account"]}:
-            continue
+    for row in rows:
         change = Change(row["kind"], row["before"], row["after"])
         sides = (*change.before.items(), *change.after.items())
         if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
-            return []
-        entry = Entry(row["change"], row["state"], row["dcid"], row["account"], row["email"], change, "undo" in row)
-        latest[(entry.number, change.kind, change.before.get("groupId", ""))] = entry
-    return [entry for entry in latest.values() if entry.state != "failed"]
+            continue
+        key, when = (row["change"], change.kind, change.before.get("groupId", "")), datetime.fromisoformat(row["time"])
+        who = (row["dcid"], row["account"], row["email"])
+        begun[key] = Entry(row["change"], row["state"], *who, change, when, "undo" in row)
+        if row["state"] != "intended":
+            ended = begun.pop(key)
+            yield from () if ended.state == "failed" else (ended,)
+    yield from begun.values()
 
 
 def all_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The lines of all journals, the oldest first; one that is damaged is told and read no further."""
-    for path in journals(run.folder):
-        try:
-            yield from journal_rows(path)
-        except RunError as error:
-            run.note(replace(error.remark, rule=Rule.DAMAGED))
+    """The lines of all journals, the oldest first."""
+    return (row for path in journals(run.folder) for row in whole_rows(run, path))
+
+
+def whole_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal; one that is damaged is told and read no further."""
+    try:
+        yield from journal_rows(path)
+    except RunError as error:
+        run.note(replace(error.remark, rule=Rule.DAMAGED))
 
 
 JOURNAL_TYPES = {
@@ -3451,70 +3323,41 @@ def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             if not line.endswith("\n"):
                 return
-            row: Any = None
-            with contextlib.suppress(ValueError):
+            is_whole = False
+            with contextlib.suppress(ValueError, KeyError, TypeError):
                 row = json.loads(line)
-            if not is_whole(row) or not line.isascii():
+                is_whole = line.isascii() and row["kind"] in KINDS and bool(datetime.fromisoformat(row["time"]))
+                is_whole = is_whole and all(isinstance(row[name], kind) for name, kind in JOURNAL_TYPES.items())
+            if not is_whole:
                 remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
                 raise RunError(f"{path}, line {number}, is damaged", "", remedy)
             yield row
 
 
-def is_whole(row: Any) -> bool:
-    """True for a line of a journal with everything that is read of it."""
-    if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in JOURNAL_TYPES.items()):
-        return False
-    with contextlib.suppress(ValueError):
-        return row["kind"] in KINDS and bool(datetime.fromisoformat(row["time"]))
-    return False
-
-
-Closings = dict[str, tuple[datetime, str] | None]
-
-
 def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[str, str], int]]:
     """What the journals, read once, leave to be finished: `closings` and `lost_aliases` of a District."""
-    closings: Closings = {}
-    before: Closings = {}
+    closings: dict[str, tuple[datetime, str]] = {}
     aliases: dict[tuple[str, str], int] = {}
-    for row in all_rows(run):
-        note_closing(row, closings, before)
-        if row["kind"] == "remove alias" and EMAIL in row["after"]:
-            aliases[(row["account"], row["before"]["alias"])] = row["dcid"]
-        elif row["kind"] in {"rename", "add alias"} and row["state"] == "done":
+    for entry in (entry for path in journals(run.folder) for entry in changes_in(whole_rows(run, path))):
+        kind, before, after = entry.change.kind, entry.change.before, entry.change.after
+        # Whether an account was moved, its org unit says.
+        if kind != "leave group" and (kind != "move to suspended" or entry.state == "done"):
+            closings.pop(entry.account, None)
+        if kind == "suspend" and not entry.is_undo and ORG_UNIT in before:
+            closings[entry.account] = (entry.time, before[ORG_UNIT])
+        if kind == "remove alias" and EMAIL in after:
+            aliases[(entry.account, before["alias"])] = entry.dcid
+        elif kind in {"rename", "add alias"} and entry.state == "done":
             # It is back: who takes it away later means it.
-            aliases.pop((row["account"], row["after"].get(EMAIL) or row["after"].get("alias", "")), None)
-    return {account: closing for account, closing in closings.items() if closing}, aliases
-
-
-def note_closing(row: Mapping[str, Any], closings: Closings, before: Closings) -> None:
-    """Keep the newest suspension that no later change of the same account follows, but leaving groups.
-
-    A change that Google refused counts for nothing: who was not suspended by us may have been by an admin. So `before`
-    keeps what stood before a change that may be refused yet.
-    """
-    account = row["account"]
-    # Whether the account was moved, its org unit says.
-    if row["kind"] == "leave group" or (row["kind"] == "move to suspended" and row["state"] != "done"):
-        return
-    if row["state"] == "failed":
-        closings[account] = before.get(account)
-        return
-    if row["state"] == "intended":
-        before[account] = closings.get(account)
-    is_closing = row["kind"] == "suspend" and not row.get("undo") and ORG_UNIT in row["before"]
-    closings[account] = (datetime.fromisoformat(row["time"]), row["before"][ORG_UNIT]) if is_closing else None
+            aliases.pop((entry.account, after.get(EMAIL) or after.get("alias", "")), None)
+    return closings, aliases
 
 
 def groups_to_get_back(run: Run, account_id: str) -> list[str]:
     """The runs whose journals took this account out of groups since it was last suspended, the newest first."""
     found = []
-    for path in reversed(journals(run.folder)):
-        kinds: set[str] = set()
-        with contextlib.suppress(RunError):
-            kinds = {entry.change.kind for entry in read_journal(path, account_id)}
-        if path.stem == run.name:
-            continue
+    for path in reversed([path for path in journals(run.folder) if path.stem != run.name]):
+        kinds = {entry.change.kind for entry in changes_in(whole_rows(run, path)) if entry.account == account_id}
         if "leave group" in kinds:
             found.append(path.stem)
         if kinds & {"suspend", "reactivate", "join group"}:
@@ -3694,7 +3537,7 @@ def table_facts(
 ) -> Iterator[Remark]:
     """Each of these tables, without reading a row; where one fails for a column, every column that is not there."""
     for table, columns in tables.items():
-        place = f"{schema_prefix(settings)}{table.upper()}"
+        place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
         sql = f"{TABLE_SQL} WHERE 1 = 0"
         try:
             fetch(connection, sql.format(columns=", ".join(columns), table=place), f"reading {place}")
@@ -3859,8 +3702,7 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
     yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
-    names = {name for p in powerschool.staff for name in names_as_listed(p)}
-    unmet = {listed(name) for name in run.settings.BAD_NAMES} - names
+    unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
     yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
     for remark in (*rebuilt_powerschool(plans), *foreign_staff(district)):
@@ -4016,7 +3858,7 @@ def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> No
         if known := looks[1]:
             kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in known["fields"]]
             body |= {"displayName": known.get("displayName", body["displayName"]), "fields": [*kept, *added]}
-            key = non_empty(known["schemaId"])
+            key = known["schemaId"]
             request = schemas.update(customerId="my_customer", schemaKey=key, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
@@ -4222,14 +4064,18 @@ def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] =
 
 def lines_of(matters: Sequence[Matter]) -> list[tuple[Matter, str]]:
     """A line for each remark; those of a shared rule with the same words in one line that names everybody."""
-    lines = grouped(
-        ((m.remark.rule, "" if m.remark.rule.is_shared else m.remark, m.since, m.remark.reason), m) for m in matters
-    )
     told = []
-    for (rule, _, _, reason), alike in lines.items():
-        names = f"{reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
-        told.append((alike[0], f"{rule.label}: {names if rule.is_shared else alike[0].remark}"))
+    for alike in told_together(matters):
+        remark = alike[0].remark
+        names = f"{remark.reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
+        told.append((alike[0], f"{remark.rule.label}: {names if remark.rule.is_shared else remark}"))
     return told
+
+
+def told_together(matters: Sequence[Matter]) -> Iterable[list[Matter]]:
+    """The remarks of a shared rule with the same words together, and every other one by itself."""
+    keys = ((m.remark.rule, "" if m.remark.rule.is_shared else m.remark, m.since, m.remark.reason) for m in matters)
+    return grouped(zip(keys, matters, strict=True)).values()
 
 
 def age(matter: Matter, today: date) -> str:
@@ -4374,8 +4220,7 @@ def linking_row(what: str, reason: str, person: Staff | None, account: Account |
     values = ("", "", "", "", "")
     if account:
         values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
-    name = f"{person.first_name} {person.last_name}".strip() if person else ""
-    of_person = (str(person.dcid), name, person.email) if person else ("", "", "")
+    of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
     return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
 
 
@@ -4526,9 +4371,10 @@ def begin_deadline(run: Run, options: Options) -> None:
 
 def give_up(run: Run, options: Options) -> None:
     """End a run that waits for something that may never come: the journal, the last line, and the process."""
-    for number, line, change in run.in_flight:
+    for line, change in run.in_flight:
         with contextlib.suppress(RunError):
-            journal(run, number, "unknown", line, change, {"error": "the run ended while it waited for an answer"})
+            why = {"error": "the run ended while it waited for an answer"}
+            journal(run, {**line, "state": "unknown"}, change, why)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
     run.failure = Remark(Rule.REFUSED, "", words)
     last_words(run, words)
@@ -4668,14 +4514,14 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
         group, group_id = row["before"].get("group", ""), row["before"].get("groupId", "")
         remark = None
         if row["kind"] == "create" and row["state"] == "done" and not os.environ.get("NEW_USER_PASSWORD"):
-            remark = replace(about(person, Rule.PASSWORD, "", TO_RESET), watched=("", row["account"]))
+            remark = about(person, Rule.PASSWORD, "", TO_RESET, watched=("", row["account"]))
         elif row["kind"] == "leave group" and row["state"] in {"failed", "unknown"}:
             seen = f"{row['email']} stays in the group {group}"
-            remark = about(person, Rule.GROUP_STAYS, seen, "take it out by hand", group_id)
-            remark = replace(remark, watched=(group_id, row["account"]))
+            watched = (group_id, row["account"])
+            remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, watched)
         elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
-            remark = about(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", "", group_id)
-            remark = replace(remark, watched=(group_id, ""))
+            seen = f"the group {group} has lost its last owner"
+            remark = about(person, Rule.NO_OWNER, seen, "", (group_id, ""))
         if remark and not row.get("undo"):
             since = datetime.fromisoformat(row["time"]).astimezone().date()
             found[remark.key] = Matter(remark, since)
@@ -4769,6 +4615,7 @@ def write_memory(run: Run) -> None:
 # Mail and page: the morning in one minute, for whoever does not read logs.
 
 LONGEST_LIST, LONGEST_HEADLINE, LONGEST_ANSWER = 40, 90, 300
+MAIL_TEST = "mail test"
 SOME = "some"  # the part of the remark on a mail that not everybody got
 NO_MAIL_SERVER = "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to DNS and the firewall"
 # What keeps a mail from being sent, and what to do; the first that fits.
@@ -4787,11 +4634,6 @@ MAIL_REMEDIES: dict[type[BaseException], str] = {
     OSError: NO_MAIL_SERVER,
     ValueError: "correct SMTP_HOST; SMTP_USER and SMTP_PASSWORD may hold ASCII characters only",
 }  # fmt: skip
-
-
-def page_of(morning: Morning, settings: Settings) -> str:
-    """The morning as a page of HTML."""
-    return f"<pre>{html.escape(mail_text(morning, settings))}</pre>"
 
 
 def mail_subject(morning: Morning) -> str:
@@ -4863,7 +4705,7 @@ def result_of(morning: Morning) -> list[str]:
         changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
         full_stop = "" if morning.failure.endswith(("?", ".")) else "."
         result = f"{how_it_failed(morning)}: {morning.failure}{full_stop}{since} {changed}"
-    elif morning.part:
+    elif morning.part == MAIL_TEST:
         result = f"This is a {morning.part}: nothing was read or written."
     last_good = "No good run is on record before this one."
     if morning.last_good:
@@ -4930,7 +4772,7 @@ def mail_test(run: Run, options: Options) -> int:
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
     matters = read_memory(run.folder).matters.values()
     standing = sorted((m for m in matters if m.remark.rule.level != INFO), key=lambda m: m.since, reverse=True)
-    morning = Morning(run.name, run.started, "mail test", standing=tuple(standing), last_good=last_good(run.folder))
+    morning = Morning(run.name, run.started, MAIL_TEST, standing=tuple(standing), last_good=last_good(run.folder))
     if remark := send_mail(morning, settings):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
@@ -5014,6 +4856,242 @@ def in_words(code: int, words: bytes | str) -> str:
     for secret in filter(None, (*sent, password)):
         text = text.replace(secret, "(hidden)")
     return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
+
+
+PAGE_START = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">'
+PAGE_HEAD = """
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<style>
+:root {--paper: #fff; --ink: #1b1b1b; --soft: #565656; --line: #c9c9c9; --bad: #a3170f; --good: #17603a}
+@media screen and (prefers-color-scheme: dark) {
+ :root {--paper: #17191d; --ink: #ececec; --soft: #b4b8bf; --line: #4a4e55; --bad: #ff9a8f; --good: #86d9a5}
+}
+* {box-sizing: border-box}
+body {margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+ font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
+h1 {font-size: 1.35rem; line-height: 1.25; margin: 0 0 .75rem; padding-left: .75rem; border-left: .375rem solid}
+h2 {font-size: 1.2rem; margin: 2rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line)}
+h2 small, li small, footer, figcaption {color: var(--soft); font-size: .875em; font-weight: normal}
+.good {border-color: var(--good)}
+.bad, #new-problems > ul > li, #held-back > ul > li {border-color: var(--bad)}
+ul {margin: 0; padding: 0; list-style: none}
+li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid var(--line)}
+li p, figure {margin: .125rem 0}
+nav ul {display: flex; flex-wrap: wrap; gap: 0 1.25rem}
+nav li {padding: 0; border: 0; margin: .125rem 0}
+a {color: inherit; display: inline-block; padding: .25rem 0}
+summary {cursor: pointer; padding: .25rem 0}
+code {display: inline-block; font: bold .875em ui-monospace, monospace}
+table {width: 100%; border-collapse: collapse; border: 0}
+th, td {text-align: left; vertical-align: top; padding: .375rem .75rem .375rem 0; border: 0}
+td:nth-of-type(1) {min-width: 14rem}
+tr {border-bottom: 1px solid var(--line)}
+svg {display: block; width: 100%; max-width: 26rem; height: auto}
+@media (max-width: 40rem) {
+ thead {position: absolute; clip-path: inset(50%)}
+ tr, th, td {display: block; padding: 0}
+ tr {padding: .375rem 0}
+}
+@page {margin: 1.5cm}
+@media print {
+ body {padding: 0; max-width: none; font-size: .8125rem}
+ nav {display: none}
+ li, tr, svg {break-inside: avoid}
+ h2 {break-after: avoid}
+}
+</style>"""
+SHOWN_AT_ONCE = 50  # of a long list, the rest of which is folded
+LEFT, RETURNED, RENAMED, OTHER_CHANGES = "Left", "Returned", "Renamed", "Other changes"
+# Where the page tells a kind of change, and the words before what it became; a new account stands in a table.
+PLACES = {
+    "suspend": (LEFT, "suspended"), "leave group": (LEFT, "taken out of"), "move to suspended": (LEFT, "moved"),
+    "reactivate": (RETURNED, "opened again"), "join group": (RETURNED, "put back into"),
+    "rename": (RENAMED, "address"), "name": (RENAMED, "name"), "move": ("Moved", ""),
+    "link": (OTHER_CHANGES, "linked, DCID"), "update": (OTHER_CHANGES, ""),
+    "remove alias": (OTHER_CHANGES, "alias removed:"), "add alias": (OTHER_CHANGES, "alias put back:"),
+}  # fmt: skip
+
+
+def page_of(morning: Morning, settings: Settings, district: District | None = None) -> str:
+    """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
+    today, begun = morning.started.astimezone().date(), f"{morning.started.astimezone():%Y-%m-%d %H:%M}"
+    newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
+    nights = morning.nights[-NIGHTS:]
+    new, standing = ([m for m in told if str(m.remark) != morning.failure] for told in (morning.new, morning.standing))
+    sections = [
+        ("Held back", len(morning.not_made), bullets([held_item(r, morning.held) for r in morning.not_made])),
+        ("New problems", len(new), matter_list(new, today)),
+        ("Standing problems", len(standing), matter_list(standing, today)),
+        ("Solved problems", len(morning.solved), matter_list(morning.solved, today)),
+        ("New staff", len(newcomers), newcomer_table(newcomers, district)),
+        *changed_people(morning, settings),
+        ("Left alone by rule", len(morning.left_alone), left_alone_list(morning.left_alone)),
+    ]
+    filled = [(title, re.sub(r"\W+", "-", title.lower()), count, body) for title, count, body in sections if count]
+    links = [f'<li><a href="#{name}">{title}</a> {count:,}</li>' for title, name, count, _ in filled]
+    parts = [
+        f'<section id="{name}"><h2>{title} <small>{count:,}</small></h2>\n{body}</section>'
+        for title, name, count, body in filled
+    ]
+    look = "good" if morning.exit_code == DONE else "bad"
+    whole = f"Run {morning.run}{f', {morning.part}' if morning.part else ''}, begun {begun}"
+    return "\n".join(
+        [
+            f"{PAGE_START}{PAGE_HEAD}<title>Staff Sync {begun}</title></head><body>",
+            f'<header><h1 class="{look}">{shown(result_in_a_sentence(morning))}</h1>',
+            *(paragraph(words) for words in result_of(morning)[2:]),
+            f'<nav aria-label="On this page"><ul>{"".join(links)}</ul></nav></header>' if links else "</header>",
+            f"<main>{''.join(parts)}{history(nights) if nights else ''}</main>",
+            f"<footer><p>Staff Sync {VERSION}. {shown(whole)}. Exit code {morning.exit_code}.</p></footer>",
+            "</body></html>\n",
+        ]
+    )
+
+
+def shown(words: object) -> str:
+    """Text that is nothing but text in HTML, and cannot turn its line round."""
+    return html.escape(one_line(without_proxy(str(words))))
+
+
+def result_in_a_sentence(morning: Morning) -> str:
+    """What was done and who needs somebody, or why the run failed."""
+    if morning.failure:
+        return f"Staff Sync {how_it_failed(morning).lower()}: {headline(morning.failure)}"
+    if morning.part == MAIL_TEST:
+        return "Staff Sync tries its mail"
+    changed, is_plan = len({plan.person.dcid for plan, _ in morning.changes}), morning.ending == DRY_RUN
+    did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
+    needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
+    need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
+    new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
+    held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
+    return f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
+
+
+def bullets(items: Sequence[str]) -> str:
+    """A list, the end of a long one folded."""
+    first, rest = "\n".join(items[:SHOWN_AT_ONCE]), "\n".join(items[SHOWN_AT_ONCE:])
+    more = f"{len(items) - SHOWN_AT_ONCE:,} more"
+    folded = f"<details><summary>{more}</summary><ul>{rest}</ul></details>\n"
+    return f"<ul>{first}</ul>\n{folded if rest else ''}"
+
+
+def paragraph(words: str, lead: str = "") -> str:
+    """Words under a line, a long one (the names of everybody who is held) folded after its beginning."""
+    if len(words) <= 600:
+        return f"<p>{lead}{shown(words)}</p>" if words else ""
+    begin = shown(textwrap.shorten(words, 200, placeholder=" ..."))
+    return f"<details><summary>{lead}{begin}</summary><p>{shown(words)}</p></details>"
+
+
+def held_item(remark: Remark, held: Mapping[str, int]) -> str:
+    """What was held back, and the command that lets it through where there is one."""
+    way = f"python sync.py {allow_option(remark.who, held[remark.who])}" if remark.who in held else ""
+    command = f"<p>If that is right: <code>{shown(way)}</code></p>" if way else ""
+    title = f"<b>{shown(remark.who)}</b>" if remark.who else ""
+    return f"<li>{title}{command}{paragraph(remark.reason)}</li>"
+
+
+def matter_list(matters: Sequence[Matter], today: date) -> str:
+    """What needs or needed a person: who, what was seen, what to do, and since when where it is not new."""
+    items = []
+    for alike in told_together(matters):
+        remark, since = alike[0].remark, "" if alike[0].is_new else f", {age(alike[0], today)}"
+        names = "; ".join(filter(None, (matter.remark.who for matter in alike)))
+        title = f"{people(len(alike))}" if len(alike) > 1 else names or remark.seen
+        about_it = f"{shown(remark.rule.label)}{' (a warning)' if remark.rule.level == WARN else ''}{since}"
+        seen = "".join(paragraph(words) for words in ((names if len(alike) > 1 else ""), remark.seen) if words != title)
+        to_do = paragraph(remark.remedy, "<b>To do:</b> ")
+        items.append(f"<li><b>{shown(title)}</b> <small>{about_it}</small>{seen}{to_do}</li>")
+    return bullets(items)
+
+
+def newcomer_table(newcomers: Sequence[tuple[Plan, Change]], district: District | None) -> str:
+    """Who gets a device from the help desk."""
+    rows = []
+    for plan, change in newcomers:
+        after, school = change.after, district.school_name(plan.person.homeschool) if district else ""
+        cells = (after[EMAIL], school or brief(after[ORG_UNIT]), after[ORG_UNIT])
+        name = shown(f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}")
+        rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{shown(cell)}</td>" for cell in cells)}</tr>')
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Name", "Address", "Building", "Org unit"))
+    table = '<table border="1" cellpadding="4" cellspacing="0">'
+    return f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table>\n"
+
+
+def changed_people(morning: Morning, settings: Settings) -> Iterator[tuple[str, int, str]]:
+    """Under each heading of PLACES everybody with such changes: their number, and what each was and became."""
+    is_plan = morning.ending == DRY_RUN
+    for place in dict.fromkeys(place for place, _ in PLACES.values()):
+        pairs = [(plan, c) for plan, c in morning.changes if PLACES.get(c.kind, ("", ""))[0] == place]
+        items = []
+        for person, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
+            told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=c.kind != "move")) for _, c in theirs)
+            words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
+            if is_plan and settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(theirs[0][0]) and place == LEFT:
+                words.append("taken out of all groups")
+            items.append(f"<li><b>{shown(person)}</b>{paragraph('; '.join(words))}</li>")
+        yield place, len(items), bullets(items)
+
+
+def left_alone_list(matters: Sequence[Matter]) -> str:
+    """What nobody needs to do anything about, folded."""
+    counts = counts_in_words(Counter(matter.remark.rule.label for matter in matters))
+    items = [f"<li>{shown(m.remark.rule.label)}: {shown(m.remark)}{' <b>(new)</b>' * m.is_new}</li>" for m in matters]
+    return f"<details><summary>{shown(counts)}</summary><ul>{chr(10).join(items)}</ul></details>"
+
+
+def history(nights: Sequence[Night]) -> str:
+    """The last runs as bars in three rows, each with its own scale and look, and the figures in words."""
+    looks = {"changed": 'fill="currentColor"', "failed": 'fill="url(#hatched)"', "standing": 'fill="none"'}
+    days = [shown(f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}") for night in nights]
+    drawn, told = [], []
+    for row, (name, look) in enumerate(looks.items()):
+        counts = [getattr(night, name) for night in nights]
+        most, base = max(counts), 38 + 44 * row
+        told.append(f"{name} {counts[-1]:,} (at most {most:,})")
+        drawn.append(f'<text x="0" y="{base - 14}">{name}</text><text x="0" y="{base}">most {most:,}</text>')
+        drawn.append(f'<path d="M90 {base + 0.5}H{90 + 8 * NIGHTS}" stroke="currentColor"/>')
+        for place, (day, count) in enumerate(zip(days, counts, strict=True)):
+            height = 28 * count / max(most, 1)
+            size = f'x="{91 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
+            title = f"<title>{day}: {count:,} {name}</title>"
+            drawn.append(f'<rect {size} {look} stroke="currentColor">{title}</rect>' if count else "")
+    line = '<path d="M0 4L4 0" stroke="currentColor"/>'
+    hatch = f'<pattern id="hatched" width="4" height="4" patternUnits="userSpaceOnUse">{line}</pattern>'
+    size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
+    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{hatch}{"".join(drawn)}</svg>'
+    words = f"<figcaption>From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}.</figcaption>"
+    return f"<section><h2>The last runs</h2>\n<figure>{bars}{words}</figure></section>"
+
+
+def check_page(path: Path) -> None:
+    """RunError where --page names what is there and is no page of Staff Sync, or a folder that is not there."""
+    another = "name another file after --page"
+    try:
+        if path.exists() and not path.read_bytes().startswith(PAGE_START.encode()):
+            raise RunError(f"{path} is there and is no page of Staff Sync", "", another)
+        path.parent.stat()
+    except OSError as error:
+        raise no_access(path, "written", error, another) from None
+
+
+def write_page(path: Path, morning: Morning, settings: Settings, district: District | None = None) -> None:
+    """The page where --page wants it."""
+    check_page(path)
+    write_private(path, page_of(morning, settings, district), "name another file after --page")
+    log.info("%s holds the page", path)
+
+
+def keep_page(run: Run, morning: Morning, settings: Settings, district: District | None = None) -> None:
+    """The page of this run beside its journal; that of a run of everybody also as runs/latest.html."""
+    folder, page = run.folder / "runs", page_of(morning, settings, district)
+    try:
+        for name in (run.name, *(() if morning.part else ("latest",))):
+            write_private(folder / f"{name}.html", page)
+    except RunError as error:
+        log.warning("The page was not kept: %s", error)
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -5451,7 +5529,7 @@ def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | 
     return file
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str, remedy: str = "") -> None:
     """Write a file only its owner can read (0600), whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -5462,7 +5540,7 @@ def write_private(path: Path, text: str) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise no_access(path, "written", error) from None
+        raise no_access(path, "written", error, remedy) from None
 
 
 def keep_owner(path: Path) -> None:
@@ -5559,7 +5637,7 @@ def keep_records(run: Run) -> None:
     oldest = (run.google_time - timedelta(days=run.settings.KEEP_DAYS)).strftime(RUN_NAME)
     newest = {path.stem for path in journals(run.folder)[-NEVER_DROPPED:]}
     with contextlib.suppress(OSError):
-        for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt)", path.name), folder.iterdir()):
+        for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt|html)", path.name), folder.iterdir()):
             if path.stem < oldest and path.stem not in newest:
                 path.unlink()
 
@@ -5577,7 +5655,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
-    while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt")):
+    while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     for known in list(log.filters):
@@ -5701,6 +5779,7 @@ def options_of(argv: Sequence[str] | None) -> Options:
     raises = "raise one limit for this run only, such as --allow suspend=34"
     add("--allow", metavar="KIND=N", action="append", default=[], type=allowance, help=raises)
     add("--csv", metavar="FILE", type=Path, help="with --dry-run: who is linked, in doubt or alone")
+    add("--page", metavar="FILE", type=Path, help="write what this run or dry run tells as a page for a browser")
     add("--check", action="store_true", help="check everything a run needs; safe to paste in public")
     add("--setup", action="store_true", help="create missing schemas, fields and org units, after asking")
     add("--explain", metavar="WHO", help="what both sides say of one person and which rule decides")
@@ -5722,6 +5801,7 @@ def options_of(argv: Sequence[str] | None) -> Options:
         "--yes goes with --undo and --setup": options.yes and not {"undo", "setup"} & set(modes),
         "--mail-test and --dry-run do not go together": options.mail_test and options.dry_run,
         "--csv goes with --dry-run and without --only": options.csv and (not options.dry_run or options.only or modes),
+        f"--page does not go with --{''.join(modes[:1])}": options.page and modes not in ([], ["undo"]),
     }
     for words, is_so in contradictions.items():
         if is_so:

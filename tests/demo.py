@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bed import Bed, Outcome, standard_bed
 from district import LEFT_ALONE, PROTECTED, STAFF_DCIDS, STUDENTS, build, disagreements, untold
+from mail_server import Mail, MailServer
 
 INTERRUPTED = 130
 # Somebody always needs attention in the sample district, so no run there ends with 0.
@@ -67,6 +68,42 @@ def faults(bed: Bed, outcomes: list[Outcome], untouched: dict[str, Any]) -> list
     return found
 
 
+def five_mornings(bed: Bed, server: MailServer) -> Iterator[tuple[str, Outcome, list[Mail]]]:
+    """Five runs of everybody in the sample district: what happened before each, the run, and the mails it sent."""
+    build(bed)
+    bed.settings |= {**server.settings(), "MAIL_WHEN": "news"}
+    bed.environment |= server.environment()
+    maya: dict[str, Any] = {}
+
+    def locked() -> None:
+        maya.update(account=bed.google.users[bed.google.user("maya.patel@d118.org")["id"]])
+        maya["account"] |= {"suspended": True, "suspensionReason": "ABUSE"}
+
+    def opened() -> None:
+        maya["account"] |= {"suspended": False, "suspensionReason": ""}
+
+    def database_away() -> None:
+        bed.environment["POWERSCHOOL_PROD_DB"] = "127.0.0.1:9/PSPRODDB"
+
+    days: dict[str, Callable[[], None] | None] = {
+        "day 1, all is new": None, "day 2, nothing is": None, "day 3, Google locks an account": locked,
+        "day 4, it is opened": opened, "day 5, the database is away": database_away,
+    }  # fmt: skip
+    for day, happens in days.items():
+        if happens:
+            happens()
+        before = len(server.mails)
+        outcome = bed.run()
+        yield day, outcome, server.mails[before:]
+
+
+def show_mornings(folder: Path) -> None:
+    say("\nFive mornings, by the subjects of the mails:")
+    with MailServer(folder, security="starttls") as server, standard_bed(folder / "bed") as bed:
+        for day, _outcome, mails in five_mornings(bed, server):
+            say(f"  {day}: {mails[0].message['Subject'] if mails else 'no mail'}")
+
+
 def show(bed: Bed) -> int:
     build(bed)
     untouched = accounts(bed, STUDENTS | PROTECTED | LEFT_ALONE)
@@ -94,7 +131,9 @@ def show(bed: Bed) -> int:
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="staff-sync-demo-") as folder:
         try:
-            return show(standard_bed(Path(folder)))
+            code = show(standard_bed(Path(folder) / "three nights"))
+            show_mornings(Path(folder))
+            return code
         except KeyboardInterrupt:
             say("\nInterrupted; everything is put away.")
             return INTERRUPTED

@@ -9,12 +9,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+import httplib2
 import pytest
 import stories
 from bed import Bed, Outcome, matching_account, matching_fields, shipped_settings
 from google_server import WRITES, Request
+from googleapiclient.discovery import build
 from test_bad_input import check_refusal
 
 import sync
@@ -433,6 +437,25 @@ def test_a_rename_answered_with_a_conflict_after_its_effect_is_called_done(bed: 
         ("rename", "intended"), ("rename", "done"),
     ]  # fmt: skip
     assert bed.google.user(email)["aliases"] == ["old.name@d118.org"]
+
+
+def test_no_request_with_an_empty_key_is_sent() -> None:
+    """Google would take it for a request about everything of its kind."""
+    api, http = build("admin", "directory_v1", http=httplib2.Http()), "http://127.0.0.1:9"
+    run = sync.Run(Path(), datetime.now(timezone.utc))
+    whole = api.users().get(userKey="1")
+    for request in (
+        api.users().get(userKey=""), api.users().update(userKey="", body={}), api.groups().list(userKey=""),
+        api.members().delete(groupKey="", memberKey="1"), api.members().delete(groupKey="1", memberKey=""),
+        api.users().aliases().delete(userKey="1", alias=""),
+    ):  # fmt: skip
+        request.uri = request.uri.replace("https://admin.googleapis.com", http)
+        with pytest.raises(ValueError, match="empty key"):
+            sync.send(run, request)
+    whole.uri = whole.uri.replace("https://admin.googleapis.com", http)
+    with pytest.raises(OSError, match="refused"):
+        sync.send(run, whole)
+    assert run.requests == 1
 
 
 def waits_of(times: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
