@@ -501,7 +501,7 @@ class Staff:
     schools: tuple[tuple[int, int], ...] = ()  # (school number, staff type) of each active row
     extension: Mapping[str, str] = field(default_factory=dict)
     ambiguous: frozenset[str] = frozenset()  # names of extension values with more than one row
-    odd: tuple[str, ...] = ()  # what PowerSchool holds that cannot be, in words
+    odd: Mapping[str, str] = field(default_factory=dict)  # value -> what PowerSchool holds of it that cannot be
 
     @property
     def is_active(self) -> bool:
@@ -612,7 +612,7 @@ class Account:
     def texts_of(self, name: str) -> list[str]:
         """Every entry that is ours of an attribute that is a list in Google."""
         of_type = [e for e in self.entries.get(name, ()) if e.get("type") == ATTRIBUTES[name].entry]
-        return [str(entry.get("value", "")).strip() for entry in of_type]
+        return [clean(entry.get("value")) for entry in of_type]
 
     @property
     def employee_ids(self) -> frozenset[str]:
@@ -1069,7 +1069,7 @@ def people_meant(word: str, district: District) -> list[Staff]:
 
 def whom(word: str | int) -> tuple[str, str]:
     """How a word names somebody (by address, dcid, teacher or a bare number) and the text that names them."""
-    text = str(word).strip().casefold()
+    text = clean(word).casefold()
     for prefix in ("dcid", "teacher"):
         if text.startswith(f"{prefix}:"):
             return prefix, text[len(prefix) + 1 :].strip()
@@ -1486,8 +1486,8 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return Plan(person, remarks=(unknown,))
     if twins := possible_twins(person, district):
         return possible_account(person, twins, district)
-    if fault := name_fault(person):
-        return Plan(person, remarks=(fault,))
+    if faults := tuple(filter(None, (name_fault(person), *odd_values(person)))):
+        return Plan(person, remarks=faults)
     target, missing = building_org_unit(person, district)
     if missing:
         return Plan(person, remarks=(no_org_unit(person, missing, settings, google.org_units),))
@@ -1516,7 +1516,7 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
         return Plan(person, had, remarks=(fault,))
     address, told = wishes_and_remarks(wanted_address(person, had, district))
     wanted, remarks = wishes_and_remarks(
-        (about(person, Rule.VALUE, words, "correct it in PowerSchool") for words in person.odd),
+        odd_values(person),
         wanted_name(person, had, district.settings, bool(address), bool(told)),
         wanted_org_unit(person, had, district),
         wanted_fields(person, district),
@@ -1543,10 +1543,10 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
 
 
 def wishes_and_remarks(*rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
-    """What rules demand, and why they demand less."""
+    """What rules demand, and why they demand less, each once."""
     said = [entry for rule in rules for entry in rule]
     wishes = dict(entry for entry in said if not isinstance(entry, Remark))
-    return wishes, tuple(entry for entry in said if isinstance(entry, Remark))
+    return wishes, tuple(dict.fromkeys(entry for entry in said if isinstance(entry, Remark)))
 
 
 def differences(had: Account, wanted: Mapping[str, str], district: District) -> tuple[Change, ...]:
@@ -1646,7 +1646,7 @@ def hold_window(settings: Settings, today: date) -> str:
 
 def homeschool_fault(person: Staff, district: District) -> Remark | None:
     if person.homeschool == NO_SCHOOL:
-        seen = "; ".join(person.odd) or "no home school in PowerSchool"
+        seen = "; ".join(dict.fromkeys({"homeschool_id": "no home school in PowerSchool", **person.odd}.values()))
         return about(person, Rule.HOME_SCHOOL, seen, "choose one there")
     if not district.school_name(person.homeschool):
         seen = f"the home school {person.homeschool} is not in SCHOOLS"
@@ -1735,9 +1735,9 @@ def proper_word(word: str) -> str:
 def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
     """The building's org unit, unless the account lies where it is not moved, or the org unit does not exist."""
     settings = district.settings
-    target, missing = building_org_unit(person, district)
-    if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
+    if "staff_type" in person.odd or is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
         return
+    target, missing = building_org_unit(person, district)
     if is_frozen(had.org_unit, settings.FROZEN_OUS):
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
@@ -1807,25 +1807,39 @@ PERSON_VALUES: dict[str, tuple[str, Callable[[Staff, District], str]]] = {
 }  # fmt: skip
 
 
+def value_type(value: str) -> str:
+    """The type of field that suits a value of a person, or "" where any may."""
+    return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
+
+
 def wanted_fields(person: Staff, district: District) -> Wishes:
     """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
     settings = district.settings
-    faults: list[str] = []
     for name, attribute in district.attributes.items():
-        if not name.startswith("customSchemas.") or attribute.kind == "link":
+        if not name.startswith("customSchemas.") or attribute.kind == "link" or attribute.value in person.odd:
             continue
         known = PERSON_VALUES.get(attribute.value)
         text = known[1](person, district) if known else person.extension.get(attribute.value, "")
         if attribute.value in person.ambiguous:
             table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
-            label = attribute.label.rpartition(".")[2]
-            faults.append(f"more than one {label} in {table} of PowerSchool: delete all but one (Google unchanged)")
+            several = f"more than one {attribute.label.rpartition('.')[2]} in {table} of PowerSchool"
+            yield value_fault(person, attribute.value, several, "delete all but one (Google unchanged)")
         elif (fitting := form(text, attribute.type)) is None:
             shown = "(private)" if attribute.value in settings.PRIVATE_VALUES else f"'{shorten(text)}'"
-            faults.append(f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)")
+            seen = f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)"
+            yield value_fault(person, attribute.value, seen, "correct it in PowerSchool (Google unchanged)")
         else:
             yield name, fitting
-    yield from (about(person, Rule.VALUE, fault) for fault in dict.fromkeys(faults))
+
+
+def odd_values(person: Staff) -> Iterator[Remark]:
+    """What PowerSchool holds that cannot be; nothing that depends on it is changed."""
+    for words, value in {words: value for value, words in person.odd.items()}.items():
+        yield value_fault(person, value, words, "correct it in PowerSchool")
+
+
+def value_fault(person: Staff, value: str, seen: str, remedy: str) -> Remark:
+    return replace(about(person, Rule.VALUE, seen, remedy), part=value)
 
 
 def shorten(text: str) -> str:
@@ -2079,19 +2093,20 @@ def staff_from(
 ) -> Staff:
     user = dict(zip(COLUMNS["users"], row, strict=True))
     dcid = whole(user["dcid"], "USERS.DCID")
-    odd: list[str] = []
+    odd: dict[str, str] = {}
 
-    def number_of(value: Any, column: str, of_null: int) -> int:
+    def number_of(value: Any, column: str, of_null: int, *spoilt: str) -> int:
         try:
             return of_null if value is None else whole(value, column)
         except RunError as error:  # of this person alone, unlike a key
-            odd.append(error.remark.seen)
+            odd.update(dict.fromkeys(spoilt, error.remark.seen))
             return of_null
 
     schools = set()
     for school, kind in buildings.get(dcid, ()):
-        number = number_of(school, "SCHOOLSTAFF.SCHOOLID", NO_SCHOOL)
-        schools.add((number, number_of(kind, "SCHOOLSTAFF.STAFFSTATUS", TYPE_UNASSIGNED)))
+        # A school that cannot be read may be the home school, whose staff type counts.
+        number = number_of(school, "SCHOOLSTAFF.SCHOOLID", NO_SCHOOL, "school_access_list", "staff_type")
+        schools.add((number, number_of(kind, "SCHOOLSTAFF.STAFFSTATUS", TYPE_UNASSIGNED, "staff_type")))
     preferred = clean(user["preferredname"])
     first_name = (preferred if settings.PREFERRED_FIRST_NAME else "") or clean(user["first_name"])
     values = {name: extension.get((dcid, column.lower()), ()) for name, column in settings.EXTENSION_COLUMNS.items()}
@@ -2102,12 +2117,12 @@ def staff_from(
         last_name=clean(user["last_name"]),
         email=clean(user["email_addr"]).lower(),
         teacher_number=clean(user["teachernumber"]),
-        homeschool=number_of(user["homeschoolid"], "USERS.HOMESCHOOLID", NO_SCHOOL),
+        homeschool=number_of(user["homeschoolid"], "USERS.HOMESCHOOLID", NO_SCHOOL, "homeschool_id"),
         group=text_of(user["groupvalue"]),
         schools=tuple(sorted(schools)),
         extension={name: min(found, default="") for name, found in values.items()},
         ambiguous=frozenset(name for name, found in values.items() if len(found) > 1),
-        odd=tuple(dict.fromkeys(odd)),
+        odd=odd,
     )
 
 
@@ -2131,7 +2146,7 @@ def text_of(value: Any) -> str:
 
 
 def clean(value: Any) -> str:
-    """A name on one line: without control and invisible characters, which nobody typed on purpose."""
+    """A name, address or number: without control and invisible characters, which nobody typed on purpose."""
     text, joiners = " ".join(text_of(value).split()), "\u200c\u200d"  # letters of Persian and Hindi
     return "".join(c for c in text if c in joiners or unicodedata.category(c) not in {"Cc", "Cf"}).strip()
 
@@ -2251,9 +2266,18 @@ def objects(answer: Mapping[str, Any], name: str, *texts: str) -> list[dict[str,
 
 
 def nearly(path: str, org_units: Mapping[str, str]) -> str:
-    """The org unit that Google has in place of one that is most likely misspelt, or ""."""
-    near = difflib.get_close_matches(path.lower(), org_units, 1, 0.94)
-    return org_units[near[0]] if near and path.lower() not in org_units else ""
+    """The org unit that Google has in place of one, or of one above it, that is most likely misspelt, or ""."""
+    if not path or path.lower() in org_units:
+        return ""
+    # In a short path one letter weighs more.
+    near = difflib.get_close_matches(path.lower(), org_units, 1, min(0.94, 1 - 1.1 / len(path)))
+    return org_units[near[0]] if near else nearly(path.rpartition("/")[0], org_units)
+
+
+def did_you_mean(path: str, org_units: Mapping[str, str], otherwise: str) -> str:
+    """What to do about an org unit that Google does not have: the likely word first, if there is one."""
+    near = nearly(path, org_units)
+    return f"did you mean {near}? {otherwise[:1].upper()}{otherwise[1:]}" if near else otherwise
 
 
 CREATE_OR = "create it with --setup, or"
@@ -2266,24 +2290,28 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[
     for path, setting in (*named, *((path, "PROTECTED_OUS") for path in settings.PROTECTED_OUS)):
         near, rule, remedy = nearly(path, org_units), Rule.FAULT, f"correct {setting}"
         if near and setting != "PROTECTED_OUS":
-            remedy = f"did you mean {near}? Correct {setting}, or make the other one in the Admin console"
+            remedy += ", or make the other one in the Admin console"
         elif setting != "PROTECTED_OUS":
             rule, remedy = Rule.MISSING, f"{CREATE_OR} {remedy}"
         if path.lower() not in org_units:
+            remedy = did_you_mean(path, org_units, remedy)
             missing.append(Remark(rule, f"the org unit {path} ({setting}) does not exist", "", remedy))
     return missing
 
 
 def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> list[Remark]:
-    """The org units that Google does not have, though config.py names them; who waits for one is told besides."""
+    """The org units that Google does not have, though config.py names them; who waits for one is told besides.
+
+    SUBSTITUTE_OU cannot be taken out: as shipped, a district without substitutes needs none.
+    """
     named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
     idle = [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
-    places = (settings.SUBSTITUTE_OU, *settings.BUILDING_OUS.values())
-    idle += [path for path in dict.fromkeys(places) if path.lower() not in org_units]
+    idle = [path for path in idle if is_check or path not in AS_SHIPPED]
+    places = ({settings.SUBSTITUTE_OU} - AS_SHIPPED) | {*settings.BUILDING_OUS.values()}
+    idle += [path for path in sorted(places) if path.lower() not in org_units]
+    names = "config.py names the org unit {}, which Google does not have"
     return [
-        Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", "correct it there")
-        for path in idle
-        if is_check or path not in AS_SHIPPED
+        Remark(Rule.SETTING, names.format(path), "", did_you_mean(path, org_units, "correct it there")) for path in idle
     ]
 
 
@@ -2373,10 +2401,10 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
     return Account(
         id=user["id"],
         values=values
-        | {EMAIL: values[EMAIL].lower(), ORG_UNIT: values[ORG_UNIT] or "/", SUSPENDED: values[SUSPENDED] or NO},
+        | {EMAIL: clean(values[EMAIL]).lower(), ORG_UNIT: values[ORG_UNIT] or "/", SUSPENDED: values[SUSPENDED] or NO},
         dcid=int(dcid) if dcid else None,
-        aliases=tuple(alias.lower() for alias in user.get("aliases", ())),
-        domain_aliases=tuple(alias.lower() for alias in user.get("nonEditableAliases", ())),
+        aliases=tuple(clean(alias).lower() for alias in user.get("aliases", ())),
+        domain_aliases=tuple(clean(alias).lower() for alias in user.get("nonEditableAliases", ())),
         entries={n: tuple(user.get(n) or ()) for n, attribute in settings.attributes.items() if attribute.entry},
         suspension_reason=user.get("suspensionReason", ""),
         suspension_time=user.get("suspensionTime", ""),
@@ -2663,6 +2691,9 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
             is_done = True
         except CancelledError:
             raise errors[0] from None
+        except KeyboardInterrupt:
+            ignore_signals()
+            raise
         finally:
             run.is_over = not is_done
 
@@ -3221,30 +3252,33 @@ def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
     paths = journals(folder)
     named = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
     for path in reversed(paths) if which == "last" else named:
-        entries = changes_in(journal_rows(path))
+        entries = list(changes_in(journal_rows(path)))
         if entries or which != "last":
             return path, entries
     names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
     raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
 
 
-def changes_in(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """The changes of a journal in their order, but for those that failed.
+def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
+    """The changes of a journal as they ended, but for those that failed, and last those that are only intended.
 
-    A change that is only intended was cut off by a crash: whether it was made, Google says. A journal of version 1
-    holds nothing that this version knows: its attributes had other names.
+    These were cut off by a crash: whether they were made, Google says. What this version does not know, as in a journal
+    of version 1, is left out.
     """
-    latest: dict[tuple[int, str, str], Entry] = {}
+    begun: dict[tuple[int, str, str], Entry] = {}
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
     for row in rows:
         change = Change(row["kind"], row["before"], row["after"])
         sides = (*change.before.items(), *change.after.items())
         if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
-            return []
+            continue
         key, when = (row["change"], change.kind, change.before.get("groupId", "")), datetime.fromisoformat(row["time"])
         who = (row["dcid"], row["account"], row["email"])
-        latest[key] = Entry(row["change"], row["state"], *who, change, when, "undo" in row)
-    return [entry for entry in latest.values() if entry.state != "failed"]
+        begun[key] = Entry(row["change"], row["state"], *who, change, when, "undo" in row)
+        if row["state"] != "intended":
+            ended = begun.pop(key)
+            yield from () if ended.state == "failed" else (ended,)
+    yield from begun.values()
 
 
 def all_rows(run: Run) -> Iterator[dict[str, Any]]:
@@ -3342,6 +3376,7 @@ def check(run: Run, options: Options) -> int:
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run, options)
     remarks = [*machine_facts(run.folder), last_run_fact(run)]
+    remarks += [fact(remark.who, remark.remedy) for remark in open_to_others(options.config)]
     remarks.append(mail_fact(mail_settings(options.config), values))
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
@@ -3425,7 +3460,6 @@ def machine_facts(folder: Path) -> Iterator[Remark]:
     free, make_room = shutil.disk_usage(folder).free >> 20, "make room: a run keeps a log and a journal"
     yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
     for name, bits, use, remedy in (
-        ("config.py", 0o022, "write", "chmod go-w"),
         ("credentials.json", 0o077, "read", "keep it to this account: chmod 600"),
         ("token.json", 0o077, "read", "keep it to this account: chmod 600"),
     ):
@@ -3505,13 +3539,17 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     if not settings.STAFF_OU:
         return
     schemas = read_schemas(run)
-    remarks += [*schema_facts(settings, schemas), *org_unit_facts(settings, org_units, powerschool)]
+    remarks += schema_facts(settings, schemas)
     settings = run.settings = usable_settings(settings, schemas, powerschool)
-    if "dcid" not in settings.fields.values():
-        remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
-        return
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
-    google = list_accounts(run, in_place, schemas, None)
+    google = None
+    if "dcid" in settings.fields.values():
+        google = attempt(remarks, partial(list_accounts, run, in_place, schemas, None))
+    else:
+        remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
+    remarks += org_unit_facts(settings, org_units, powerschool, google)
+    if google is None:
+        return
     seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
     ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
     words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
@@ -3556,30 +3594,27 @@ def doubtful_types(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
             yield fact(f"{name} is {has}, which cannot hold a {value}", makes[wants])
 
 
-def value_type(value: str) -> str:
-    """The type of field that suits a value of a person, or "" where any may."""
-    return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
-
-
 def org_unit_facts(
-    settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None
+    settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None, google: Google | None
 ) -> Iterator[Remark]:
     """The org units that config.py names, and every one the active staff belong in, with how many."""
     yield from missing_org_units(settings, org_units) or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
-    places = places_of_staff(settings, powerschool) if powerschool else Counter()
+    places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
     yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
-    for path, count in sorted(places.items()):
+    for path, count in sorted(places.items(), key=lambda entry: (not nearly(entry[0], org_units), entry)):
         if path.lower() in org_units:
             yield fact(f"org unit {path}: {people(count)}")
         else:
             words = f"org unit {path} does not exist; waiting for it: {people(count)}"
-            yield Remark(Rule.MISSING, words, "", org_unit_remedy(path, settings, org_units))
+            rule = Rule.FAULT if nearly(path, org_units) else Rule.MISSING
+            yield Remark(rule, words, "", org_unit_remedy(path, settings, org_units))
 
 
-def places_of_staff(settings: Settings, powerschool: PowerSchool) -> Counter[str]:
-    """The org units that active staff belong in, with how many; as config.py and the schools' names spell them."""
-    district = without_google(settings, powerschool)
-    placed = (p for p in powerschool.staff if p.is_active and p.email and not skip_rule(p, settings))
+def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
+    """The org units, with how many, of the active staff who have an account or an address with which one is made."""
+    district, linked = without_google(settings, powerschool), google.by_dcid if google else {}
+    known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
+    placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
     return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
 
 
@@ -3675,8 +3710,11 @@ def set_up(run: Run, options: Options) -> int:
     powerschool = read_powerschool(run)
     connect_google(run)
     schemas, org_units = read_schemas(run), read_org_units(run)
+    usable = usable_settings(settings, schemas, powerschool)
+    knows_accounts = "dcid" in usable.fields.values()
+    google = list_accounts(replace(run, settings=usable), org_units, schemas, None) if knows_accounts else None
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
-    paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool)}
+    paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool, google)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
     misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
     lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
@@ -3687,7 +3725,7 @@ def set_up(run: Run, options: Options) -> int:
     wrong = [r for r in (*faults, *doubtful_types(settings, schemas)) if r.rule is not Rule.MISSING]
     for remark in wrong:
         log.error("Set-up leaves this to you: %s", remark)
-    for path in units:
+    for path in sorted(units, key=lambda path: not nearly(path, org_units)):
         near = nearly(path, org_units)
         log.info("Missing: the org unit %s%s", path, f" (did you mean {near}, which Google has?)" if near else "")
     for name in missing:
@@ -3889,6 +3927,9 @@ def summary(run: Run) -> Iterator[None]:
     try:
         yield
         ending = "Done"
+    except KeyboardInterrupt:
+        ignore_signals()
+        raise
     finally:
         for kind, left in run.ended.items():
             seen = (
@@ -5659,7 +5700,15 @@ def right_command(path: Path) -> str:
     return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
 
 
-def no_link(name: str, flags: int) -> int:
+def open_to_others(config: Path) -> list[Remark]:
+    """Whoever can write config.py can have the next run do anything: it is Python."""
+    if sys.platform == "win32" or not exists(config) or not config.stat().st_mode & 0o022:
+        return []
+    words = f"other accounts of this machine can write {config.name}"
+    return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
+
+
+def no_link(name: str, flags: int, more: int = 0) -> int:
     """Opens a file, but not the one that a link in its place points to."""
     return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
@@ -5788,12 +5837,14 @@ def keep_records(run: Run) -> None:
 
 # The command line: one way in, and every ending told.
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows has no SIGHUP
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # end like Ctrl-C; Windows has no SIGHUP
+    for number in SIGNALS[1:]:  # end like Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
@@ -5839,8 +5890,7 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     except RunError as error:
         failure = error
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut off the last line and the records
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
         failure = RunError("Interrupted")
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
@@ -5848,6 +5898,12 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     run.failure = failure.remark
     last_words(run, str(failure), is_disk=run.failure.rule is Rule.FULL_DISK)
     return failure.exit_code
+
+
+def ignore_signals() -> None:
+    """After one that ends the run a second one must not cut off the summary, the last line and the records."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
@@ -5872,6 +5928,7 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
+    run.remarks += open_to_others(options.config)
     ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
     if ahead:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])

@@ -90,6 +90,7 @@ class PowerSchool:
         self.users: dict[int, Row] = {}
         self.school_staff: list[Row] = []
         self.extension: list[Row] = []
+        self.tables = dict(TABLES)  # their columns, with the types that a district may have otherwise
 
     def add_school(self, number: int, name: str) -> None:
         dcid = len(self.schools) + 1
@@ -170,7 +171,7 @@ class PowerSchool:
             database.execute("BEGIN IMMEDIATE")
             for table, rows in contents.items():
                 database.execute(f"DROP TABLE IF EXISTS {table}")
-                database.execute(f"CREATE TABLE {table} ({TABLES[table]})")
+                database.execute(f"CREATE TABLE {table} ({self.tables[table]})")
                 for row in rows:
                     names, marks = ", ".join(row), ", ".join("?" * len(row))
                     database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
@@ -228,6 +229,7 @@ class Bed:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.elsewhere.mkdir(exist_ok=True)
         self.write()
+        self.config.chmod(0o644)  # whatever the umask here: one that others may write is told
         self.oracle.start()
         self.google.start()
         self.google.write_credentials(self.folder, scopes=SIGNED_IN_SCOPES)

@@ -97,9 +97,11 @@ def leaver(bed: Bed, dcid: int, first: str = "Kim", last: str | None = None, sch
     return identity
 
 
-def outdated(bed: Bed, dcid: int, first: str = "Kim", last: str | None = None, **account: Any) -> str:
+def outdated(
+    bed: Bed, dcid: int, first: str = "Kim", last: str | None = None, school: int = HIGH, **account: Any
+) -> str:
     """Adds a person of whose account one field is to be written; gives its id."""
-    person(bed, dcid, first, last)
+    person(bed, dcid, first, last, school)
     return matching_account(bed, dcid, fields=matching_fields(bed, dcid, Staff_Group=4), **account)
 
 

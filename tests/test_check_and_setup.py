@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bed import PASSWORD, SIGNED_IN_SCOPES, Bed, matching_account, shipped_settings, standard_bed
-from stories import NEEDED_SCOPES, NOOR, add_known, screen
+from stories import NEEDED_SCOPES, NOOR, add_known, screen, told
 
 SETUP_SCOPES = [f"https://www.googleapis.com/auth/admin.directory.{name}" for name in ("orgunit", "userschema")]
 
@@ -106,6 +106,35 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     assert "2 staff, 1 of them active" in outcome.output
     assert "a run tonight would do: suspend 1, move to suspended 1, update 1" in outcome.output, outcome.output
     assert_paste_safe(bed, outcome.output)
+
+
+def test_an_extension_column_that_is_a_clob_is_read_as_text(bed: Bed) -> None:
+    """As an aggregate of it, such as MAX, Oracle would refuse it with ORA-00932."""
+    bed.powerschool.tables["U_HUMANRESOURCES"] = "usersdcid NUMBER(10,0), cellphone CLOB"
+    two_people(bed)
+    bed.powerschool.add_extension(7, " 847-555-0007 ")
+    bed.powerschool.add_extension(8, "8" * 5000)
+
+    checked = bed.run("--check")
+    assert not facts(checked.output, "FAULT"), checked.output
+    assert "a run tonight would ask attention for 1 person" in checked.output
+    outcome = bed.run()
+
+    assert bed.google.user("maya.patel@d118.org")["customSchemas"]["CrisisGO"]["CellPhone"] == "847-555-0007"
+    told(outcome, "ERROR", 8, "(private) does not fit CrisisGO.CellPhone")
+    assert outcome.exit_code == 1
+
+
+def test_the_check_tries_what_a_run_asks_of_both_sides(one_to_create: Bed) -> None:
+    bed = one_to_create
+    rehearsal, checked = bed.run("--dry-run"), bed.run("--check")
+    assert len(rehearsal.statements) > 4
+    assert {*rehearsal.statements} <= {*checked.statements}
+    assert {request.method for request in rehearsal.requests} <= {request.method for request in checked.requests}
+    # The statement of the run itself, not only one like it that returns no row.
+    bed.oracle.faults.fail("status = :status_current", 1555)
+    (fault,) = facts(bed.run("--check").output, "FAULT")
+    assert "ORA-01555" in fault
 
 
 def test_a_refused_database_login_does_not_keep_it_from_google_and_is_tried_once(bed: Bed) -> None:
@@ -375,7 +404,7 @@ def test_setup_leaves_a_protected_org_unit_and_a_type_for_numbers_to_a_person(be
     outcome = bed.run("--setup", "--yes")
     assert (outcome.exit_code, outcome.writes) == (1, [])
     assert [line.partition(": ")[2] for line in outcome.lines("ERROR")] == [
-        "the org unit /Studnets (PROTECTED_OUS) does not exist: correct PROTECTED_OUS",
+        "the org unit /Studnets (PROTECTED_OUS) does not exist: did you mean /Students? Correct PROTECTED_OUS",
         "Synchronization_Data.Staff_Type is INT64, which cannot hold a building: make a text field (STRING)",
     ]
     assert "Next: python sync.py --check" in outcome.output.splitlines()[-1]

@@ -452,11 +452,12 @@ def test_the_values_of_a_person(person: Staff, config: dict[str, Any], name: str
     "new": (staff(group="12"), {}, "Sync.Group", "12", ""),
     "gone, so cleared": (staff(group=""), {}, "Sync.Group", "", ""),
     "zero": (staff(group="0"), {}, "Sync.Group", "0", ""),
-    "no number": (staff(group="abc"), {}, "Sync.Group", None, "'abc' does not fit Sync.Group (INT64, 500 characters)"),
+    "no number": (staff(group="abc"), {}, "Sync.Group", None,
+        "'abc' does not fit Sync.Group (INT64, 500 characters): correct it in PowerSchool (Google unchanged)"),
     "a number that is only written otherwise": (staff(group="009"), {}, "Sync.Group", "9", ""),
     "too long and private": (
         staff(extension={"cell_phone": "1" * 501}), {}, "Crisis.Phone", None,
-        "(private) does not fit Crisis.Phone (PHONE, 500 characters)",
+        "(private) does not fit Crisis.Phone (PHONE, 500 characters): correct it in PowerSchool (Google unchanged)",
     ),
     "several extension rows": (
         staff(extension={"cell_phone": "1"}, ambiguous=frozenset({"cell_phone"})), {}, "Crisis.Phone", None,

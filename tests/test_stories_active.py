@@ -469,6 +469,54 @@ def test_people_are_where_their_building_is_and_substitutes_with_their_own(bed: 
     at_rest(bed)
 
 
+ODD_ROWS: dict[str, tuple[dict[str, object], set[str]]] = {
+    # What SCHOOLSTAFF holds that is no number -> the fields that depend on it.
+    "the staff type": ({"staffstatus": "X"}, {"Staff_Type"}),
+    "the school": ({"schoolid": "X"}, {"Staff_Type", "School_Access_List"}),
+}
+
+
+@pytest.mark.parametrize(("odd", "left"), ODD_ROWS.values(), ids=list(ODD_ROWS))
+def test_a_row_of_schoolstaff_that_cannot_be_read_changes_nothing_that_depends_on_it(
+    bed: Bed, odd: dict[str, object], left: set[str]
+) -> None:
+    person(bed, 201, "Paula", "Ortega", GRADE, SUBSTITUTE)
+    fields = matching_fields(bed, 201, Staff_Group=4, School_Access_List="7")
+    substitute = matching_account(bed, 201, fields=fields, employee_id=None)
+    elsewhere = settle(bed, 202, "Victor", "Stein", GRADE, ou=OU_OF[MIDDLE])
+    person(bed, 203, "Nora", "Fischer", GRADE)
+    leaver(bed, 204, "Alan", "Drew", GRADE)
+    for dcid in (201, 202, 203, 204):
+        for row in bed.powerschool.affiliations(dcid):
+            row.update(odd)
+
+    outcome = bed.run()
+
+    (column,) = odd
+    for dcid in (201, 202, 203):
+        told(outcome, "ERROR", dcid, f"SCHOOLSTAFF.{column.upper()} holds 'X'", "correct it in PowerSchool")
+    silent(outcome, "ERROR", 204)
+    assert bed.google.user("paula.ortega@d118.org")["orgUnitPath"] == SUBSTITUTE_OU
+    assert bed.google.user("victor.stein@d118.org")["orgUnitPath"] == OU_OF[MIDDLE]
+    wanted = {"Staff_Group": "9", "Staff_Type": "4", "School_Access_List": "103"}
+    kept = {"Staff_Type": "4", "School_Access_List": "7"}
+    held = bed.google.user("paula.ortega@d118.org")["customSchemas"]["Synchronization_Data"]
+    assert {name: held[name] for name in wanted} == wanted | {name: kept[name] for name in left}
+    # Everything else of them is kept in step; nobody is created where it is not known, and who left is closed.
+    assert bed.google.user("paula.ortega@d118.org")["externalIds"][0]["value"] == "4201"
+    assert (bodies(outcome, elsewhere), len(bodies(outcome, substitute))) == ([], 1)
+    assert inserted(outcome) == []
+    assert not is_open(bed, "alan.drew@d118.org")
+
+    said = bed.run("--explain", "dcid:201").output
+    assert f"SCHOOLSTAFF.{column.upper()} holds 'X'" in said
+    assert "in step" not in said
+    for row in bed.powerschool.school_staff:
+        row.update({name: {"staffstatus": TEACHER, "schoolid": GRADE}[name] for name in odd if row[name] == "X"})
+    assert bed.run().exit_code == 0
+    assert bed.google.user("nora.fischer@d118.org")["orgUnitPath"] == OU_OF[GRADE]
+
+
 def test_frozen_and_temporary_accounts_stay_where_they_are_and_are_kept_in_step(bed: Bed) -> None:
     places = {
         201: FROZEN_OU, 202: "/D118 Staff/Administrators/Payroll", 203: "/administrators archive",
