@@ -1470,7 +1470,8 @@ def plan_creation(person: Staff, district: District) -> Plan:
     """A new account with everything in one insert; nobody is created while an account may already be theirs."""
     settings, google = district.settings, district.google
     if person.email in google.groups:
-        return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", "give one of them another one")
+        remedy = "give the group or the person another one"
+        return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", remedy)
     if failure := google.unconfirmed.get(person.dcid):
         return left_alone(person, Rule.NOT_LOOKED_UP, "not created, the next run tries again", failure)
     aside = district.not_theirs.get(person.dcid, ())

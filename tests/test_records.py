@@ -479,7 +479,7 @@ def test_what_root_writes_belongs_to_the_account_of_the_folder(bed: Bed) -> None
     assert bed.run().exit_code == 0
     left = [bed.folder / "StaffLog.txt", bed.runs, *bed.runs.iterdir()]
     assert {path.name: path.stat().st_uid for path in left} == {path.name: 65534 for path in left}
-    assert len(left) == 7
+    assert len(left) == 9
 
 
 def test_new_passwords_that_nobody_knows_are_told(bed: Bed) -> None:

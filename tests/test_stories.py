@@ -448,7 +448,7 @@ def test_everything_is_kept_beside_the_config_in_use(bed: Bed, tmp_path: Path) -
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
     kept = {path.suffix for path in (tmp_path / "runs").iterdir() if path.stem.startswith("20")}
-    assert kept == {".jsonl", ".txt"}
+    assert kept == {".jsonl", ".txt", ".html"}
     assert outcome.log.splitlines()[-1] in outcome.output
     at_rest(bed)
     # The log is the newest run's only; the run that did something keeps its own.
