@@ -2468,7 +2468,9 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
     try:
         return call(run, request)
     except GoogleError as error:
-        remedy = "the signed-in account must be an admin who may do this" if error.status == 403 else "run again later"
+        # One without a reason is a filter's, not Google's.
+        lacks_right = error.status == 403 and error.reason
+        remedy = "the signed-in account must be an admin who may do this" if lacks_right else "run again later"
         raise RunError(f"Google, {doing}", f"{error} ({remedy})") from None
 
 
@@ -3600,7 +3602,7 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     else:
         remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
     remarks += org_unit_facts(settings, org_units, powerschool, google)
-    remarks += [domain_fact(settings, google)] if google else []
+    remarks += domain_facts(settings, google) if google else []
     if google and powerschool:
         remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
         if powerschool.staff:
@@ -3687,15 +3689,19 @@ def usable_settings(
     return replace(settings, CUSTOM_SCHEMAS=usable)
 
 
-def domain_fact(settings: Settings, google: Google) -> Remark:
-    """Domains, as counts only."""
+def domain_facts(settings: Settings, google: Google) -> Iterator[Remark]:
+    """Domains, as counts and places only."""
     seen = Counter(account.email.rpartition("@")[2] for account in google.accounts.values())
     ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
     words = f"Google accounts: {seen.total()}; domains seen: {len(seen)}, of which GOOGLE_DOMAINS names {ours}"
-    unseen = len({domain.casefold() for domain in settings.GOOGLE_DOMAINS} - set(seen))
-    return fact(
-        words, f"entries of GOOGLE_DOMAINS without an account in Google: {unseen}; correct them" if unseen else ""
-    )
+    named = [domain.casefold() for domain in settings.GOOGLE_DOMAINS]
+    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases} - set(seen)
+    unseen = len({*named} - set(seen) - aliases)
+    remedy = f"entries of GOOGLE_DOMAINS without an account in Google: {unseen}; correct them" if unseen else ""
+    yield fact(words, remedy)
+    for place, domain in enumerate(named, 1):
+        if domain in aliases:
+            yield fact(f"GOOGLE_DOMAINS: entry {place} is seen only as an alias of another domain, never as primary")
 
 
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
@@ -5335,13 +5341,16 @@ def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
 
     def refresh() -> None:
         run.requests += 1
-        credentials.refresh(google_auth_httplib2.Request(http))
+        try:
+            credentials.refresh(google_auth_httplib2.Request(http))
+        except TypeError:  # a filter's page for a token
+            raise json.JSONDecodeError("no JSON in Google's answer", "", 0) from None
 
     try:
         retrying(run.settings, refresh)
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error, scopes) from None
-    except (*TRANSPORT_ERRORS, TypeError, ValueError) as error:  # a filter's page for a token, a proxy without a port
+    except (*TRANSPORT_ERRORS, ValueError) as error:  # a proxy without a port
         raise unreachable(error) from None
     return credentials
 
