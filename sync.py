@@ -273,6 +273,7 @@ class Rule(Enum):
     PROBABLE_REHIRE = "probable rehire", ERROR, "an account with the DCID of an older record may be theirs"
     NOT_LINKED = "not linked", ERROR, "an account holds the address, but is not certainly theirs"
     LINKED_LATER = "not linked, closed", INFO, "an account without DCID holds the address and is closed: left as it is"
+    DECIDED = "left by decision", INFO, "an admin has decided in the spreadsheet to leave it until what is seen changes"
     # What is never written.
     HANDS_OFF = "hands off", INFO, "HANDS_OFF names the person or account"
     HANDS_OFF_OVER = "hands off is over", ERROR, "the last day of the entry in HANDS_OFF has passed"
@@ -372,10 +373,8 @@ class Remark:
 class RunError(Exception):
     """The run cannot start or go on, or a request of --check failed: one remark for the admin."""
 
-    def __init__(
-        self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED, oracle_code: str = ""
-    ) -> None:
-        self.remark, self.oracle_code = Remark(rule, who, seen, remedy), oracle_code
+    def __init__(self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED) -> None:
+        self.remark = Remark(rule, who, seen, remedy)
         super().__init__(str(self.remark))
 
     @property
@@ -413,53 +412,6 @@ class GoogleError(Exception):
     def is_uncertain(self) -> bool:
         """True where Google may have carried the request out: no answer, or what a request sent twice is told."""
         return self.can_heal or self.status in {404, 409, 412}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What its type does not say of a setting, in words, and whether a value has it."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
-def is_day(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text) and date.fromisoformat(text))
-    return False
-
-
-def like(words: str, pattern: str) -> Shape:
-    return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
-
-
-OrgUnit = Annotated[
-    str,
-    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
-    like("a path without / at its end", ".*[^/]"),
-]
-Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
-Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
-Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
-MonthDay = Annotated[str, Shape('a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}"))]
-MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
-MailAddress = Annotated[str, like('an address such as "it@d118.org"', MAIL_ADDRESS)]
-MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?")]
-MailServer = Annotated[
-    str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
-]
-MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
-MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
-OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
-Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
-FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
-PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
-LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
-Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
-Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
-Port = Annotated[int, Shape("a port such as 587", lambda value: 0 < value < 65536)]
-Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
-Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
 
 
 @dataclass(frozen=True)
@@ -710,11 +662,14 @@ class District:
     google: Google
     today: date
     admin_email: str = ""
-    only: bool = False  # --only was given: the hold window does not apply
+    only: bool = False  # a run for some only: the hold window does not apply
     # By Google's id: when and where a run suspended an account, if nothing but leaving groups followed in the journals.
     closings: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
     # Google's id and an own alias that a run removed to make it the address, which is not there yet -> DCID.
     lost_aliases: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    # What an admin has decided: DCID -> Google's id of the account that is theirs, or ids of those that are not.
+    theirs: Mapping[int, str] = field(default_factory=dict)
+    not_theirs: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> dict[str, Attribute]:
@@ -873,6 +828,7 @@ class Options:
     only: Sequence[str] = ()
     allow: Sequence[tuple[str, int]] = ()
     csv: Path | None = None
+    decide: Path | None = None
     page: Path | None = None
     check: bool = False
     setup: bool = False
@@ -884,10 +840,15 @@ class Options:
     verbose: bool = False
 
     @property
+    def is_part(self) -> bool:
+        """True for a run of some people only."""
+        return bool(self.only or self.decide)
+
+    @property
     def is_of_everybody(self) -> bool:
         """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
         others = (self.check, self.setup, self.authorize, self.mail_test, self.undo is not None)
-        return not (self.dry_run or self.only or self.explain is not None or any(others))
+        return not (self.dry_run or self.is_part or self.explain is not None or any(others))
 
 
 @dataclass
@@ -921,6 +882,8 @@ class Run:
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
+    district: District | None = None
+    part: str = ""  # of everybody's run: "dry run", "for some only", "undo"
     memory: Memory = field(default_factory=Memory)
     remembers: bool = False  # what it tells is held against what was told before
     subjects: frozenset[str] | None = None  # of the people of a run for some only
@@ -928,6 +891,7 @@ class Run:
     has_looked_again: bool = False  # at what happens only once
     failure: Remark | None = None
     morning: Morning | None = None
+    decisions: Sequence[Decision] = ()  # of --decide
     unkept: str = ""  # why the log was not kept in runs/
     has_mailed: bool = False
     exit_code: int = FAILED
@@ -968,20 +932,24 @@ def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
 def sync(run: Run, options: Options) -> int:
     """One night, or in a dry run everything but its writes; returns the exit code."""
     run.remembers = True
+    run.decisions = read_sheet(options.decide) if options.decide else ()
     district = read_both(run, options)
-    chosen = choose(options.only, district)
-    run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.only else None
+    chosen = frozenset(d.dcid for d in run.decisions) if options.decide else choose(options.only, district)
+    run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.is_part else None
 
     everybody = plan_everybody(run, district)
     stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody, chosen)
+    if options.decide:
+        district, everybody, chosen = as_decided(run, district, everybody)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
     held = too_much(plans, district, dict(options.allow))
     run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
     run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
-    run.remarks += idle_settings(district) if options.only else [*idle_settings(district), *nobodys_accounts(district)]
+    run.remarks += [] if options.is_part else nobodys_accounts(district)
+    run.remarks = [*left_by_decision(run.remarks, run.memory), *idle_settings(district)]
     due = closings_first([*lost_aliases(plans, district), *(plan for plan in plans if plan.changes)])
 
     if options.dry_run:
@@ -1027,8 +995,9 @@ def read_both(run: Run, options: Options) -> District:
     if run.memory.is_lost:
         run.remarks += [run.memory.damage] if run.memory.damage else []
         run.memory = replace(run.memory, matters=happened_once(run, powerschool))
-    district = district_of(run, powerschool, google, only=bool(options.only))
+    district = district_of(run, powerschool, google, only=options.is_part)
     tell_what_was_read(district)
+    run.district = district
     return district
 
 
@@ -1060,7 +1029,7 @@ def look_up_newcomers(
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         asked |= {person.dcid for person in new}
         found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
-        district = replace(district, google=with_found(district.google, new, found))
+        district = replace(district, google=with_found(district.google, found))
         plans = plan_everybody(run, district)
     return district, plans
 
@@ -1197,13 +1166,16 @@ def left_alone(person: Staff, rule: Rule, seen: str, remedy: str = "", had: Acco
 
 def plan_person(person: Staff, district: District) -> Plan:
     """What is to be done about this person, with every reason for doing less; the rules in README.md."""
+    theirs = district.google.accounts.get(district.theirs.get(person.dcid, ""))
     accounts = district.google.by_dcid.get(person.dcid, [])
     if len(accounts) > 1:  # one may be linked to a newer record in this very run
         accounts = [account for account in accounts if not is_certainly_anothers(account, district)]
     rule = skip_rule(person, district.settings)
     rivals = [rival for rival in district.claimants(person.email) if rival.dcid != person.dcid]
     still_open = [account.email for account in accounts if account.is_open]
-    if rule and still_open and not person.is_active:
+    if theirs:
+        plan = plan_account(person, theirs, district)
+    elif rule and still_open and not person.is_active:
         seen = f"skipped by rule ({rule.label}) and no longer active, but {', '.join(still_open)} is open"
         plan = left_alone(person, Rule.SKIPPED_OPEN, seen, "close it by hand")
     elif rule:
@@ -1221,6 +1193,29 @@ def plan_person(person: Staff, district: District) -> Plan:
     else:
         plan = plan_unfound(person, district) if person.is_active else plan_absent_leaver(person, district)
     return with_hands_off(plan, district)
+
+
+def plan_decided(person: Staff, had: Account, district: District) -> Plan:
+    """The account that is the person's by an admin's decision gets the DCID and nothing else, if no rule forbids it."""
+    owner, rule = district.owner(had), skip_rule(person, district.settings)
+    carrying = [account.email for account in district.google.by_dcid.get(person.dcid, ()) if account.id != had.id]
+    others = [p for email in (person.email, had.email) for p in district.claimants(email) if p.dcid != person.dcid]
+    against = {
+        f"skipped by rule ({rule.label if rule else ''})": rule,
+        f"{had.email} has an admin role": had.is_delegated_admin,
+        f"{' and '.join(carrying)} carries this DCID already": carrying,
+        f"{had.email} carries DCID {had.dcid}, which is {owner}, who is active": (
+            owner and owner.is_active and owner.dcid != person.dcid
+        ),
+        f"PowerSchool gives its address to {'; '.join(map(str, others))}": others,
+        f"the next run would take {had.email}, {had.name}, for somebody else's: nothing but the DCID would agree": (
+            not agreement(person, had, district.powerschool)
+        ),
+    }
+    if seen := next((words for words, is_so in against.items() if is_so), ""):
+        return left_alone(person, Rule.NOT_LINKED, seen, had=had)
+    changes = differences(had, {district.settings.dcid_attribute: str(person.dcid)}, district)
+    return Plan(person, had, changes, evidence="decision")
 
 
 def skip_rule(person: Staff, settings: Settings) -> Rule | None:
@@ -1253,8 +1248,8 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     same = "address" if account is holder else same_words(person, account)
     seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
     by_hand = link_by_hand(person, account, district.settings)
-    remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}"
-    return left_alone(person, Rule.LEFT_OPEN, seen, remedy)
+    remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}; {OR_DECIDE}"
+    return Plan(person, remarks=(replace(about(person, Rule.LEFT_OPEN, seen, remedy), part=account.id),))
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:
@@ -1316,6 +1311,8 @@ def plan_unfound(person: Staff, district: District) -> Plan:
 
 def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
+    if had.id == district.theirs.get(person.dcid):
+        return plan_decided(person, had, district)
     if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
         remedy = "correct the DCID there, or the person in PowerSchool"
@@ -1332,6 +1329,9 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
 
 def link_by_hand(person: Staff, account: Account, settings: Settings) -> str:
     return f"set {settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+
+
+OR_DECIDE = "or decide it with --csv and --decide (README)"
 
 
 def either_way(person: Staff, account: Account, district: District) -> str:
@@ -1356,7 +1356,7 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
 
     Being wrong here hands one person another's mailbox, so in doubt it is reported.
     """
-    owner, remedy = district.owner(account), either_way(person, account, district)
+    owner, remedy = district.owner(account), f"{either_way(person, account, district)}; {OR_DECIDE}"
     names, number = same_names(person, account), same_employee_id(person, account)
     if account.dcid is not None and not (owner and not owner.is_active and names and number):
         seen = f"{account.email} carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
@@ -1390,6 +1390,7 @@ def possible_twins(person: Staff, district: District) -> list[Account]:
         for account in lookalikes(person, district)
         if same_employee_id(person, account) or (person.email and is_staff_place(account, district))
         if not is_certainly_anothers(account, district)
+        if account.id not in district.not_theirs.get(person.dcid, ())
     ]
 
 
@@ -1407,7 +1408,8 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
         carries = "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner}"
         seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
         rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
-        remarks.append(about(person, rule, seen, either_way(person, account, district)))
+        remedy = f"{either_way(person, account, district)}; {OR_DECIDE}"
+        remarks.append(replace(about(person, rule, seen, remedy), part=account.id))
     return Plan(person, remarks=tuple(remarks))
 
 
@@ -1468,19 +1470,20 @@ def plan_creation(person: Staff, district: District) -> Plan:
     """A new account with everything in one insert; nobody is created while an account may already be theirs."""
     settings, google = district.settings, district.google
     if person.email in google.groups:
-        remedy = "give the group or the person another one"
-        return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", remedy)
+        return left_alone(
+            person, Rule.ADDRESS_TAKEN, "the address is a group's", "give the group or the person another one"
+        )
     if failure := google.unconfirmed.get(person.dcid):
-        seen = "not created, as Google could not be asked for the address; the next run tries again"
-        return left_alone(person, Rule.NOT_LOOKED_UP, seen, failure)
+        return left_alone(person, Rule.NOT_LOOKED_UP, "not created, the next run tries again", failure)
+    aside = district.not_theirs.get(person.dcid, ())
     for gone, day in google.deleted:
-        if gone.email == person.email or gone.dcid == person.dcid:
+        if gone.dcid == person.dcid or (gone.email == person.email and gone.id not in aside):
             seen = f"not created: {gone.email}, deleted on {day or 'an unknown day'}, has this address or DCID"
             remedy = "restore it in the Admin console (Users, Recently deleted), "
             if gone.dcid != person.dcid:
-                remedy += "or if it is not theirs, give the person another address, "
+                remedy += f"or if it is not theirs, give the person another address {OR_DECIDE}, "
             remedy += "or wait until 20 days are over"
-            return left_alone(person, Rule.RECENTLY_DELETED, seen, remedy)
+            return Plan(person, remarks=(replace(about(person, Rule.RECENTLY_DELETED, seen, remedy), part=gone.id),))
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
     if twins := possible_twins(person, district):
@@ -1920,23 +1923,24 @@ def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    right = f"If that is right: {allow_option('suspend', max(count, 1))}"
+    right = f"if that is right, {allow_option('suspend', max(count, 1))}"
     remarks = []
     if count > 3 and count > share * known:
         names = "; ".join(str(plan.person) for plan in plans if "suspend" in limited_kinds(plan))
         seen = f"{people(count)} of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
-        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen}, so none was done. {right}. Held: {names}"))
+        remarks.append(
+            Remark(Rule.LIMIT, "suspend", f"{seen}, so nobody of these is changed", f"{right}. Held: {names}")
+        )
     if nobodys > 5 and nobodys > 0.05 * len(opened):
         seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
-        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended. {right}"))
+        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right))
     return remarks
 
 
 def limit_remark(kind: str, limit: int, plans: Sequence[Plan]) -> Remark:
     held = [str(plan.person) for plan in plans if kind in limited_kinds(plan)]
-    seen = f"{people(len(held))}, the limit is {limit}, so none was done"
-    remedy = f"If that is right: {allow_option(kind, len(held))}"
-    return Remark(Rule.LIMIT, kind, f"{seen}. {remedy}. Held: {'; '.join(held)}")
+    seen = f"{people(len(held))}, the limit is {limit}, so nobody of these is changed"
+    return Remark(Rule.LIMIT, kind, seen, f"if that is right, {allow_option(kind, len(held))}. Held: {'; '.join(held)}")
 
 
 def allow_option(kind: str, count: int) -> str:
@@ -2018,7 +2022,6 @@ COLUMNS = {
 TABLE_SQL = "SELECT {columns} FROM {table}"
 BAD_ADDRESS = "it must look like host:1521/PSPRODDB (a service name, not a SID)"
 NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or tunnel"
-NO_SUCH_COLUMN = "ORA-00904"
 # Codes of Oracle and its driver, and what to do.
 ORACLE_REMEDIES = {
     "ORA-01017": "refused: correct POWERSCHOOL_READ_USER and POWERSCHOOL_DB_PASSWORD (not tried again: it would lock)",
@@ -2207,16 +2210,17 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
     place = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}), {doing}"
     # Of several codes in Oracle's words the last that is known is nearest to the reason.
     codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", str(reason))
-    known = [(code, rem) for code in codes for pattern, rem in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
-    code, remedy = known[-1] if known else ("", "see Troubleshooting in README.md" if codes else NO_CONNECTION)
+    known = [remedy for code in codes for pattern, remedy in ORACLE_REMEDIES.items() if re.fullmatch(pattern, code)]
+    remedy = known[-1] if known else "see Troubleshooting in README.md" if codes else NO_CONNECTION
     if "bequeath" in str(reason):  # the driver's word for an address without a host
         remedy = BAD_ADDRESS
     place, own_words = (words.replace(secret, "(hidden)") for words in (place, own_words))
-    return RunError(place, "", f"{remedy} [{own_words}]", oracle_code=code)
+    return RunError(place, "", f"{remedy} [{own_words}]")
 
 
 # Reading Google: the whole account once, and single accounts as they are this moment.
 
+Schemas = Mapping[str, Mapping[str, Any]]  # "Schema.Field" -> the field as Google defines it
 # Fields of the users resource besides ATTRIBUTES.
 USER_FIELDS = (
     "id,aliases,nonEditableAliases,suspensionReason,suspensionTime,archived,isAdmin,isDelegatedAdmin,lastLoginTime,customSchemas,"
@@ -2246,7 +2250,7 @@ def read_org_units(run: Run) -> dict[str, str]:
     return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
 
 
-def read_schemas(run: Run) -> dict[str, dict[str, Any]]:
+def read_schemas(run: Run) -> Schemas:
     """ "Schema.Field" -> the field as Google defines it."""
     mask = "schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed,readAccessType))"
     answer = read_request(run, run.api.schemas().list(customerId="my_customer", fields=mask), "reading custom schemas")
@@ -2313,7 +2317,7 @@ def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check
     ]
 
 
-def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> list[Remark]:
+def schema_faults(settings: Settings, schemas: Schemas) -> list[Remark]:
     """What makes a field of CUSTOM_SCHEMAS unusable."""
     faults = []
     for name, value in settings.fields.items():
@@ -2332,12 +2336,7 @@ def schema_faults(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) 
     return faults
 
 
-def list_accounts(
-    run: Run,
-    org_units: Mapping[str, str],
-    schemas: Mapping[str, Mapping[str, Any]],
-    powerschool: PowerSchool | None = None,
-) -> Google:
+def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Schemas, powerschool: PowerSchool | None) -> Google:
     """Every account of the Google customer, with the org units and fields it is decided by; RunError if one fails."""
     settings = run.settings
     accounts: dict[str, Account] = {}
@@ -2434,33 +2433,31 @@ def is_group(run: Run, address: str) -> bool:
     return call_if_there(run, request, absent=(403, 404)) is not None
 
 
-def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> tuple[list[Account | None], bool, str]:
-    """The accounts that Google has, this moment, under the person's address and DCID, whether the address is a group's,
-    and why that could not be asked, or "".
-    """
+def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> Google:
+    """What Google has, this moment, under the person's address and DCID, or why it could not be asked."""
+    nothing = Google({}, {}, {})
     try:
         found = [get_account(run, person.email)]
-        has_group = found[0] is None and is_group(run, person.email)
+        groups = {person.email} if found[0] is None and is_group(run, person.email) else set()
         if dcid_is_indexed:
             query = f"{run.settings.dcid_field}={person.dcid}"
             request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
             for page in pages(run.api.users(), request, partial(call, run)):
                 found += [get_account(run, user["id"]) for user in page.get("users", ())]
     except GoogleError as error:
-        return [], False, str(error)
-    return found, has_group, ""
+        return replace(nothing, unconfirmed={person.dcid: str(error)})
+    accounts = {account.id: account for account in found if account}
+    return replace(nothing, accounts=accounts, groups=frozenset(groups))
 
 
-def with_found(
-    google: Google, newcomers: Sequence[Staff], found: Iterable[tuple[list[Account | None], bool, str]]
-) -> Google:
-    """What Google is known to have, with what the look-ups of newcomers have found."""
-    accounts, groups, unconfirmed = dict(google.accounts), set(google.groups), dict(google.unconfirmed)
-    for person, (theirs, has_group, failure) in zip(newcomers, found, strict=True):
-        accounts |= {account.id: account for account in theirs if account}
-        groups |= {person.email} if has_group else set()
-        unconfirmed |= {person.dcid: failure} if failure else {}
-    return replace(google, accounts=accounts, groups=frozenset(groups), unconfirmed=unconfirmed)
+def with_found(google: Google, found: Iterable[Google]) -> Google:
+    """What Google is known to have, with what look-ups have found."""
+    accounts, groups, unconfirmed = dict(google.accounts), google.groups, dict(google.unconfirmed)
+    for more in found:
+        accounts |= more.accounts
+        groups |= more.groups
+        unconfirmed |= more.unconfirmed
+    return replace(google, accounts=accounts, groups=groups, unconfirmed=unconfirmed)
 
 
 def read_request(run: Run, request: Any, doing: str) -> Any:
@@ -2507,8 +2504,7 @@ def call(run: Run, request: Any) -> Any:
 
     request.add_response_callback(note_time)
     try:
-        longest = max(run.deadline - time.monotonic(), 1)
-        return retrying(run.settings, partial(send, run, request), longest, lambda: not run.is_over)
+        return retrying(run, partial(send, run, request))
     except HttpError as error:
         status, reason, message = error_words(error)
         if status == 401 and not run.asked_again and "Login Required" in message:  # now and then passing
@@ -2580,14 +2576,15 @@ ACCESS_REMEDIES = {
 TRANSPORT_ERRORS = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError, json.JSONDecodeError, UnicodeError)
 
 
-def retrying(
-    settings: Settings, request: Callable[[], Any], longest: float = float("inf"),
-    goes_on: Callable[[], bool] = lambda: True,
-) -> Any:  # fmt: skip
+def retrying(run: Run, request: Callable[[], Any]) -> Any:
     """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
-    wait, longest = settings.RETRY_WAIT_SECONDS, min(longest, settings.RETRY_SECONDS)
+    longest = min(run.settings.RETRY_SECONDS, max(run.deadline - time.monotonic(), 1))
+
+    def is_tried_again(error: Exception) -> bool:
+        return can_heal(error) and not run.is_over
+
     try:
-        return Retry(lambda error: can_heal(error) and goes_on(), initial=wait, maximum=60, timeout=longest)(request)()
+        return Retry(is_tried_again, run.settings.RETRY_WAIT_SECONDS, maximum=60, timeout=longest)(request)()
     except RetryError as error:
         raise error.cause or error from None
 
@@ -2637,13 +2634,26 @@ Made = Callable[[], Account | bool | None]  # asks Google whether a change is th
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
-    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins."""
+    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins.
+
+    For a bug of ours one person is left out, told, and the next one's turn comes.
+    """
     begun: list[Plan] = []
 
     def turn(plan: Plan) -> None:
-        stop_when_time_is_over(run, plan, len(plans) - len(begun))
+        if time.monotonic() > run.deadline:
+            what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
+            left = people(len(plans) - len(begun))
+            raise RunError(f"RUN_MINUTES is over, with {left} {what} raise it if that comes often")
         begun.append(plan)
-        make_changes(run, plan, district)
+        try:
+            make_changes(run, plan, district)
+        except RunError:
+            raise
+        except Exception:
+            note_bug(run, plan.person)
+            if run.bugs >= BUGS_THAT_END_A_RUN:
+                raise
 
     for _, group in groupby(plans, is_closing):
         for _ in side_by_side(run, turn, list(group)):
@@ -2693,36 +2703,10 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
 
 
 def make_changes(run: Run, plan: Plan, district: District) -> None:
-    """Make the changes of one person; a failure, even a bug of ours, is told, and the next one's turn comes."""
+    """The steps of one person in their order; what Google refuses of them is told."""
     if run.no_licences and plan.had is None:
         note_failure(run, plan, "not created: the licences are used up")
         return
-    try:
-        refusal = make_steps(run, plan, district)
-        if not plan.kinds & run.ended.keys():
-            run.waiting.discard(subject_of(plan.person))
-    except RunError:
-        raise
-    except Exception:
-        note_bug(run, plan.person)
-        if run.bugs >= BUGS_THAT_END_A_RUN:
-            raise
-        return
-    if refusal is None:
-        return
-    created = plan.changes[0].after.get(EMAIL, "")
-    if refusal.status == 409 and plan.had is None:
-        words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
-    else:
-        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
-        tried = " and ".join(change.kind for change in plan.changes)
-        words = f"{tried} failed, at least in part: {refusal}: {advice}"
-    note_failure(run, plan, words)
-    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
-
-
-def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
-    """The steps of one person in their order; the first refusal of Google's."""
     refusal = None
     for kinds in steps_of(plan, run.settings):
         if ended := [kind for kind in kinds if kind in run.ended]:
@@ -2735,7 +2719,19 @@ def make_steps(run: Run, plan: Plan, district: District) -> GoogleError | None:
             lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
-    return refusal
+    if not plan.kinds & run.ended.keys():
+        run.waiting.discard(subject_of(plan.person))
+    if refusal is None:
+        return
+    created = plan.changes[0].after.get(EMAIL, "")
+    if refusal.status == 409 and plan.had is None:
+        words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
+    else:
+        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
+        tried = " and ".join(change.kind for change in plan.changes)
+        words = f"{tried} failed, at least in part: {refusal}: {advice}"
+    note_failure(run, plan, words)
+    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
@@ -2775,13 +2771,6 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
                 run.ended[kind] = 0
                 words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer"
                 log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, error.status, error.reason)
-
-
-def stop_when_time_is_over(run: Run, plan: Plan, left: int) -> None:
-    """RunError once RUN_MINUTES is over: nobody new is begun."""
-    if time.monotonic() > run.deadline:
-        what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
-        raise RunError(f"RUN_MINUTES is over, with {people(left)} {what} raise it if that comes often")
 
 
 def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) -> None:
@@ -3157,10 +3146,10 @@ def undo(run: Run, options: Options) -> int:
     except ValueError:
         raise RunError(f"{path} is damaged", "its name is no start of a run") from None
     hours = (run.started - started).total_seconds() / 3600
-    counts = Counter(entry.change.kind for entry in entries)
+    counts = counts_in_words(Counter(entry.change.kind for entry in entries))
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
     ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
-    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts_in_words(counts))
+    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts)
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin(), only=True)
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
@@ -3390,25 +3379,22 @@ def check(run: Run, options: Options) -> int:
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run, options)
-    remarks = [*machine_facts(), *folder_facts(run.folder, options.config), last_run_fact(run)]
+    remarks = [*machine_facts(run.folder), last_run_fact(run)]
+    remarks += [fact(remark.who, remark.remedy) for remark in open_to_others(options.config)]
     remarks.append(mail_fact(mail_settings(options.config), values))
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += [] if faults else [fact("every setting in config.py is well-formed")]
-    powerschool = None
-    if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
-        remarks.append(fact("PowerSchool was not looked at", "set the variables above first"))
-    else:
-        powerschool = look_at_powerschool(run, remarks)
-    look_at_google(run, powerschool, remarks)
+    powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
+    attempt(remarks, partial(look_at_google, run, powerschool, remarks))
     if faults:
         later = "tables, org units, schemas and tonight's run were not looked at"
         remarks.append(fact(later, "run --check again once config.py is right"))
-    hidden = hidden_words(values.get("GOOGLE_DOMAINS"), run.folder)
     for remark in remarks:
         words = ": ".join(filter(None, (remark.who, remark.seen)))
         remedy = f" -> {remark.remedy}" if remark.remedy else ""
-        log.info("%s", paste_safe(f"{SIGNS[remark.rule.level]:<8} {words}{remedy}", hidden))
+        line = f"{SIGNS[remark.rule.level]:<8} {words}{remedy}"
+        log.info("%s", paste_safe(line, values.get("GOOGLE_DOMAINS"), run.folder))
     counts = Counter(SIGNS[remark.rule.level] for remark in remarks)
     log.info("Checked: %s. Nothing was written.", counts_in_words(counts))
     needs = {remark.rule for remark in remarks if remark.rule.level == ERROR}
@@ -3428,17 +3414,17 @@ def fault(words: str, remedy: str = "") -> Remark:
     return Remark(Rule.FAULT, words, "", remedy)
 
 
-def attempt(remarks: list[Remark], doing: str, act: Callable[[], Any]) -> Any:
-    """What this step of a run returns; None, and a fault with the remedy, where it fails."""
+def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
+    """What a look at one side returns; None, and a remark on where it came to its end, if it cannot go on."""
     try:
-        return act()
+        return look()
     except RunError as error:
-        remarks.append(fault(doing, str(error)))
+        remarks.append(error.remark)
     except GoogleError as error:
-        remarks.append(fault(doing, f"run again later: {error}"))
-    except Exception as error:  # noqa: BLE001 - one fact that fails must not hide all others
-        words = f"a bug in Staff Sync ({type(error).__name__}): please report the lines that a dry run has of it"
-        remarks.append(fault(doing, words))
+        remarks.append(fault(str(error), "run again later"))
+    except Exception as error:  # noqa: BLE001 - one side that fails must not hide the other
+        words = f"a bug in Staff Sync ({type(error).__name__})"
+        remarks.append(fault(words, "please report the lines that a dry run has of it"))
     return None
 
 
@@ -3448,20 +3434,13 @@ def bare_settings() -> Settings:
     return Settings(**dict.fromkeys(REQUIRED_SETTINGS, nothing))
 
 
-def machine_facts() -> Iterator[Remark]:
-    """This machine: account, Python, environment variables (never their values), proxy."""
+def machine_facts(folder: Path) -> Iterator[Remark]:
+    """This account and its variables (never their values), and what it can do in the folder, tried for real."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     remedies = {remark.who: remark.reason for remark in environment_faults()}
     for name in VARIABLES:
         words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
         yield fault(words, remedies[name]) if name in remedies else fact(words)
-    if lacks_proxy_package():
-        remedy = f"{sys.executable} -m pip install PySocks: without it the Google client passes the proxy by"
-        yield fault("HTTPS_PROXY is set but the package PySocks is missing", remedy)
-
-
-def folder_facts(folder: Path, config: Path) -> Iterator[Remark]:
-    """Whether a run can leave its log and journal, tried for real, and whether others can read the secrets."""
     is_posix = sys.platform != "win32"
     if is_posix and os.geteuid() == 0 and folder.stat().st_uid != 0:
         words = "this is root, and the folder of config.py belongs to another account"
@@ -3470,7 +3449,6 @@ def folder_facts(folder: Path, config: Path) -> Iterator[Remark]:
         "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "x"),
         "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "x"),
         "StaffLog.txt": (folder / "StaffLog.txt", "r+"),
-        "token.json": (folder / "token.json", "r+"),
     }
     for name, (path, mode) in tried.items():
         if not exists(path.parent if mode == "x" else path):
@@ -3483,15 +3461,14 @@ def folder_facts(folder: Path, config: Path) -> Iterator[Remark]:
         except OSError as error:
             mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
             yield fault(f"{name} cannot be written by this account ({error.strerror})", mend)
-    free = shutil.disk_usage(folder).free >> 20
-    yield fact(
-        f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else "make room: a run keeps a log and a journal"
-    )
-    yield from (fact(remark.who, remark.remedy) for remark in open_to_others(config))
-    for name in ("credentials.json", "token.json"):
-        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & 0o077:
-            words = f"other accounts of this machine can read {name}"
-            yield fact(words, f"keep it to this account: chmod 600 {name}")
+    free, make_room = shutil.disk_usage(folder).free >> 20, "make room: a run keeps a log and a journal"
+    yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
+    for name, bits, use, remedy in (
+        ("credentials.json", 0o077, "read", "keep it to this account: chmod 600"),
+        ("token.json", 0o077, "read", "keep it to this account: chmod 600"),
+    ):
+        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & bits:
+            yield fact(f"other accounts of this machine can {use} {name}", f"{remedy} {name}")
 
 
 def last_run_fact(run: Run) -> Remark:
@@ -3512,66 +3489,42 @@ def last_run_fact(run: Run) -> Remark:
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     """Connection, tables and counts; what PowerSchool says, as far as it can be read."""
     settings = run.settings
-    connection = attempt(remarks, "signing in to PowerSchool", partial(connect_powerschool, settings))
-    if connection is None:
-        return None
+    if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
+        raise RunError("PowerSchool was not looked at", "", "set the variables above first")
+    connection = connect_powerschool(settings)
     mode = "thin" if connection.thin else "thick"
     words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
     remarks.append(fact(words))
     if not settings.STAFF_OU:
         return None
+    unreadable = set()
     with contextlib.closing(connection):
-        both = (COLUMNS, extension_columns(settings))
-        base, more = (list(table_facts(connection, settings, tables)) for tables in both)
-    remarks += [*base, *more]
-    if any(remark.rule is Rule.FAULT for remark in base):
+        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
+            place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
+            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
+            try:
+                fetch(connection, sql, f"reading {place}")
+                remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
+            except RunError as error:
+                remarks.append(replace(error.remark, who=f"table {place}"))
+                unreadable.add(table)
+    if unreadable & set(COLUMNS):
         return None
-    if any(remark.rule is Rule.FAULT for remark in more):
+    if unreadable:
         settings = replace(settings, EXTENSION_COLUMNS={})
-    readable = partial(read_powerschool, replace(run, settings=settings))
-    powerschool: PowerSchool | None = attempt(remarks, "reading PowerSchool", readable)
-    remarks += count_facts(settings, powerschool) if powerschool else []
-    return powerschool
-
-
-def table_facts(
-    connection: oracledb.Connection, settings: Settings, tables: Mapping[str, tuple[str, ...]]
-) -> Iterator[Remark]:
-    """Each of these tables, without reading a row; where one fails for a column, every column that is not there."""
-    for table, columns in tables.items():
-        place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
-        sql = f"{TABLE_SQL} WHERE 1 = 0"
-        try:
-            fetch(connection, sql.format(columns=", ".join(columns), table=place), f"reading {place}")
-            yield fact(f"table {place} can be read: {', '.join(columns).upper()}")
-        except RunError as error:
-            if error.oracle_code != NO_SUCH_COLUMN:
-                yield fault(f"table {place}", str(error))
-                continue
-            lacking: list[Remark] = []
-            for column in columns:
-                ask = partial(fetch, connection, sql.format(columns=column, table=place), f"reading {place}")
-                attempt(lacking, f"column {place}.{column.upper()}", ask)
-            yield from lacking
-
-
-def count_facts(settings: Settings, powerschool: PowerSchool) -> list[Remark]:
-    """Counts that show whether what was read makes sense."""
-    staff, schools = powerschool.staff, powerschool.schools
-    active = [person for person in staff if person.is_active]
+    powerschool = read_powerschool(replace(run, settings=settings))
+    staff, schools, active = powerschool.staff, powerschool.schools, list(powerschool.active)
     with_address = sum(bool(person.email) for person in active)
-    homes = Counter(person.homeschool for person in active)
-    district = without_google(settings, powerschool)
-    lost = sum(count for number, count in homes.items() if not district.school_name(number))
-    words = f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"
     few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
-    remedy = "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""
-    home_words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
-    return [
-        fact(words) if active and schools else fault(words, "a run would stop here: check what this login may read"),
+    homes, district = {person.homeschool for person in active}, without_google(settings, powerschool)
+    lost = sum(not district.school_name(person.homeschool) for person in active)
+    words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
+    remarks += [
+        fact(f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"),
         fact(f"active staff with an address: {with_address}", few),
-        fact(home_words, remedy),
+        fact(words, "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""),
     ]
+    return powerschool
 
 
 def without_google(settings: Settings, powerschool: PowerSchool) -> District:
@@ -3580,51 +3533,49 @@ def without_google(settings: Settings, powerschool: PowerSchool) -> District:
 
 
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
-    """Clock, sign-in, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
+    """Sign-in, clock, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
     settings = run.settings
-    remarks.append(clock_fact(settings))
-    credentials = attempt(remarks, "signing in to Google", partial(signed_in, run))
-    if credentials is None:
-        return
-    kind = "an OAuth desktop client" if isinstance(credentials, Credentials) else "a service account"
+    connect_google(run, may_ask=False)
+    kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
-    run.api = directory_api(settings, credentials)
-    org_units = attempt(remarks, "reading org units", partial(read_org_units, run))
-    schemas = attempt(remarks, "reading custom schemas", partial(read_schemas, run)) if settings.STAFF_OU else None
-    if org_units is None or schemas is None:
+    org_units = read_org_units(run)
+    remarks += [clock_fact(run.google_time)] if run.google_time else []
+    if not settings.STAFF_OU:
         return
+    schemas = read_schemas(run)
     remarks += schema_facts(settings, schemas)
     settings = run.settings = usable_settings(settings, schemas, powerschool)
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
     google = None
     if "dcid" in settings.fields.values():
-        google = attempt(remarks, "listing accounts", partial(list_accounts, run, in_place, schemas))
+        google = attempt(remarks, partial(list_accounts, run, in_place, schemas, None))
     else:
         remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
     remarks += org_unit_facts(settings, org_units, powerschool, google)
-    remarks += domain_facts(settings, google) if google else []
-    if google and powerschool:
-        remarks += [fault("tonight's run", str(remark)) for remark in implausible(powerschool, google)]
-        if powerschool.staff:
-            remarks += attempt(remarks, "tonight's run", lambda: list(plan_facts(run, powerschool, google))) or []
+    if google is None:
+        return
+    seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
+    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
+    words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
+    remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
+    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
+    places = [str(place) for place, domain in enumerate(settings.GOOGLE_DOMAINS, 1) if domain.casefold() in aliases]
+    if places:
+        remarks.append(fact(f"GOOGLE_DOMAINS: entry {', '.join(places)} is seen only as an alias of another domain"))
+    if powerschool is not None:
+        remarks += implausible(powerschool, google)
+        remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
 
 
-def clock_fact(settings: Settings) -> Remark:
-    """Whether Google answers at all, and this machine's clock against the Date of that answer (RFC 9110, 6.6.1)."""
-    try:
-        answer, _ = httplib2.Http(timeout=settings.TIMEOUT_SECONDS).request("https://admin.googleapis.com/", "HEAD")
-    except (*TRANSPORT_ERRORS, ValueError) as error:
-        return replace(unreachable(error).remark, rule=Rule.FAULT)
-    try:
-        seconds = abs(parsedate_to_datetime(answer["date"]).timestamp() - time.time())
-    except (KeyError, ValueError, TypeError):
-        return fact("Google can be reached, but tells no time", "compare this machine's clock by hand")
+def clock_fact(google_time: datetime) -> Remark:
+    """This machine's clock against the Date of Google's last answer (RFC 9110, 6.6.1)."""
+    seconds = abs(google_time.timestamp() - time.time())
     words = f"Google can be reached, and this machine's clock differs from Google's by {seconds:.0f} seconds"
     remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
     return fault(words, remedy) if seconds > CLOCK_FAULT else fact(words, remedy if seconds > CLOCK_DOUBT else "")
 
 
-def schema_facts(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[Remark]:
+def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """Each field of CUSTOM_SCHEMAS with type, index and who may read it."""
     yield from schema_faults(settings, schemas)
     yield from doubtful_types(settings, schemas)
@@ -3642,7 +3593,7 @@ def schema_facts(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -
         yield fact(words, "; ".join(remedies))
 
 
-def doubtful_types(settings: Settings, schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[Remark]:
+def doubtful_types(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """Fields whose type does not suit their value; the run reports every value that does not fit."""
     makes = {"STRING": "make a text field (STRING)", "INT64": "make a field for whole numbers (INT64)"}
     for name, value in settings.fields.items():
@@ -3675,9 +3626,7 @@ def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google
     return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
 
 
-def usable_settings(
-    settings: Settings, schemas: Mapping[str, Mapping[str, Any]], powerschool: PowerSchool | None
-) -> Settings:
+def usable_settings(settings: Settings, schemas: Schemas, powerschool: PowerSchool | None) -> Settings:
     """The settings without the schema fields that are faulty or whose value could not be read."""
     known = {*PERSON_VALUES, *(powerschool.staff[0].extension if powerschool and powerschool.staff else ())}
     usable: dict[str, dict[str, str]] = {}
@@ -3689,42 +3638,29 @@ def usable_settings(
     return replace(settings, CUSTOM_SCHEMAS=usable)
 
 
-def domain_facts(settings: Settings, google: Google) -> Iterator[Remark]:
-    """Domains, as counts and places only."""
-    seen = Counter(account.email.rpartition("@")[2] for account in google.accounts.values())
-    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
-    words = f"Google accounts: {seen.total()}; domains seen: {len(seen)}, of which GOOGLE_DOMAINS names {ours}"
-    named = [domain.casefold() for domain in settings.GOOGLE_DOMAINS]
-    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases} - set(seen)
-    unseen = len({*named} - set(seen) - aliases)
-    remedy = f"entries of GOOGLE_DOMAINS without an account in Google: {unseen}; correct them" if unseen else ""
-    yield fact(words, remedy)
-    for place, domain in enumerate(named, 1):
-        if domain in aliases:
-            yield fact(f"GOOGLE_DOMAINS: entry {place} is seen only as an alias of another domain, never as primary")
-
-
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
-    yield from (fact("a setting fits nobody", str(remark)) for remark in idle_settings(district, is_check=True))
+    yield from idle_settings(district, is_check=True)
     unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
     yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
-    for remark in (*rebuilt_powerschool(plans), *foreign_staff(district)):
-        yield fault("tonight's run would stop", str(remark))
+    if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
+        yield from faults
         return
     district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid))
     held = too_much(plans, district, {})
     counts = Counter(change.kind for plan in plans for change in without_held(plan, held.kinds, district).changes)
     yield fact(f"a run tonight would do: {counts_in_words(counts)}")
-    needy = sum(plan.needs_attention for plan in plans)
+    memory = read_memory(run.folder)
+    needy = sum(replace(p, remarks=left_by_decision(p.remarks, memory)).needs_attention for p in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
-    for kind, count in held.over.items():
-        limit = run.settings.LIMITS[kind]
-        words = f"{kind}: {people(count)}, the limit is {limit}, so nobody of these would be changed"
-        yield fact(words, f"look at them in a dry run; if they are right: {allow_option(kind, count)}")
+    for remark in held.remarks:
+        if remark.who:
+            yield fact(
+                f"{remark.who}: {remark.seen}", "look at them in a dry run, which names how they are let through"
+            )
     if held.why_unlinked:
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
@@ -3748,37 +3684,30 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
     idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
-    remarks = [
+    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
+        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects no admin"))
+    return [
         Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
         for setting, entry, why in idle
         if is_check or entry not in AS_SHIPPED
     ]
-    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
-        seen = "GOOGLE_ADMIN_EMAIL is no account in Google, so that admin's account is not protected"
-        remarks.append(Remark(Rule.SETTING, seen, "", "correct it"))
-    return remarks
 
 
-def hidden_words(domains: object, folder: Path) -> dict[str, str]:
-    """What must not stand in a public thread -> what is shown in its place: hosts, logins, addresses, domains."""
+def paste_safe(text: str, domains: object, folder: Path) -> str:
+    """The text without what must not stand in a public thread: hosts, logins, addresses, domains, folders."""
     dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
     places = " ".join((dsn, os.environ.get("HTTPS_PROXY", ""), os.environ.get("https_proxy", "")))
     words = dict.fromkeys(re.findall(r"(?i)(?:HOST\s*=\s*|//|@|,|^|\s)([\w.-]+)", places), "(host)")
-    words |= {str(domain).strip(): "(domain)" for domain in (domains if isinstance(domains, list) else [domains or ""])}
+    words |= dict.fromkeys(re.findall(r"[\w-]+(?:\.[\w-]+)+", str(domains)), "(domain)")
     words |= {
         dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)",
         user_name(): "(login)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)",
         os.environ.get("HOME") or os.environ.get("USERPROFILE", ""): "(home)",
     }  # fmt: skip
-    return {word: shown for word, shown in words.items() if word}
-
-
-def paste_safe(text: str, hidden: Mapping[str, str]) -> str:
-    """The text without the hidden words, addresses of mail and the folders of files."""
     text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
-    for word in sorted(hidden, key=len, reverse=True):
+    for word in sorted(filter(None, words), key=len, reverse=True):
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
-        text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", hidden[word], text, flags=re.IGNORECASE)
+        text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", words[word], text, flags=re.IGNORECASE)
     text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
     return without_folders(text)
 
@@ -3791,17 +3720,13 @@ def set_up(run: Run, options: Options) -> int:
     schemas, org_units = read_schemas(run), read_org_units(run)
     usable = usable_settings(settings, schemas, powerschool)
     knows_accounts = "dcid" in usable.fields.values()
-    google = list_accounts(replace(run, settings=usable), org_units, schemas) if knows_accounts else None
+    google = list_accounts(replace(run, settings=usable), org_units, schemas, None) if knows_accounts else None
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool, google)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
     misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
-    lacking = {
-        path.lower(): path
-        for path in sorted(paths)
-        if path.lower() not in org_units and not is_at_or_below(path, misspelt)
-    }
-    units = sorted(lacking.values(), key=lambda path: (path.count("/"), path))
+    lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
+    units = {path.lower(): path for path in sorted(lacking, key=lambda path: (path.count("/"), path))}.values()
     missing = [name for name in settings.fields if name not in schemas]
     faults = (*missing_org_units(settings, org_units), *schema_faults(settings, schemas))
     # What exists and cannot hold its value is told, never replaced: that would lose what it holds.
@@ -3818,7 +3743,7 @@ def set_up(run: Run, options: Options) -> int:
     elif not options.dry_run:
         if not options.yes and not is_agreed("Create these?"):
             raise RunError("Set-up", "not agreed to, so nothing was created")
-        create_missing(run, units, missing)
+        create_missing(run, units, missing, schemas)
     remains = options.dry_run and (units or missing)
     log.info("Next: python sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
     return ATTENTION if wrong else DONE
@@ -3837,9 +3762,9 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
     }
 
 
-def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> None:
+def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known: Iterable[str]) -> None:
     """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
-    run.api = directory_api(run.settings, signed_in(run, SETUP_SCOPES, browser="--setup"))
+    connect_google(run, SETUP_SCOPES, browser="--setup")
     schemas = run.api.schemas()
     for path in units:
         parent, _, name = path.rpartition("/")
@@ -3848,24 +3773,18 @@ def create_missing(run: Run, units: Sequence[str], missing: Sequence[str]) -> No
         run.writes += 1
         log.info("Created: the org unit %s", path)
     for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
-        listings = [read_request(run, schemas.list(customerId="my_customer"), "reading custom schemas") for _ in "12"]
-        looks = [
-            {held["schemaName"]: held for held in answer.get("schemas", ())}.get(schema, {}) for answer in listings
-        ]
-        first, second = ({field["fieldName"] for field in look.get("fields", ())} for look in looks)
-        if first - second:
-            lost = ", ".join(sorted(first - second))
-            raise RunError(
-                f"Google shows {schema} without {lost}, which it showed before", "", "run --setup again later"
-            )
         added = [field_definition(run.settings, name) for name in missing if name.startswith(f"{schema}.")]
         body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
         request = schemas.insert(customerId="my_customer", body=body)
-        if known := looks[1]:
-            kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in known["fields"]]
-            body |= {"displayName": known.get("displayName", body["displayName"]), "fields": [*kept, *added]}
-            key = known["schemaId"]
-            request = schemas.update(customerId="my_customer", schemaKey=key, body=body)
+        if shown := {name for name in known if name.startswith(f"{schema}.")}:
+            mine = {"customerId": "my_customer", "schemaKey": schema}
+            had = read_request(run, schemas.get(**mine), f"reading the custom schema {schema}")
+            if lost := shown - {f"{schema}.{entry['fieldName']}" for entry in had["fields"]}:  # as a late answer may be
+                seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
+                raise RunError(seen, "", "run --setup again later")
+            kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
+            body |= {"displayName": had["displayName"], "fields": [*kept, *added]}
+            request = schemas.update(**mine, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
@@ -3887,7 +3806,7 @@ def explain(run: Run, options: Options) -> int:
     dcids = frozenset(person.dcid for person in fits)
     district, plans = look_up_newcomers(run, district, plans, dcids)
     held = too_much(plans, district, {})
-    for plan in (plan for plan in plans if plan.person.dcid in dcids):
+    for plan in (replace(p, remarks=left_by_decision(p.remarks, run.memory)) for p in plans if p.person.dcid in dcids):
         tell_sides(plan.person, district)
         tell_matters(run, [Matter(remark, run.today) for remark in plan.remarks], EVERYWHERE)
         for change in plan.changes:
@@ -3898,13 +3817,10 @@ def explain(run: Run, options: Options) -> int:
             if plan.had is not None and not plan.remarks:
                 log.info("Rule: %s", rule)
             log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
-        for kind in sorted(limited_kinds(plan) & set(held.over)):
-            limit = run.settings.LIMITS[kind]
-            log.info("Held back: %s: %s, the limit is %d (LIMITS)", kind, people(held.over[kind]), limit)
-        if plan.kinds & held.waiting:
-            log.info("Held back: %s", held.why_unlinked)
-        for remark in strange if plan.changes else ():
-            log.info("Held back: %s", remark)
+        reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
+        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
+        for reason in [*reasons, *strange] if plan.changes else ():
+            log.info("Held back: %s", reason)
     return DONE
 
 
@@ -3951,11 +3867,8 @@ def tell_nearby(who: str, district: District) -> int:
         if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
             near.append(account)
     protected = district.settings.PROTECTED_OUS
-    staff_accounts = {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}
-    for account in list(staff_accounts.values())[:10]:
+    for account in {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}.values():
         tell_account(account, "Google:" if account.email == text else "Near: Google has")
-    if len(staff_accounts) > 10:
-        log.info("Near: and %d accounts more: say it more exactly", len(staff_accounts) - 10)
     if holder is None or holder.email != text:
         raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
     log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
@@ -3999,7 +3912,7 @@ def tell_dry_run(
     run: Run, options: Options, district: District, everybody: Sequence[Plan], plans: Sequence[Plan]
 ) -> int:
     """The plan in place of its writes; returns the exit code that the run would have if every write succeeded."""
-    if not options.only:
+    if not options.is_part:
         rows = linking_rows(everybody, district)
         tell_linking(rows, everybody)
         if options.csv:
@@ -4010,7 +3923,7 @@ def tell_dry_run(
     code = tell(run, DRY_RUN, changes)
     if changes:
         again = "the same command without --dry-run does it"
-        words = again if options.only else "try a few people with  python sync.py --only WHO"
+        words = again if options.is_part else "try a few people with  python sync.py --only WHO"
         log.info("Next: read every line above; %s", words)
     return code
 
@@ -4039,6 +3952,8 @@ def summary(run: Run) -> Iterator[None]:
 
 def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     """The end of the log, in the order in which it is read: held, new, standing, solved, done; the exit code."""
+    if run.decisions:  # of whom else nothing has been settled
+        run.subjects = frozenset(subject_of(plan.person) for plan, _ in changes)
     morning = run.morning = morning_of(run, ending, changes)
     if ending != DRY_RUN:
         show_changes(changes, run.settings)
@@ -4058,7 +3973,7 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see above" if needy else "nobody")
     seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
     log.debug("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
-    return morning.exit_code
+    return max(morning.exit_code, tell_answers(run, ending, changes))
 
 
 def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] = IN_LOG) -> None:
@@ -4183,81 +4098,6 @@ def people(count: int) -> str:
 
 def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in counts.items() if count) or "nothing"
-
-
-CSV_COLUMNS = (
-    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "org_unit", "state", "last_sign_in",
-    "reason",
-)  # fmt: skip
-LINK_DOUBTS = frozenset(
-    {
-        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
-        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE,
-    }
-)  # fmt: skip
-
-
-def linking_rows(plans: Sequence[Plan], district: District) -> list[dict[str, str]]:
-    """One row of CSV_COLUMNS per active person who is not simply in step, and per staff account nobody claims."""
-    google, settings = district.google, district.settings
-    rows, claimed = [], set()
-    for plan in plans:
-        claimed |= {plan.had.id} if plan.had else set()
-        claimed |= {account.id for account in google.by_dcid.get(plan.person.dcid, ())}
-        rules = {remark.rule for remark in plan.remarks}
-        what = "no account" if plan.had is None else ""
-        what = "link" if "link" in plan.kinds else "in doubt" if rules & LINK_DOUBTS else what
-        reasons = "; ".join(remark.reason for remark in plan.remarks)
-        holder = google.by_address.get(plan.person.email)
-        if Rule.LEFT_OPEN in rules and holder:
-            rows.append(linking_row("left, open", reasons, plan.person, holder))
-            claimed.add(holder.id)
-        elif plan.person.is_active and what:
-            reason = reasons or (f"found by {plan.evidence}" if plan.had else "")
-            rows.append(linking_row(what, reason, plan.person, plan.had or holder))
-    for account in google.accounts.values():
-        is_staff = is_at_or_below(account.org_unit, (settings.STAFF_OU, settings.SUBSTITUTE_OU))
-        if is_staff and account.id not in claimed and not district.claimants(account.email):
-            rows.append(linking_row("nobody in PowerSchool", "no DCID and no address of anybody active", None, account))
-    return sorted(rows, key=lambda row: (row["what"], row["name"], row["google_address"]))
-
-
-def linking_row(what: str, reason: str, person: Staff | None, account: Account | None) -> dict[str, str]:
-    values = ("", "", "", "", "")
-    if account:
-        values = (account.email, account.name, account.org_unit, account.state, account.last_seen)
-    of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
-    return dict(zip(CSV_COLUMNS, (what, *of_person, *values, reason), strict=True))
-
-
-def tell_linking(rows: Sequence[Mapping[str, str]], plans: Sequence[Plan]) -> None:
-    """How far the staff of both sides have found each other."""
-    counts = Counter(row["what"] for row in rows)
-    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
-    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
-    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
-    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
-    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
-    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
-    log.info("Linking: %d open accounts with the address of somebody who left", counts["left, open"])
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
-    try:
-        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
-            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
-        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, CSV_COLUMNS)
-            writer.writeheader()
-            for row in rows:
-                cells = {name: one_line(text) for name, text in row.items()}
-                risky = {n: f"'{text}" for n, text in cells.items() if text.lstrip().startswith(("=", "+", "-", "@"))}
-                writer.writerow(cells | risky)
-    except OSError as error:
-        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
-        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
-    log.info("%s holds %d rows", path, len(rows))
 
 
 def one_line(text: str) -> str:
@@ -4431,6 +4271,331 @@ def mail_of_cron(run: Run, sentence: str) -> None:
     run.has_mailed = True
 
 
+# The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
+
+# What of a row must be as it was when a decision about it is carried out; both sides of a row are its key.
+MATCHED = ("name", "powerschool_address", "google_name", "google_dcid")
+CSV_COLUMNS = (
+    "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "google_dcid", "org_unit", "state",
+    "last_sign_in", "same", "reason", "decision",
+)  # fmt: skip
+LINK, CREATE, LEAVE = "link", "create", "leave"
+DECISIONS = "decisions"  # in runs/standing.json
+LINK_DOUBTS = frozenset(
+    {
+        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
+        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE, Rule.RECENTLY_DELETED, Rule.LEFT_OPEN,
+    }
+)  # fmt: skip
+SAVE_AGAIN = "save what --csv has written as CSV again, all its columns with it, with link, create or leave in the last"
+FORMULA_SIGNS = ("=", "+", "-", "@")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the spreadsheet: a person, an account or both, what they are to each other, and why."""
+
+    what: str
+    person: Staff | None
+    account: Account | None
+    reason: str
+    remarks: tuple[Remark, ...] = ()  # what a run tells of it
+    is_due: bool = False  # a run links or creates
+    is_deleted: bool = False  # the account
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """The texts of CSV_COLUMNS: on one line each, and none that could be taken for a formula."""
+        person, account = self.person, self.account
+        of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
+        of_account = ("",) * 6
+        if account:
+            dcid = "" if account.dcid is None else str(account.dcid)
+            state = "deleted" if self.is_deleted else account.state
+            of_account = (account.email, account.name, dcid, account.org_unit, state, account.last_seen)
+        same = ""
+        if person and account:
+            has_address = person.email and person.email in account.addresses
+            words = ("DCID" if account.dcid == person.dcid else "", "address" if has_address else "")
+            same = " and ".join(filter(None, (*words, same_words(person, account))))
+        texts = map(one_line, (self.what, *of_person, *of_account, same, self.reason, ""))
+        shown = (f"'{text}" if text.lstrip().startswith(FORMULA_SIGNS) else text for text in texts)
+        return dict(zip(CSV_COLUMNS, shown, strict=True))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decided row of a spreadsheet, as the admin saw it, and the answer where nothing is done about it."""
+
+    number: int
+    word: str
+    cells: Mapping[str, str]
+    answer: str = ""
+    level: str = ERROR
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return key_of(self.cells)
+
+    @property
+    def dcid(self) -> int:
+        """The person's DCID, or one that nobody has."""
+        return int(self.key[0] or -1)
+
+    def __str__(self) -> str:
+        who = (plain(self.cells["name"]), f"DCID {self.dcid}" if self.key[0] else "", self.key[1])
+        return f"row {self.number}, {self.word}: {', '.join(filter(None, who))}"
+
+
+def key_of(cells: Mapping[str, str]) -> tuple[str, str]:
+    return plain(cells["dcid"]), plain(cells["google_address"]).casefold()
+
+
+def plain(cell: str) -> str:
+    """A cell's text without the apostrophe before a formula sign, which a program may have taken for its own."""
+    text = " ".join(cell.split())
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(FORMULA_SIGNS) else text
+
+
+def linking_rows(plans: Sequence[Plan], district: District) -> list[Row]:
+    """The rows on everybody who is not simply in step, and on the staff accounts without a person of their own."""
+    rows = [row for plan in plans for row in rows_of_person(plan, district)]
+    named = {row.account.id for row in rows if row.account} | {plan.had.id for plan in plans if plan.had}
+    told = grouped((remark.subject, remark) for remark in nobodys_accounts(district))
+    staff = district.powerschool.staff
+    traits = ((t, p) for p in staff for t in (p.email, fold_number(p.teacher_number), *p.folded_names))
+    people_with = grouped((trait, person) for trait, person in traits if trait)
+    rows += [
+        row_of_rest(account, told.get(f"account:{account.id}", []), people_with, district)
+        for account in district.google.accounts.values()
+        if account.id not in named and is_staff_place(account, district) and not district.owner(account)
+    ]
+    return sorted(rows, key=lambda row: [row.cells[name] for name in ("what", "name", "google_address")])
+
+
+def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
+    """A row for each account that may be this person's, or one without; none where person and account are settled."""
+    person, google = plan.person, district.google
+    own = google.by_dcid.get(person.dcid, [])
+    holders: Sequence[Account | None] = [plan.had] if plan.had else own or [google.by_address.get(person.email)]
+    deleted = {account.id: account for account, _ in google.deleted}
+    doubts = ((r, google.accounts.get(r.part) or deleted.get(r.part)) for r in plan.remarks if r.rule in LINK_DOUBTS)
+    found = {remark: [account] if account else holders for remark, account in doubts}
+    accounts: Sequence[Account | None] = [account for several in found.values() for account in several]
+    what = "in doubt"
+    if plan.has(Rule.LEFT_OPEN):
+        what = "left, open"
+    elif "link" in plan.kinds:
+        accounts, what = holders, "link"
+    elif not found and person.is_active and not own:
+        # One without address is looked for by the names too.
+        twins = possible_twins(replace(person, email="any"), district)
+        accounts = holders if holders[0] else twins or [None]
+        what = "skipped" if skip_rule(person, district.settings) else "in doubt" if accounts[0] else "no account"
+    due = [f"a run links it, found by {plan.evidence}"] if what == "link" else []
+    due += [f"a run creates it in {change.after[ORG_UNIT]}" for change in plan.changes if change.kind == "create"]
+    for account in {account.id if account else "": account for account in accounts}.values():
+        mine = tuple(r for r in plan.remarks if account in found.get(r, [account]))
+        reason = "; ".join((*(f"{r.rule.label}: {r.reason}" for r in mine), *due)) or "left out for a bug: see the log"
+        is_deleted = account is not None and account.id not in google.accounts
+        yield Row(what, person, account, reason, mine, bool(due), is_deleted)
+
+
+def row_of_rest(
+    account: Account, told: Sequence[Remark], people_with: Mapping[Any, list[Staff]], district: District
+) -> Row:
+    """The row on an account that no run makes anything of, with the likeliest person, an active one before others."""
+    carries = "it has no DCID" if account.dcid is None else f"its DCID {account.dcid} is nobody's in PowerSchool"
+    traits = (*account.addresses, *account.employee_ids, account.folded_name)
+    likely = [person for trait in traits for person in people_with.get(trait, ())]
+    person = min(likely, key=lambda person: not person.is_active, default=None)
+    what, words = "nobody in PowerSchool", "nobody in PowerSchool has its address, employee ID or names"
+    if any(is_valid for *_, is_valid in in_hands_off(account.dcid, account.addresses, district)):
+        person, words = None, "HANDS_OFF names it"
+    elif person:
+        what = "unlinked" if person.is_active else "left, open" if account.is_open else "left, closed"
+        words = f"no run writes it, as it is not certain to be that of {person}"
+    return Row(what, person, account, "; ".join((f"{carries}: {words}", *(r.remedy for r in told))), tuple(told))
+
+
+def tell_linking(rows: Sequence[Row], plans: Sequence[Plan]) -> None:
+    """How far the staff of both sides have found each other."""
+    counts = Counter(row.what for row in rows)
+    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
+    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
+    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
+    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
+    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
+    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
+    log.info("Linking: %d open accounts of somebody who left, without DCID", counts["left, open"])
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """A spreadsheet for Excel and Sheets: UTF-8 with its mark."""
+    try:
+        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
+            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
+        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, CSV_COLUMNS)
+            writer.writeheader()
+            writer.writerows(row.cells for row in rows)
+    except OSError as error:
+        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
+        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
+    log.info("%s holds %d rows", path, len(rows))
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows of a spreadsheet in any of the forms in which Excel and Sheets save text."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        is_open = "close it if it is open in Excel" if isinstance(error, PermissionError) else ""
+        raise no_access(path, "read", error, is_open) from None
+    try:
+        text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", "replace")
+    heading = next(filter(str.strip, text.splitlines()), "")
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count)))
+    except csv.Error as error:
+        raise RunError(f"{path} is no spreadsheet of --csv", str(error), SAVE_AGAIN) from None
+
+
+def read_sheet(path: Path) -> list[Decision]:
+    """The decided rows of a spreadsheet; RunError where one thing in it cannot be understood."""
+    rows = [[cell.strip() for cell in row] for row in read_table(path)]
+    first = next((number for number, row in enumerate(rows) if any(row)), 0)
+    names = [cell.casefold() for cell in rows[first]] if rows else []
+    amiss = [name for name in ("dcid", "google_address", *MATCHED, "decision") if names.count(name) != 1]
+    if amiss:
+        seen = f"it must have one column {' and one '.join(amiss)}"
+        raise RunError(f"{path} is no spreadsheet of --csv", seen, SAVE_AGAIN)
+    known: dict[tuple[str, str], Decision] = {}
+    faults = []
+    for number, row in enumerate(rows[first + 1 :], first + 2):
+        cells = dict.fromkeys(names, "") | dict(zip(names, row, strict=False))
+        decision = Decision(number, cells["decision"].casefold(), cells)
+        (dcid, address), word = decision.key, decision.word
+        other = known.setdefault(decision.key, decision) if word else decision
+        if word not in {"", LINK, CREATE, LEAVE}:
+            faults.append(f"row {number} decides '{shorten(word)}', which is none of link, create and leave")
+        elif word and not (dcid.isdecimal() or (address and not dcid)):
+            faults.append(f"row {number} has a decision, but '{shorten(dcid)}' is no DCID")
+        elif other.word != word:
+            faults.append(f"rows {other.number} and {number} decide the same otherwise")
+    if faults or not known:
+        raise RunError(f"{path} is not carried out", "; ".join(faults) or "no row has a decision", SAVE_AGAIN)
+    return list(known.values())
+
+
+def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple[District, list[Plan], frozenset[int]]:
+    """The district with what was decided, everybody's plan in it, and the people whom a decision changes.
+
+    A decision that is not what a run may do is answered, and what is to be left is remembered.
+    """
+    rows = {key_of(row.cells): row for row in linking_rows(everybody, district)}
+    judged = [judge(decision, rows.get(decision.key), run.decisions, district) for decision in run.decisions]
+    taken = [(decision.word, rows[decision.key]) for decision in judged if not decision.answer]
+    left = {remark.key: what_was_seen(remark) for word, r in taken if word == LEAVE for remark in r.remarks}
+    run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: decided_before(run.memory) | left})
+    theirs = {r.person.dcid: r.account.id for word, r in taken if word == LINK and r.person and r.account}
+    aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
+    district = replace(district, theirs=theirs, not_theirs=aside)
+    chosen = frozenset((*theirs, *aside))
+    district, plans = look_up_newcomers(run, district, plan_everybody(run, district), chosen)
+    plan_of = {plan.person.dcid: plan for plan in plans}
+    run.decisions = [
+        replace(d, answer=f"refused: {why_not(d.word, plan_of[d.dcid], district)}")
+        if not d.answer and d.word != LEAVE and d.word not in plan_of[d.dcid].kinds
+        else d
+        for d in judged
+    ]
+    return district, plans, frozenset(d.dcid for d in run.decisions if not d.answer) & chosen
+
+
+def judge(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> Decision:
+    """The decision, with its answer where both sides say without a plan that nothing is to be done."""
+    word, address = decision.word, decision.key[1]
+    own = district.google.by_dcid.get(decision.dcid, ())
+    if row is None and any(word == CREATE or address in account.addresses for account in own):
+        return replace(decision, answer="nothing to do, an account carries the DCID already", level=INFO)
+    if row is None:
+        seen = "it is in question no more, or an address or a DCID has changed"
+        return replace(decision, answer=f"refused: {seen}: make a new sheet with --csv")
+    if word == LEAVE and not row.is_due and all(remark.rule.level == INFO for remark in row.remarks):
+        return replace(decision, answer="nothing to do, no run asks for anything here", level=INFO)
+    was, now = ({name: plain(cells[name]) for name in MATCHED} for cells in (decision.cells, row.cells))
+    changed = [
+        f"{name} was '{was[name]}' and is '{now[name]}'"
+        for name in MATCHED
+        # Excel has a question mark in the place of each letter that Windows-1252 lacks.
+        if was[name] not in {now[name], now[name].encode("cp1252", "replace").decode("cp1252")}
+    ]
+    rivals = [
+        f"row {other.number}"
+        for other in decisions
+        for both in [{word, other.word}]
+        if other is not decision and LINK in both and LEAVE not in both
+        if other.dcid == decision.dcid or (other.key[1] == address and both == {LINK})
+    ]
+    lacks_one = (word != LEAVE and not row.person) or (word == LINK and (not row.account or row.is_deleted))
+    against = {
+        f"{'; '.join(changed)}: make a new sheet with --csv": changed,
+        "there is nobody in PowerSchool, or no account, in this row for that": lacks_one,
+        f"{' and '.join(rivals)} decides otherwise about the same person or account": rivals,
+        "a run does it all the same: name the person in HANDS_OFF": word == LEAVE and row.is_due,
+    }
+    return replace(decision, answer=next((f"refused: {words}" for words, is_so in against.items() if is_so), ""))
+
+
+def why_not(word: str, plan: Plan, district: District) -> str:
+    """Why the plan of this person is not what was decided."""
+    holder = district.google.by_address.get(plan.person.email)
+    if word == CREATE and holder:
+        held = f"{holder.email}{'' if holder.email == plan.person.email else ' as an alias'}"
+        return f"the address is held by {held}: give that account or the person another one"
+    return "; ".join(remark.reason for remark in plan.remarks) or "the person is not active any more, or has an account"
+
+
+def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) -> int:
+    """One line for each decided row; the exit code that they amount to."""
+    made, code = {(plan.person.dcid, change.kind) for plan, change in changes}, DONE
+    for decision in run.decisions:
+        is_made = (decision.dcid, decision.word) in made or (decision.word == LEAVE and ending != BROKEN_OFF)
+        words, level = "not done, the lines above say why", decision.level
+        if decision.answer:
+            words = decision.answer
+        elif is_made:
+            words, level = "would be done" if ending == DRY_RUN else "done", INFO
+        log.log(logging.getLevelName(level), "%s: %s", decision, words)
+        code = ATTENTION if level == ERROR else code
+    return code
+
+
+def left_by_decision(remarks: Iterable[Remark], memory: Memory) -> tuple[Remark, ...]:
+    """The remarks; of those that were decided to be left only that, until what is seen changes."""
+    decided = decided_before(memory)
+    return tuple(
+        replace(remark, rule=Rule.DECIDED, remedy="", part=remark.key)
+        if decided.get(remark.key) == what_was_seen(remark)
+        else remark
+        for remark in remarks
+    )
+
+
+def what_was_seen(remark: Remark) -> str:
+    """What must stay as it is for a decision to hold; somebody's last sign-in is no news."""
+    return re.sub(r"last sign-in \S+", "", remark.seen)
+
+
+def decided_before(memory: Memory) -> dict[str, object]:
+    """Key of a remark -> what was seen when an admin decided to leave it so."""
+    kept = memory.rest.get(DECISIONS)
+    return kept if isinstance(kept, dict) else {}
+
+
 # Remembering: what stands from run to run, in runs/standing.json.
 
 STANDING = "runs/standing.json"
@@ -4459,11 +4624,14 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     return Morning(
         run=run.name,
         started=run.started,
+        part=run.part,
         ending=ending,
         exit_code=HELD if not_made else ATTENTION if is_needy else DONE,
         changes=tuple(changes),
         held=run.held,
         not_made=not_made,
+        last_good=last_good(run.folder),
+        nights=run.memory.nights,
         new=tuple(matter for matter in by_level if matter.is_new),
         standing=tuple(sorted((m for m in by_level if not m.is_new), key=lambda m: m.since, reverse=True)),
         solved=tuple(matter for matter in solved if matter.remark.rule.level != INFO),
@@ -4560,11 +4728,11 @@ def matter_of(row: Mapping[str, Any]) -> Matter:
 
 def remember(run: Run, options: Options, code: int) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
-    if options.undo is not None or (run.failure and options.only):
+    if options.undo is not None or (run.failure and options.is_part):
         return
     if run.failure:
         note_ending(run, run.failure, code)
-    elif run.morning and not options.only:
+    elif run.morning and not options.is_part:
         changed, standing = len({plan.person.dcid for plan, _ in run.morning.changes}), run.morning.standing
         failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
         night = Night(run.name, changed, failed, len(run.morning.new) + len(standing))
@@ -4572,7 +4740,7 @@ def remember(run: Run, options: Options, code: int) -> None:
     if run.morning:
         run.morning = replace(run.morning, last_good=last_good(run.folder), nights=run.memory.nights)
     write_memory(run)
-    if not (run.failure or options.only):
+    if not (run.failure or options.is_part):
         try:
             write_private(run.folder / LAST_GOOD, run.started.isoformat())
         except RunError as error:
@@ -4751,7 +4919,7 @@ def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> d
         or not mail_is_due(morning, settings, last_mail, is_owed=is_owed)
     ):
         return known
-    if remark := send_mail(morning, settings):
+    if remark := send_mail(morning, settings, run.district):
         log.warning("%s", remark)
     return {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
 
@@ -4784,11 +4952,11 @@ def mail_test(run: Run, options: Options) -> int:
     return DONE
 
 
-def send_mail(morning: Morning, settings: Settings) -> Remark | None:
+def send_mail(morning: Morning, settings: Settings, district: District | None = None) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
     server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
     try:
-        answer, refused = deliver(mail_of(morning, settings), settings)
+        answer, refused = deliver(mail_of(morning, settings, district), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
@@ -4803,7 +4971,7 @@ def send_mail(morning: Morning, settings: Settings) -> Remark | None:
     return None
 
 
-def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
+def mail_of(morning: Morning, settings: Settings, district: District | None) -> EmailMessage:
     """The mail, text and page; it names the domain it comes from, and never this machine."""
     message = EmailMessage()
     message["Subject"], message["Date"] = mail_subject(morning), localtime()
@@ -4811,7 +4979,7 @@ def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail_text(morning, settings), cte="quoted-printable")
-    message.add_alternative(page_of(morning, settings), subtype="html", cte="quoted-printable")
+    message.add_alternative(page_of(morning, settings, district), subtype="html", cte="quoted-printable")
     return message
 
 
@@ -5103,6 +5271,53 @@ def keep_page(run: Run, morning: Morning, settings: Settings, district: District
 # Settings: config.py and the environment, every fault in one go.
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What its type does not say of a setting, in words, and whether a value has it."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def is_day(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text) and date.fromisoformat(text))
+    return False
+
+
+def like(words: str, pattern: str) -> Shape:
+    return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
+
+
+OrgUnit = Annotated[
+    str,
+    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
+    like("a path without / at its end", ".*[^/]"),
+]
+Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
+Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
+Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
+MonthDay = Annotated[str, Shape('a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}"))]
+MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
+MailAddress = Annotated[str, like('an address such as "it@d118.org"', MAIL_ADDRESS)]
+MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?")]
+MailServer = Annotated[
+    str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
+]
+MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
+MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
+OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
+Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
+FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
+PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
+LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
+Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
+Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
+Port = Annotated[int, Shape("a port such as 587", lambda value: 0 < value < 65536)]
+Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
+Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
+
+
 def load_settings(path: Path) -> Settings:
     """The settings in this config.py; a RunError that names every fault otherwise, those of the environment too."""
     values, faults = read_config(path)
@@ -5173,8 +5388,7 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
     """What is there and what it must be, for everything in a setting that its type does not allow."""
     kind, *shapes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     origin, parts = get_origin(kind) or kind, get_args(kind)
-    several: Any = {float: (int, float), tuple: (tuple, list)}
-    accepted = several.get(origin, origin if isinstance(origin, type) and origin is not UnionType else parts)
+    accepted: Any = {float: (int, float), tuple: (tuple, list), UnionType: kind}.get(origin, origin)
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
     if not is_right or (origin is tuple and len(value) != len(parts)):
         quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
@@ -5242,12 +5456,10 @@ def environment_faults() -> list[Remark]:
     unset = f"set it for the account {account_name()}, which runs this"
     needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
     faults = [Remark(Rule.FAULT, name, "is not set", unset) for name in needed if not os.environ.get(name)]
-    if os.environ.get("POWERSCHOOL_PROD_DB", "").lower().startswith("jdbc:"):
-        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB, without the jdbc: part"))
-    elif "@" in os.environ.get("POWERSCHOOL_PROD_DB", ""):
-        seen = "must hold no user and password, only host:1521/PSPRODDB"
+    place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
+    if "@" in place or place.lower().startswith("jdbc:"):
+        seen = "must be host:1521/PSPRODDB alone: without jdbc:, user and password"
         faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen))
-    password = os.environ.get("NEW_USER_PASSWORD", "")
     if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
         faults.append(Remark(Rule.FAULT, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
     return faults
@@ -5258,7 +5470,7 @@ def own_admin() -> str:
     return os.environ.get("GOOGLE_ADMIN_EMAIL", "").strip().lower()
 
 
-# Signing in to Google: credentials.json is read and judged once, token.json written when it changes.
+# Signing in to Google: credentials.json is read and judged once, token.json written at a sign-in.
 
 STEP_3 = "from the Google Cloud console (README.md, step 3)"
 AUTHORIZE = "run  python sync.py --authorize"
@@ -5284,34 +5496,20 @@ REFUSED_TOKENS = {
 }  # fmt: skip
 
 
-def connect_google(run: Run) -> None:
-    """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot."""
-    run.credentials = signed_in(run, may_ask=has_terminal())
-    run.api = directory_api(run.settings, run.credentials)
-
-
-def directory_api(settings: Settings, credentials: Any) -> Any:
-    return build("admin", "directory_v1", cache_discovery=False, http=connection(settings, credentials))
-
-
-def connection(settings: Settings, credentials: Any) -> Any:
-    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
-    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
-
-
 def authorize(run: Run) -> int:
     """The browser sign-in that every later run uses: writes token.json."""
     path, token = run.folder / "credentials.json", run.folder / "token.json"
-    if is_service_account(read_client(path)):
+    client = read_client(path)
+    if is_service_account(client):
         seen = f"{path} is a service account, which signs in without a browser"
         raise RunError(seen, "", "run  python sync.py --check")
-    write_private(token, signed_in(run, browser="--authorize").to_json())
+    write_private(token, browser_sign_in(path, client, SCOPES, "--authorize").to_json())
     log.info("Signed in: %s is written. Next: python sync.py --check  looks at everything", token)
     return DONE
 
 
-def signed_in(run: Run, scopes: Sequence[str] = SCOPES, *, may_ask: bool = False, browser: str = "") -> Any:
-    """Credentials with an access token fresh from Google; RunError with the remedy where there are none.
+def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "", may_ask: bool = True) -> None:
+    """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot.
 
     An OAuth client signs in with a browser for the option `browser`, or where there is no token.json and somebody may
     be asked; a service account never needs one.
@@ -5319,20 +5517,20 @@ def signed_in(run: Run, scopes: Sequence[str] = SCOPES, *, may_ask: bool = False
     path, token = run.folder / "credentials.json", run.folder / "token.json"
     client = read_client(path)
     if is_service_account(client):
-        return refreshed(run, delegated_credentials(path, client, scopes), scopes)
-    if browser:
-        return browser_sign_in(path, client, scopes, browser)
-    if may_ask and not token.exists():
-        write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
-    saved = saved_credentials(token)
-    kept = saved.refresh_token
-    credentials = refreshed(run, saved, scopes)
-    if credentials.refresh_token != kept:
-        try:
-            write_private(token, credentials.to_json())
-        except RunError as error:
-            log.warning("%s; this run goes on with the sign-in it has read", error)
-    return credentials
+        run.credentials = refreshed(run, delegated_credentials(path, client, scopes), scopes)
+    elif browser:
+        run.credentials = browser_sign_in(path, client, scopes, browser)
+    else:
+        if may_ask and has_terminal() and not token.exists():
+            write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
+        run.credentials = refreshed(run, saved_credentials(token), scopes)
+    http = connection(run.settings, run.credentials)
+    run.api = build("admin", "directory_v1", cache_discovery=False, http=http)
+
+
+def connection(settings: Settings, credentials: Any) -> Any:
+    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
+    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
 
 
 def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
@@ -5347,7 +5545,7 @@ def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
             raise json.JSONDecodeError("no JSON in Google's answer", "", 0) from None
 
     try:
-        retrying(run.settings, refresh)
+        retrying(run, refresh)
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error, scopes) from None
     except (*TRANSPORT_ERRORS, ValueError) as error:  # a proxy without a port
@@ -5387,14 +5585,14 @@ def delegated_credentials(path: Path, client: Mapping[str, Any], scopes: Sequenc
 def saved_credentials(path: Path) -> Credentials:
     """The sign-in kept in token.json; its scopes are checked here, whether it is still good Google says."""
     token = read_json(path, "sign in once with  python sync.py --authorize")
-    granted = token.get("scopes")
-    lacking = [scope for scope in SCOPES if isinstance(granted, list) and scope not in granted]
+    try:
+        lacking = [scope for scope in SCOPES if scope not in token["scopes"]]
+        credentials = Credentials.from_authorized_user_info(token, SCOPES)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE) from None
     if lacking:
         raise RunError(f"{path} lacks the scope {' and '.join(lacking)}", "", f"{AUTHORIZE}  and tick every box")
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        if isinstance(granted, list):
-            return Credentials.from_authorized_user_info(token, SCOPES)
-    raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE)
+    return credentials
 
 
 def is_refusal(error: google.auth.exceptions.RefreshError) -> bool:
@@ -5410,9 +5608,8 @@ def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[s
     if not is_refusal(error):
         return RunError("Google sign-in", "Google's token service does not answer", f"run again later [{words[:80]}]")
     remedy = next(remedy for pattern, remedy in REFUSED_TOKENS.items() if re.search(pattern, words))
-    own_words = re.match(r"[\w :()'-]*", words)
-    shown = own_words.group().strip() if own_words else ""
-    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{shown}]")
+    own_words = re.split(r"[^\w :()'-]", words)[0].strip()
+    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]")
 
 
 def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:
@@ -5434,10 +5631,9 @@ def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str]
         f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
     )
     os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
-    try:
+    has_browser = False
+    with contextlib.suppress(webbrowser.Error):
         has_browser = bool(webbrowser.get())
-    except webbrowser.Error:
-        has_browser = False
     try:
         credentials: Credentials = flow.run_local_server(
             port=port, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
@@ -5483,9 +5679,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     except OSError as error:
         raise no_access(path, "read", error) from None
     except ValueError:
-        raise RunError(f"{path} is damaged (not valid JSON)", "", remedy) from None
+        content = None
     if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (not a JSON object)", "", remedy)
+        raise RunError(f"{path} is damaged (no JSON object)", "", remedy)
     return content
 
 
@@ -5523,9 +5719,9 @@ def open_to_others(config: Path) -> list[Remark]:
     return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
 
 
-def no_link(name: str, flags: int, more: int = 0) -> int:
+def no_link(name: str, flags: int) -> int:
     """Opens a file, but not the one that a link in its place points to."""
-    return os.open(name, flags | more | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
@@ -5579,11 +5775,10 @@ def only_run(run: Run) -> Iterator[None]:
     """
     path = run.folder / "runs" / "lock"
     try:
-        if not exists(path.parent):  # a run under another account must be able to see this lock
-            path.parent.mkdir(mode=0o755)
-            keep_owner(path.parent)
+        path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
+        keep_owner(path.parent)
         try:
-            file = open(path, "r+", encoding="utf-8", opener=partial(no_link, more=os.O_CREAT))  # noqa: SIM115
+            file = open(path, "a+", encoding="utf-8", opener=no_link)  # noqa: SIM115
         except PermissionError:
             file = open(path, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
@@ -5675,12 +5870,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = told_ending(run, options, stack)
         if log_files() or (options.is_of_everybody and code == FAILED):
             leave_records(run, options, code)
+        if options.page and run.morning:
+            try:
+                write_page(options.page, run.morning, run.settings, run.district)
+            except RunError as error:
+                log.warning("%s", error)
         return FAILED if tell_of_full_disk(run) else code
 
 
 def leave_records(run: Run, options: Options, code: int) -> None:
-    """What a run leaves for the next one and for whoever reads in the morning: memory, mail, log."""
+    """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
     remember(run, options, code)
+    if run.morning and run.settings:
+        keep_page(run, run.morning, run.settings, run.district)
     if run.morning:
         mailed = mail_morning(run, options, run.morning, run.memory.rest.get("mail"))
         if mailed != run.memory.rest.get("mail", {}):
@@ -5695,21 +5897,18 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         code = command(run, options, stack)
         if not run.bugs:
             return code
-        run.failure = Remark(Rule.REFUSED, "", f"a bug in Staff Sync left out {people(run.bugs)}")
-        last_words(run, f"A bug in Staff Sync left out {people(run.bugs)}")
+        failure = RunError(f"A bug in Staff Sync left out {people(run.bugs)}")
     except RunError as error:
-        run.failure = error.remark
-        last_words(run, str(error), is_disk=error.remark.rule is Rule.FULL_DISK)
-        return error.exit_code
+        failure = error
     except KeyboardInterrupt:
         ignore_signals()
-        run.failure = Remark(Rule.REFUSED, "", "interrupted")
-        last_words(run, "Interrupted")
+        failure = RunError("Interrupted")
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
-        run.failure = Remark(Rule.REFUSED, "", "stopped by a bug")
-        last_words(run, "Stopped by a bug")
-    return FAILED
+        failure = RunError("Stopped by a bug")
+    run.failure = failure.remark
+    last_words(run, str(failure), is_disk=run.failure.rule is Rule.FULL_DISK)
+    return failure.exit_code
 
 
 def ignore_signals() -> None:
@@ -5728,13 +5927,16 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         return check(run, options)
     if options.mail_test:
         return mail_test(run, options)
+    if options.page:
+        check_page(options.page)
     if not options.dry_run and options.explain is None:
         stack.enter_context(only_run(run))
         if not options.setup:
-            is_part = options.only or options.undo is not None
+            is_part = options.is_part or options.undo is not None
             open_log(run.folder / ("runs" if is_part else "") / (f"{run.name}.txt" if is_part else "StaffLog.txt"))
-    part = ", undo" if options.undo else ", for some only" if options.only else ""
-    log.info("Staff Sync %s, run %s%s%s", VERSION, run.name, part, ", dry run" if options.dry_run else "")
+    parts = {"undo": options.undo, "for some only": options.is_part and not options.undo, "dry run": options.dry_run}
+    run.part = ", ".join(part for part, is_so in parts.items() if is_so)
+    log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
     run.remarks += open_to_others(options.config)
@@ -5788,6 +5990,8 @@ def options_of(argv: Sequence[str] | None) -> Options:
     raises = "raise one limit for this run only, such as --allow suspend=34"
     add("--allow", metavar="KIND=N", action="append", default=[], type=allowance, help=raises)
     add("--csv", metavar="FILE", type=Path, help="with --dry-run: who is linked, in doubt or alone")
+    decide = "carry out what the column decision of that spreadsheet says: link, create or leave"
+    add("--decide", metavar="FILE", type=Path, help=decide)
     add("--page", metavar="FILE", type=Path, help="write what this run or dry run tells as a page for a browser")
     add("--check", action="store_true", help="check everything a run needs; safe to paste in public")
     add("--setup", action="store_true", help="create missing schemas, fields and org units, after asking")
@@ -5800,17 +6004,19 @@ def options_of(argv: Sequence[str] | None) -> Options:
     add("--verbose", action="store_true", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
     options = Options(**vars(parser.parse_args(argv)))
-    names = ("check", "setup", "explain", "undo", "authorize", "mail_test")
+    names = ("check", "setup", "explain", "undo", "authorize", "mail_test", "decide")
     modes = [name.replace("_", "-") for name in names if getattr(options, name) not in {None, False}]
     # None is ever ignored in silence.
     contradictions = {
         f"--{' and --'.join(modes[:2])} do not go together": len(modes) > 1,
+        "--only does not go with --decide": options.only and modes == ["decide"],
         f"--only and --allow do not go with --{''.join(modes[:1])}": (options.only or options.allow)
-        and modes not in ([], ["undo"]),
+        and modes not in ([], ["undo"], ["decide"]),
         "--yes goes with --undo and --setup": options.yes and not {"undo", "setup"} & set(modes),
         "--mail-test and --dry-run do not go together": options.mail_test and options.dry_run,
-        "--csv goes with --dry-run and without --only": options.csv and (not options.dry_run or options.only or modes),
-        f"--page does not go with --{''.join(modes[:1])}": options.page and modes not in ([], ["undo"]),
+        "--csv goes with --dry-run, and without --only and --decide": options.csv
+        and (not options.dry_run or options.only or modes),
+        f"--page does not go with --{''.join(modes[:1])}": options.page and modes not in ([], ["undo"], ["decide"]),
     }
     for words, is_so in contradictions.items():
         if is_so:

@@ -1,11 +1,13 @@
 """Three nights of Staff Sync in a district that does not exist: `python tests/demo.py`.
 
 A PowerSchool and a Google that live in this process only are filled with a sample district, and the real
-script runs against them three times. Nothing outside this computer is asked, and nothing is left behind.
+script runs against them three times. Nothing outside this computer is asked, and nothing is left behind but one page
+to look at.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +20,7 @@ from district import LEFT_ALONE, PROTECTED, STAFF_DCIDS, STUDENTS, build, disagr
 from mail_server import Mail, MailServer
 
 INTERRUPTED = 130
+PAGE = Path(tempfile.gettempdir()) / "staff-sync-demo.html"
 # Somebody always needs attention in the sample district, so no run there ends with 0.
 EXPECTED_EXIT_CODE = 1
 
@@ -102,6 +105,9 @@ def show_mornings(folder: Path) -> None:
     with MailServer(folder, security="starttls") as server, standard_bed(folder / "bed") as bed:
         for day, _outcome, mails in five_mornings(bed, server):
             say(f"  {day}: {mails[0].message['Subject'] if mails else 'no mail'}")
+            if day.startswith("day 3"):
+                shutil.copyfile(bed.runs / "latest.html", PAGE)
+    say(f"\nThe page of day 3, for a browser: {PAGE}")
 
 
 def show(bed: Bed) -> int:

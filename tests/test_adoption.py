@@ -69,7 +69,7 @@ def test_open_accounts_of_people_who_left_are_listed(bed: Bed) -> None:
     bed.google.add_user("gone.gray@d118.org", "Gone", "Gray", ou="/D118 Staff")
     file = bed.folder / "adoption.csv"
     outcome = bed.run("--dry-run", "--csv", str(file))
-    assert "1 open accounts with the address of somebody who left" in outcome.output
+    assert "1 open accounts of somebody who left, without DCID" in outcome.output
     with file.open(encoding="utf-8-sig", newline="") as text:
         ((what, reason),) = [(row["what"], row["reason"]) for row in csv.DictReader(text)]
     assert what == "left, open"

@@ -8,16 +8,24 @@ import pytest
 from test_deciding import CLOSED, DCID, HIGH_OU, MAYA_AT, account, district, leaver, staff, stranger
 
 import sync
-from sync import Account, Plan, Remark, Rule, Staff
+from sync import Account, Plan, Remark, Row, Rule, Staff
 
-ALONE = "no DCID and no address of anybody active"
+ALONE = "it has no DCID: nobody in PowerSchool has its address, employee ID or names"
 UNLINKED = account(dcid=None)
 DOUBT = Remark(Rule.NOT_LINKED, "Maya Patel", "the names disagree")
 OTHER = Remark(Rule.MISSING_ORG_UNIT, "Maya Patel", "no such org unit")
+SKIPPED = Remark(Rule.NUMERIC_ADDRESS, "Zoe Patel", "skipped by rule")
+NO_LINK, NO_OU = "not linked: the names disagree", "missing org unit: no such org unit"
+WHY_SKIPPED = "numeric address: skipped by rule"
+
+
+def zoe(**changes: Any) -> Staff:
+    """Somebody to whom no account of these tests belongs."""
+    return staff(**{"dcid": 8, "first_name": "Zoe", "email": "zoe@d118.org", "teacher_number": "T8", **changes})
 
 
 def rows(*plans: Plan, people: tuple[Staff, ...] = (), accounts: tuple[Account, ...] = ()) -> list[dict[str, str]]:
-    return sync.linking_rows(plans, district(people, accounts))
+    return [row.cells for row in sync.linking_rows(plans, district(people, accounts))]
 
 
 def link(person: Staff, had: Account, *remarks: Remark) -> Plan:
@@ -28,22 +36,26 @@ def link(person: Staff, had: Account, *remarks: Remark) -> Plan:
 @pytest.mark.parametrize(
     ("plan", "expected"),
     [
-        (link(staff(), UNLINKED), ("link", "found by address and names", MAYA_AT)),
-        (link(staff(), UNLINKED, DOUBT), ("link", "the names disagree", MAYA_AT)),
-        (Plan(staff(), UNLINKED, remarks=(DOUBT,)), ("in doubt", "the names disagree", MAYA_AT)),
-        (Plan(staff(), None, remarks=(DOUBT,)), ("in doubt", "the names disagree", MAYA_AT)),
-        (Plan(staff(), None, remarks=(OTHER, DOUBT)), ("in doubt", "no such org unit; the names disagree", MAYA_AT)),
-        (Plan(staff(), None, remarks=(OTHER,)), ("no account", "no such org unit", MAYA_AT)),
-        (Plan(staff(), None), ("no account", "", MAYA_AT)),
-        (Plan(staff(email="new.one@d118.org"), None), ("no account", "", "")),
+        (link(staff(), UNLINKED), ("link", "a run links it, found by address and names", MAYA_AT)),
+        (link(staff(), UNLINKED, DOUBT), ("link", f"{NO_LINK}; a run links it, found by address and names", MAYA_AT)),
+        (Plan(staff(), UNLINKED, remarks=(DOUBT,)), ("in doubt", NO_LINK, MAYA_AT)),
+        (Plan(staff(), None, remarks=(DOUBT,)), ("in doubt", NO_LINK, MAYA_AT)),
+        (Plan(staff(), None, remarks=(OTHER, DOUBT)), ("in doubt", f"{NO_OU}; {NO_LINK}", MAYA_AT)),
+        (Plan(staff(), None, remarks=(OTHER,)), ("in doubt", NO_OU, MAYA_AT)),
+        (Plan(staff(email="new.one@d118.org"), None, remarks=(OTHER,)), ("in doubt", NO_OU, MAYA_AT)),
+        (Plan(staff(email=""), None, remarks=(OTHER,)), ("in doubt", NO_OU, MAYA_AT)),
+        (Plan(zoe(), None, remarks=(OTHER,)), ("no account", NO_OU, "")),
+        (Plan(zoe(), None), ("no account", "left out for a bug: see the log", "")),
+        (Plan(zoe(email="1234@d118.org"), None, remarks=(SKIPPED,)), ("skipped", WHY_SKIPPED, "")),
+        (Plan(staff(email="1234@d118.org"), None, remarks=(SKIPPED,)), ("skipped", WHY_SKIPPED, MAYA_AT)),
         (Plan(staff(), account()), None),
         (Plan(staff(), account(), remarks=(OTHER,)), None),
-        (Plan(leaver(), None), None),
-        (Plan(leaver(), None, remarks=(DOUBT,)), None),
-        (link(leaver(), UNLINKED), None),
+        (Plan(leaver(), account()), None),
+        (Plan(leaver(), account(), remarks=(DOUBT,)), ("in doubt", NO_LINK, MAYA_AT)),
+        (Plan(zoe(schools=()), None), None),
     ],
 )
-def test_an_active_person_has_a_row_unless_simply_in_step(plan: Plan, expected: tuple[str, str, str] | None) -> None:
+def test_a_person_has_a_row_unless_settled(plan: Plan, expected: tuple[str, str, str] | None) -> None:
     had = (plan.had or UNLINKED,)
     found = [row for row in rows(plan, people=(plan.person,), accounts=had) if row["dcid"]]
     assert [(row["what"], row["reason"], row["google_address"]) for row in found] == ([expected] if expected else [])
@@ -53,34 +65,46 @@ def test_an_open_account_of_somebody_who_left_has_a_row_of_its_own_and_no_other(
     open_account = account(dcid=None)
     remarks = tuple(Remark(Rule.LEFT_OPEN, "", words) for words in ("not active", "close it"))
     (row,) = rows(Plan(leaver(), None, remarks=remarks), people=(leaver(),), accounts=(open_account,))
-    assert (row["what"], row["reason"]) == ("left, open", "not active; close it")
+    assert (row["what"], row["reason"]) == ("left, open", "left, but open: not active; left, but open: close it")
     assert (row["dcid"], row["google_address"]) == ("7", MAYA_AT)
 
 
 @pytest.mark.parametrize(
-    ("person", "plans", "had", "is_alone"),
+    ("person", "plans", "had", "what"),
     [
-        (staff(email="x@d118.org", dcid=8), (), account(dcid=None), True),
-        (staff(email="x@d118.org", dcid=8), (), account(dcid=None, org_unit="/D118 Staff"), True),
-        (staff(email="x@d118.org", dcid=8), (), account(dcid=None, org_unit="/Substitute Teachers"), True),
-        (staff(email="x@d118.org", dcid=8), (), account(dcid=None, org_unit="/Students"), False),
-        (staff(email="x@d118.org", dcid=8), (), account(dcid=None, org_unit=CLOSED), False),
-        # Somebody active has the address, though no plan claims the account.
-        (staff(), (), account(dcid=None), False),
-        (leaver(), (), account(dcid=None), True),
+        (zoe(), (), account(dcid=None), "nobody in PowerSchool"),
+        (zoe(), (), account(dcid=None, org_unit="/D118 Staff"), "nobody in PowerSchool"),
+        (zoe(), (), account(dcid=None, org_unit="/Substitute Teachers"), "nobody in PowerSchool"),
+        (zoe(), (), account(dcid=None, org_unit="/"), "nobody in PowerSchool"),
+        (zoe(), (), account(dcid=None, org_unit=CLOSED, suspended=True), "nobody in PowerSchool"),
+        (zoe(), (), account(dcid=None, org_unit="/Students"), ""),
+        # Somebody has the address, the number or the names, though no plan claims the account.
+        (staff(), (), account(dcid=None), "unlinked"),
+        (zoe(email=MAYA_AT), (), account(dcid=None), "unlinked"),
+        (zoe(teacher_number="t7"), (), account(dcid=None), "unlinked"),
+        (zoe(first_name="maya"), (), account(dcid=None), "unlinked"),
+        (leaver(), (), account(dcid=None), "left, open"),
+        (leaver(), (), account(dcid=None, suspended=True), "left, closed"),
+        (leaver(), (Plan(leaver(), None),), account(dcid=99), "left, open"),
         # A plan claims it: as the account it found, or as one that carries the DCID.
-        (leaver(), (Plan(leaver(), account()),), account(dcid=None), False),
-        (leaver(), (Plan(leaver(), None),), account(), False),
-        (leaver(), (Plan(leaver(), None),), account(dcid=99), True),
+        (leaver(), (Plan(leaver(), account()),), account(dcid=None), ""),
+        (leaver(), (Plan(leaver(), None),), account(), ""),
     ],
 )
-def test_a_staff_account_nobody_claims_has_a_row(
-    person: Staff, plans: tuple[Plan, ...], had: Account, is_alone: bool
+def test_a_staff_account_nobody_claims_has_a_row_with_the_likeliest_person(
+    person: Staff, plans: tuple[Plan, ...], had: Account, what: str
 ) -> None:
     found = rows(*plans, people=(person,), accounts=(had,))
-    wanted = [("nobody in PowerSchool", "", "", "", MAYA_AT, ALONE)] if is_alone else []
-    columns = ("what", "dcid", "name", "powerschool_address", "google_address", "reason")
-    assert [tuple(row[name] for name in columns) for row in found] == wanted
+    assert [(row["what"], row["google_address"]) for row in found] == ([(what, MAYA_AT)] if what else [])
+    for row in found:
+        assert row["dcid"] == ("" if what == "nobody in PowerSchool" else str(person.dcid))
+        assert row["reason"].startswith("its DCID 99" if had.dcid else ALONE if not row["dcid"] else "it has no DCID")
+
+
+def test_of_several_likely_people_an_active_one_is_named() -> None:
+    people = (leaver(dcid=6), staff(), leaver(dcid=8))
+    (row,) = rows(people=people, accounts=(account(dcid=None),))
+    assert (row["what"], row["dcid"], row["same"]) == ("unlinked", "7", "address and employee ID and names")
 
 
 def test_every_account_is_looked_at_whatever_the_first_ones_are() -> None:
@@ -114,17 +138,17 @@ def test_rows_are_sorted_by_what_then_name_then_address() -> None:
     ],
 )
 def test_a_row_shows_both_sides(changes: dict[str, Any], state: str, last: str) -> None:
-    assert sync.linking_row("link", "why", staff(email="m@d118.org"), account(**changes)) == {
+    assert Row("link", staff(email="m@d118.org"), account(**changes), "why").cells == {
         "what": "link", "dcid": "7", "name": "Maya Patel", "powerschool_address": "m@d118.org",
-        "google_address": MAYA_AT, "google_name": "Maya Patel", "org_unit": HIGH_OU, "state": state,
-        "last_sign_in": last, "reason": "why",
+        "google_address": MAYA_AT, "google_name": "Maya Patel", "google_dcid": "7", "org_unit": HIGH_OU,
+        "state": state, "last_sign_in": last, "same": "DCID and employee ID and names", "reason": "why", "decision": "",
     }  # fmt: skip
 
 
 def test_a_row_of_one_side_leaves_the_other_empty() -> None:
-    of_person = sync.linking_row("no account", "", staff(first_name="", last_name="Patel"), None)
+    of_person = Row("no account", staff(first_name="", last_name="Patel"), None, "").cells
     assert {name: text for name, text in of_person.items() if text} == {
         "what": "no account", "dcid": "7", "name": "Patel", "powerschool_address": MAYA_AT,
     }  # fmt: skip
-    of_account = sync.linking_row("nobody", "", None, stranger())
-    assert not any(of_account[name] for name in ("dcid", "name", "powerschool_address"))
+    of_account = Row("nobody", None, stranger(), "").cells
+    assert not any(of_account[name] for name in ("dcid", "name", "powerschool_address", "same"))

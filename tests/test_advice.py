@@ -19,6 +19,7 @@ import pytest
 from bed import SIGNED_IN_SCOPES, Bed, matching_account
 from google_server import SCOPE_PREFIX
 from stories import HIGH_OU, MAYA, colleagues, leaver, newest_journal, outdated, person
+from test_spreadsheet import answers, carry_out, type_in
 
 from sync import ERROR, Rule
 
@@ -41,6 +42,7 @@ class Case:
 
     def __init__(self, bed: Bed, number: int) -> None:
         self.bed, self.base, self.code = bed, 1000 + 10 * number, letters_of(number)
+        self.decisions: dict[tuple[int | str, str], str] = {}
 
     def name(self, first: str) -> str:
         return f"{first}{self.code}"
@@ -113,6 +115,10 @@ class Case:
         entries = self.bed.settings.setdefault("HANDS_OFF", {})
         assert isinstance(entries, dict)
         entries[self.address(local)] = ("asked by HR", until)
+
+    def decide(self, local: str, word: str) -> None:
+        """Types a decision about Ada and this account into the spreadsheet that is carried out once all have obeyed."""
+        self.decisions[self.dcid(0), self.address(local)] = word
 
     def no_hands_off(self, local: str) -> None:
         self.bed.setting("HANDS_OFF").pop(self.address(local))
@@ -200,6 +206,10 @@ def has_dcid(local: str, number: int | None) -> Step:
     return console(local, dcid=number)
 
 
+def decided(local: str, word: str) -> Step:
+    return lambda case: case.decide(local, word)
+
+
 def regrouped(case: Case, old: str, new: str) -> None:
     """A group's address is changed, and the alias that this leaves is removed."""
     google = case.bed.google
@@ -261,6 +271,7 @@ def shown_with(letter: str) -> Step:
 OPEN, CLOSED = "open", "suspended"
 SET = f"set {SCHEMA}.DCID of <%s> to <0>"
 IN_HANDS_OFF = 'name it in HANDS_OFF: "<%s>": ("why", "until which day")'
+DECIDE = "or decide it with --csv and --decide (README)"
 NEW_ADDRESS = "give the person another address in PowerSchool"
 
 # Somebody who left under an older record, with an account that carries its DCID.
@@ -313,6 +324,8 @@ WHOSE_ACCOUNT = (
         Way("if it is theirs, suspend it", console("ada", suspended=True), {"ada": (None, CLOSED)}),
         Way(SET % "ada", has_dcid("ada", 0), {"ada": (0, CLOSED)}, ("ada",)),
         Way(f"if not, {IN_HANDS_OFF % 'ada'}", hands_off("ada"), {"ada": (None, OPEN)}),
+        Way(DECIDE, decided("ada", "link"), {"ada": (0, CLOSED)}, ("ada",)),
+        Way(DECIDE, decided("ada", "leave"), {"ada": (None, OPEN)}),
     )),
     Situation(Rule.LEFT_OPEN, steps(ada_left(), account("old", "Ada", ou="/")), (
         Way("if it is theirs, suspend it", console("old", suspended=True), {"old": (None, CLOSED)}),
@@ -398,6 +411,7 @@ ADDRESSES = (
         Way("if it is not theirs, give the person another address", powerschool(0, email_addr="new"),
             {"new": (0, OPEN)}, ("new",)),
         Way("or wait until 20 days are over", aged, {"ada": (0, OPEN)}, ("ada",)),
+        Way(DECIDE, decided("ada", "create"), {"ada": (0, OPEN)}),
     )),
     Situation(Rule.RECENTLY_DELETED, steps(ada(), lambda case: deleted(case, 0)), (
         Way("restore it in the Admin console", restored, {"ada": (0, OPEN)}, ("ada",)),
@@ -418,6 +432,9 @@ TWINS = (
     Situation(Rule.POSSIBLE_ACCOUNT, steps(ada(), account("old", "Ada")), (
         Way(f"if it is theirs, {SET % 'old'}", has_dcid("old", 0), {"ada": (0, OPEN)}, ("ada",)),
         Way(f"if not, {IN_HANDS_OFF % 'old'}", hands_off("old"), {"ada": (0, OPEN), "old": (None, OPEN)}, ("ada",)),
+        Way(DECIDE, decided("old", "link"), {"ada": (0, OPEN)}, ("ada",)),
+        Way(DECIDE, decided("old", "create"), {"ada": (0, OPEN), "old": (None, OPEN)}),
+        Way(DECIDE, decided("old", "leave"), {"old": (None, OPEN)}),
     )),
     # Two namesakes: every one of them is named at once.
     Situation(Rule.POSSIBLE_ACCOUNT, steps(ada(), account("old", "Ada"), account("desk", "Ada", ou="/")), (
@@ -425,6 +442,8 @@ TWINS = (
         Way(SET % "desk", has_dcid("desk", 0), {"ada": (0, OPEN), "old": (None, OPEN)}, ("ada",)),
         Way(IN_HANDS_OFF % "desk", steps(hands_off("old"), hands_off("desk")),
             {"ada": (0, OPEN), "old": (None, OPEN), "desk": (None, OPEN)}, ("ada",)),
+        Way(DECIDE, steps(decided("old", "create"), decided("desk", "create")),
+            {"ada": (0, OPEN), "old": (None, OPEN), "desk": (None, OPEN)}),
     )),
     # Without an address, by the employee ID.
     Situation(Rule.POSSIBLE_ACCOUNT, steps(
@@ -440,6 +459,7 @@ TWINS = (
         Way(f"if not, {NEW_ADDRESS} and {IN_HANDS_OFF % 'old'}",
             steps(powerschool(0, email_addr="new"), hands_off("old")),
             {"new": (0, OPEN), "old": (None, OPEN)}, ("new",)),
+        Way(DECIDE, decided("old", "link"), {"ada": (0, OPEN)}, ("ada",)),
     )),
     # Back under a new record: at the old address, whose holder is somebody else or has the same names; at a new one.
     Situation(Rule.PROBABLE_REHIRE, steps(
@@ -456,10 +476,14 @@ TWINS = (
         Way(f"if not, {NEW_ADDRESS} and {IN_HANDS_OFF % 'old'}",
             steps(powerschool(0, email_addr="new"), hands_off("old")),
             {"new": (0, OPEN), "old": (2, CLOSED)}, ("new",)),
+        Way(DECIDE, decided("old", "link"), {"old": (0, OPEN)}, ("old",)),
+        Way(DECIDE, decided("old", "leave"), {"old": (2, CLOSED)}),
     )),
     Situation(Rule.PROBABLE_REHIRE, steps(ada(), OLD_RECORD), (
         Way(f"if it is the same person, {SET % 'old'}", has_dcid("old", 0), {"ada": (0, OPEN)}, ("ada",)),
         Way(f"if not, {IN_HANDS_OFF % 'old'}", hands_off("old"), {"ada": (0, OPEN), "old": (2, CLOSED)}, ("ada",)),
+        Way(DECIDE, decided("old", "link"), {"ada": (0, OPEN)}, ("ada",)),
+        Way(DECIDE, decided("old", "create"), {"ada": (0, OPEN), "old": (2, CLOSED)}),
     )),
     Situation(Rule.PROBABLE_REHIRE, steps(
         ada(), lambda case: case.account("ada", "Ada", dcid=3, employee_id=f"T{case.dcid(0)}")), (
@@ -470,6 +494,7 @@ TWINS = (
             {"ada": (0, OPEN)}, ("ada",)),
         Way(f"if not, {NEW_ADDRESS}",
             powerschool(0, email_addr="new"), {"new": (0, OPEN), "ada": (None, OPEN)}, ("new",)),
+        Way(DECIDE, decided("ada", "leave"), {"ada": (None, OPEN)}),
     )),
     Situation(Rule.NOT_LINKED, steps(ada(), account("ada", "Ada", delegated=True)), (
         Way(SET % "ada", has_dcid("ada", 0), {"ada": (0, OPEN)}, ("ada",)),
@@ -623,6 +648,12 @@ def obey_all(bed: Bed, situations: tuple[Situation, ...], number: int) -> None:
 
     for case, _situation, way in cases:
         way.obey(case)
+    decisions = {key: word for case, _, _ in cases for key, word in case.decisions.items()}
+    if decisions:
+        type_in(bed, decisions)
+        answered = answers(carry_out(bed))
+        assert [line for line in answered if not line.endswith(": done")] == []
+        assert len(answered) == len(decisions)
     before = bed.google.snapshot()["users"]
     outcome = bed.run()
 

@@ -1249,7 +1249,7 @@ def test_a_held_creation_is_no_creation() -> None:
 def test_what_is_held_is_told_with_the_people_and_the_way_through() -> None:
     plans = [planned_with(change("suspend")), planned_with(change("suspend"), dcid=8), planned_with(change("move"))]
     assert str(sync.limit_remark("suspend", 1, plans)) == (
-        "suspend: 2 people, the limit is 1, so none was done. If that is right: --allow suspend=2. "
+        "suspend: 2 people, the limit is 1, so nobody of these is changed: if that is right, --allow suspend=2. "
         "Held: Maya Patel, maya.patel@d118.org (DCID 7); Maya Patel, maya.patel@d118.org (DCID 8)"
     )
 
@@ -1501,6 +1501,13 @@ BAD_VALUES: dict[str, tuple[str, object]] = {
     "a number below zero": ("RETRY_SECONDS", -1),
     "no number": ("RUN_MINUTES", None),
     "nobody at once": ("WRITES_AT_ONCE", 0),
+    "no address": ("MAIL_TO", ["it"]),
+    "no sender": ("MAIL_FROM", "Staff Sync"),
+    "no such time": ("MAIL_WHEN", "never"),
+    "no host": ("SMTP_HOST", "smtp host"),
+    "no port": ("SMTP_PORT", 0),
+    "no such security": ("SMTP_SECURITY", "ssl"),
+    "no hours": ("EXPECT_RUN_HOURS", 0),
     "more than everybody": ("LIMIT_SHARE", 1.5),
 }
 

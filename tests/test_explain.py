@@ -36,6 +36,17 @@ def test_the_rule_and_the_limit_that_hold_back_are_named(bed: Bed) -> None:
     assert "no address in PowerSchool and no account" in bed.run("--explain", "dcid:9").output
 
 
+def test_a_share_that_holds_back_is_named(bed: Bed) -> None:
+    for dcid in range(1, 9):
+        bed.powerschool.add_person(dcid, "Mona", f"Adler{dcid}", f"p{dcid}@d118.org", schools={5: 1})
+        matching_account(bed, dcid)
+    for dcid in range(1, 5):
+        bed.powerschool.leave(dcid)
+    words = "suspend: 4 people of 8 with an open account, the share is 0.2"
+    assert f"Held back: {words}" in bed.run("--explain", "dcid:1").output
+    assert f"WARNING  {words}" in bed.run("--check").output
+
+
 def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same(bed: Bed) -> None:
     for dcid in range(1, 8):
         bed.powerschool.add_person(dcid, "Mona", f"Adler{dcid}", f"p{dcid}@d118.org", schools={5: 1})

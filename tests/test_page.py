@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 from bed import Bed
+from stories import GRADE, OU_OF, colleagues, settle
 from test_deciding import DCID, HIGH_OU, MIDDLE_OU, account, district, field, settings_with, staff, table
 
 import sync
@@ -419,3 +422,39 @@ def test_without_its_style_as_in_some_mail_programs_it_is_still_in_lists_and_a_t
     assert shown.evaluate("document.querySelector('svg').getBoundingClientRect().width") < 400
     assert shown.evaluate("getComputedStyle(document.querySelector('li')).listStyleType") == "disc"
     shown.close()
+
+
+# In a run.
+
+
+def test_a_run_of_everybody_keeps_its_page_and_a_part_of_it_is_not_the_latest(bed: Bed) -> None:
+    colleagues(bed)
+    settle(bed, 201, "Maya", "Patel", ou=OU_OF[GRADE])
+    assert bed.run().exit_code == 0
+    (page,) = bed.runs.glob("*Z.html")
+    latest = bed.runs / "latest.html"
+    text = latest.read_text("utf-8")
+    assert page.read_text("utf-8") == text
+    assert "Maya Patel" in text
+    if os.name == "posix":
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (page, latest)} == {0o600}
+    bed.run("--only", "dcid:201")
+    assert latest.read_text("utf-8") == text
+    assert len(list(bed.runs.glob("*Z.html"))) == 2
+    bed.run(env={"POWERSCHOOL_DB_PASSWORD": "no"})
+    assert "did not run" in latest.read_text("utf-8").lower()
+
+
+def test_a_page_is_written_where_it_is_asked_for_and_overwrites_nothing_else(bed: Bed) -> None:
+    colleagues(bed)
+    settle(bed, 201, "Maya", "Patel", ou=OU_OF[GRADE])
+    wanted = bed.folder / "plan.html"
+    assert bed.run("--dry-run", "--page", str(wanted)).exit_code == 0
+    assert "Maya Patel" in wanted.read_text("utf-8")
+    assert not bed.runs.exists()
+    assert bed.run("--page", str(wanted)).exit_code == 0
+    refused = bed.run("--dry-run", "--page", str(bed.config))
+    assert (refused.exit_code, refused.requests) == (2, [])
+    assert "is no page of Staff Sync" in refused.output
+    for option in ("--check", "--mail-test", "--authorize"):
+        assert bed.run(option, "--page", str(wanted)).exit_code == 2
