@@ -1960,13 +1960,11 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
             unlinked += not is_at_or_below(holder.org_unit, district.settings.PROTECTED_OUS)
     if linked >= unlinked:
         return frozenset(), ""
-    only_half = (
-        f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first."
-    )
+    few = f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first."
     if "create" in allowed:
-        return frozenset({"suspend"}), f"{only_half} Until half of them do, nobody is suspended."
+        return frozenset({"suspend"}), f"{few} Until half of them do, nobody is suspended."
     lifts = "nobody is suspended or created (--allow create=N lifts that)."
-    return frozenset({"create", "suspend"}), f"{only_half} Until half of them do, {lifts}"
+    return frozenset({"create", "suspend"}), f"{few} Until half of them do, {lifts}"
 
 
 def limited_kinds(plan: Plan) -> frozenset[str]:
@@ -1994,11 +1992,11 @@ def without_held(plan: Plan, held: frozenset[str], district: District) -> Plan:
     gone = mine | {waiting for kind in mine for waiting in KINDS[kind].holds}
     kept = []
     for change in plan.changes:
-        names = [n for n in change.after if n not in district.attributes or district.attributes[n].value not in gone]
-        if "clear" in mine:
-            names = [n for n in names if change.after[n]]
-        if change.kind not in gone:
-            kept.append(part_of(change, names) if change.kind == "update" else change)
+        if change.kind == "update":
+            names = [n for n in change.after if district.attributes[n].value not in gone]
+            kept.append(part_of(change, [n for n in names if change.after[n] or "clear" not in mine]))
+        elif change.kind not in gone:
+            kept.append(change)
     return replace(plan, changes=tuple(change for change in kept if change.after or change.before))
 
 

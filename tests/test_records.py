@@ -37,7 +37,8 @@ SCHEMA = "customSchemas.Synchronization_Data"
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name not in {"lock", "last-good.txt", "standing.json"})
+    beside = {"lock", "last-good.txt", "standing.json"}
+    return sorted(path.name for path in folder.iterdir() if path.name not in beside and path.suffix != ".html")
 
 
 # The log.
