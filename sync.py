@@ -2462,7 +2462,9 @@ def read_request(run: Run, request: Any, doing: str) -> Any:
     try:
         return call(run, request)
     except GoogleError as error:
-        remedy = "the signed-in account must be an admin who may do this" if error.status == 403 else "run again later"
+        # One without a reason is a filter's, not Google's.
+        lacks_right = error.status == 403 and error.reason
+        remedy = "the signed-in account must be an admin who may do this" if lacks_right else "run again later"
         raise RunError(f"Google, {doing}", f"{error} ({remedy})") from None
 
 
@@ -3553,6 +3555,10 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
     words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
     remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
+    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
+    places = [str(place) for place, domain in enumerate(settings.GOOGLE_DOMAINS, 1) if domain.casefold() in aliases]
+    if places:
+        remarks.append(fact(f"GOOGLE_DOMAINS: entry {', '.join(places)} is seen only as an alias of another domain"))
     if powerschool is not None:
         remarks += implausible(powerschool, google)
         remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
@@ -5530,13 +5536,16 @@ def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
 
     def refresh() -> None:
         run.requests += 1
-        credentials.refresh(google_auth_httplib2.Request(http))
+        try:
+            credentials.refresh(google_auth_httplib2.Request(http))
+        except TypeError:  # a filter's page for a token
+            raise json.JSONDecodeError("no JSON in Google's answer", "", 0) from None
 
     try:
         retrying(run, refresh)
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error, scopes) from None
-    except (*TRANSPORT_ERRORS, TypeError, ValueError) as error:  # a filter's page for a token, a proxy without a port
+    except (*TRANSPORT_ERRORS, ValueError) as error:  # a proxy without a port
         raise unreachable(error) from None
     return credentials
 
@@ -5707,7 +5716,7 @@ def open_to_others(config: Path) -> list[Remark]:
     return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
 
 
-def no_link(name: str, flags: int, more: int = 0) -> int:
+def no_link(name: str, flags: int) -> int:
     """Opens a file, but not the one that a link in its place points to."""
     return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import json
+import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from bed import Bed
-from google_server import WRITES
-from stories import MAYA, NOOR, add_known, newest_journal
+from bed import SIGNED_IN_SCOPES, Bed
+from google_server import ODD_ANSWERS, SCOPE_PREFIX, WRITES, Request
+from stories import MAYA, NOOR, add_known, colleagues, done, newest_journal, outdated, told
 from test_interruption import Start, killed_run
 
 EARLIER = "maya.jones@d118.org"
+
+
+def of_account(key: str) -> Callable[[Request], bool]:
+    return lambda request: request.params["userKey"] == key
 
 
 def married_back(bed: Bed) -> str:
@@ -119,6 +127,10 @@ def test_an_address_at_an_alias_of_the_domain_is_agreement(bed: Bed) -> None:
 
     assert (outcome.exit_code, outcome.writes) == (0, []), outcome.output
     assert outcome.lines("ERROR") == []
+    checked = bed.run("--check").output
+    assert re.search("good +GOOGLE_DOMAINS: entry 2 is seen only as an alias of another domain", checked)
+    assert "entries of GOOGLE_DOMAINS without an account" not in checked
+    assert "entry 1" not in checked
 
 
 @pytest.mark.parametrize(("days", "is_created"), [(2, False), (19, False), (21, True)])
@@ -151,3 +163,143 @@ def test_leavers_are_closed_before_anybody_elses_work_begins(bed: Bed) -> None:
     kinds = [row["kind"] for row in outcome.journal if row["state"] == "done"]
     assert kinds == ["suspend", "move to suspended", "create"]
     assert bed.google.user(NOOR)["suspended"]
+
+
+HEALING = ("system error", "rate as a page", "rate", "a page", "login required")
+
+
+def test_odd_words_that_heal_are_tried_again_at_every_request(bed: Bed) -> None:
+    colleagues(bed)
+    identities = {name: outdated(bed, 201 + place) for place, name in enumerate(HEALING)}
+    for name, identity in identities.items():
+        bed.google.fail("users.update", **ODD_ANSWERS[name], match=of_account(identity))
+    for method in ("orgunits.list", "users.list"):
+        bed.google.fail(method, **ODD_ANSWERS["rate as a page"])
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
+    assert {dcid for dcid, _ in done(outcome)} == {*range(201, 201 + len(HEALING))}
+
+
+@pytest.mark.parametrize("name", [name for name in ODD_ANSWERS if name.startswith("token")])
+@pytest.mark.parametrize("when", ["at the start", "in mid-run"])
+def test_a_token_service_that_answers_oddly_is_asked_again(bed: Bed, name: str, when: str) -> None:
+    colleagues(bed)
+    outdated(bed, 201)
+
+    def expire(request: Any, at: str) -> None:
+        if request.method == "users.list" and at == "after":
+            bed.google.hook = None
+            bed.google.expire_tokens()
+            bed.google.fail("token", **ODD_ANSWERS[name])
+
+    if when == "in mid-run":
+        bed.google.hook = expire
+    else:
+        bed.google.fail("token", **ODD_ANSWERS[name])
+    outcome = bed.run()
+    assert (outcome.exit_code, done(outcome)) == (0, {(201, "update")}), outcome.output
+
+
+def test_an_error_body_that_is_no_json_is_quoted_and_not_replaced_by_advice_about_rights(bed: Bed) -> None:
+    bed.google.fail("users.list", **{**ODD_ANSWERS["a page"], "times": None})
+    outcome = bed.run("--dry-run")
+    assert outcome.exit_code == 2
+    last = outcome.output.splitlines()[-1]
+    assert "Google answered 403 : Forbidden" in last
+    assert "run again later" in last
+    assert "admin" not in last
+
+
+def test_a_rename_with_too_many_aliases_says_nothing_of_licences(bed: Bed) -> None:
+    colleagues(bed)
+    add_known(bed, 7, email=EARLIER, aliases=[f"maya{number}@d118.org" for number in range(30)])
+    bed.powerschool.add_person(8, "Noor", "Haddad", NOOR, schools={5: 1})
+    outcome = bed.run()
+    line = told(outcome, "ERROR", 7, "limitExceeded")
+    assert "licen" not in line
+    assert (8, "create") in done(outcome), "and nobody else's creation is stopped by it"
+
+
+def test_who_was_refused_the_night_before_does_not_end_the_kind_for_everybody(bed: Bed) -> None:
+    colleagues(bed)
+    old = [outdated(bed, 201 + place) for place in range(9)]
+    for identity in old:
+        bed.google.fail("users.update", 400, "invalid", times=None, match=of_account(identity))
+    assert bed.run().exit_code == 1
+    new = [outdated(bed, 221 + place) for place in range(9)]
+    bed.google.fail("users.update", 400, "invalid", times=None, match=lambda r: r.params["userKey"] in new[:8])
+    outcome = bed.run()
+    assert not [line for line in outcome.lines("ERROR") if line.startswith("refused by Google")], outcome.output
+    assert done(outcome) == {(229, "update")}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_deletion_with_an_answer_other_than_204_is_looked_up(bed: Bed, when: str) -> None:
+    """What stands in the journal is what Google has, and a membership that remains is tried by the next run."""
+    add_known(bed, 8)
+    add_known(bed, 7)
+    bed.google.add_group("math@d118.org", members={MAYA: "MEMBER"})
+    bed.powerschool.leave(7)
+    bed.google.fail("members.delete", 200, body=b"<html>Blocked</html>", when=when, times=None)
+    outcome = bed.run()
+    (state,) = {row["state"] for row in outcome.journal if row["kind"] == "leave group"} - {"intended"}
+    assert state == ("done" if when == "after" else "unknown")
+    assert (MAYA in bed.google.members("math@d118.org")) is (when == "before")
+    assert outcome.exit_code == (1 if when == "before" else 0)
+    bed.google.behave()
+    assert bed.run().exit_code == 0
+    assert bed.google.members("math@d118.org") == {}
+
+
+def test_a_write_that_was_never_known_to_be_made_is_looked_at_again_by_an_undo(bed: Bed) -> None:
+    colleagues(bed)
+    identity = outdated(bed, 201)
+    # It is made, and nobody can ask whether.
+    bed.google.fail("users.update", 503, when="after", times=None)
+    seen = [0]
+
+    def lost(request: Any) -> bool:
+        seen[0] += request.params.get("userKey") == identity
+        return request.params.get("userKey") == identity and seen[0] > 1
+
+    bed.google.fail("users.get", 503, times=None, match=lost)
+    assert bed.run().exit_code == 1
+    bed.google.behave()
+    undone = bed.run("--undo", "last", "--yes")
+    assert done(undone) == {(201, "update")}, undone.output
+    assert bed.google.users[identity]["customSchemas"]["Synchronization_Data"]["Staff_Group"] == "4"
+
+
+def test_an_undo_gives_a_membership_back_with_its_delivery_settings(bed: Bed) -> None:
+    add_known(bed, 8)
+    add_known(bed, 7)
+    bed.google.add_group("math@d118.org", members={MAYA: "MANAGER"}, delivery={MAYA: "DIGEST"})
+    bed.powerschool.leave(7)
+    assert bed.run().exit_code == 0
+    assert bed.google.members("math@d118.org") == {}
+    assert bed.run("--undo", "last", "--yes").exit_code == 0
+    assert bed.google.members("math@d118.org") == {MAYA: "MANAGER"}
+    assert bed.google.delivery("math@d118.org") == {MAYA: "DIGEST"}
+
+
+def test_setup_stops_unless_the_second_look_shows_every_field_that_the_first_one_did(bed: Bed) -> None:
+    """A schema is sent whole, so a field that is not shown would be dropped with all its values."""
+    add_known(bed, 7)
+    schemas = {name: dict(held) for name, held in bed.setting("CUSTOM_SCHEMAS").items()}
+    schemas["Synchronization_Data"]["Teacher_Number"] = "teacher_number"
+    bed.settings["CUSTOM_SCHEMAS"] = schemas
+    bed.google.write_service_account(bed.folder, scopes=[*SIGNED_IN_SCOPES, f"{SCOPE_PREFIX}userschema"])
+    bed.google.add_user("admin@d118.org", "Ad", "Min", admin=True)
+    bed.environment["GOOGLE_ADMIN_EMAIL"] = "admin@d118.org"
+    before = bed.google.snapshot()["schemas"]
+    own = next(schema for schema in before.values() if schema["schemaName"] == "Synchronization_Data")
+    short = {**own, "fields": own["fields"][:-1]}
+    bed.google.fail("schemas.get", 200, body=json.dumps(short).encode())
+    outcome = bed.run("--setup", "--yes")
+    assert (outcome.exit_code, outcome.writes) == (2, []), outcome.output
+    assert f"{own['fields'][-1]['fieldName']}, which it showed before" in outcome.output
+    assert bed.google.snapshot()["schemas"] == before
+    assert bed.run("--setup", "--yes").exit_code == 0
+    fields = {entry["fieldName"]: entry for entry in bed.google.schemas["Synchronization_Data"]["fields"]}
+    assert {entry["fieldName"] for entry in own["fields"]} < {*fields}
+    assert fields["Teacher_Number"]["readAccessType"] == "ADMINS_AND_SELF"
