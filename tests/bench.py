@@ -3,7 +3,7 @@
 Every answer of the stand-in for Google comes so many milliseconds late, as Google's do. Beside each figure stands its
 ratio to a floor that no client can be under: the pages of the listing one after the other, and the writes as many at
 once as WRITES_AT_ONCE says. The first lines show how fast the stand-in answers without that delay, so that it is not
-what is measured.
+what is measured. The quota of 2,400 queries a minute and 10 creations a second is kept by the stand-in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Night:
 
     def line(self, name: str, floor: float) -> str:
         requests, writes = len(self.outcome.requests), len(self.outcome.writes)
-        words = f"{self.seconds:6.1f} s, {requests} requests, {writes} writes"
+        refused = sum(request.status in {403, 429, 503} for request in self.outcome.requests)
+        words = f"{self.seconds:6.1f} s, {requests} requests ({refused} refused), {writes} writes"
         return f"{name:<24}{words}; {self.seconds / floor:.2f} times the floor of {floor:.1f} s"
 
 
@@ -72,6 +73,7 @@ def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
     bare = timed(bed, "--dry-run", "--only", "dcid:15")
     print(f"{'stand-in alone':<24}{bare.seconds:6.1f} s, {len(bare.outcome.requests)} requests without delay")
     bed.google.latency = latency
+    bed.google.world.queries_a_minute, bed.google.world.creations_a_second = 2400, 10
     first = timed(bed)
     print(first.line("first night", reading + len(first.outcome.writes) * latency / at_once))
     print(timed(bed).line("quiet night", reading))

@@ -20,7 +20,6 @@ from district import LEFT_ALONE, PROTECTED, STAFF_DCIDS, STUDENTS, build, disagr
 from mail_server import Mail, MailServer
 
 INTERRUPTED = 130
-PAGE = Path(tempfile.gettempdir()) / "staff-sync-demo.html"
 # Somebody always needs attention in the sample district, so no run there ends with 0.
 EXPECTED_EXIT_CODE = 1
 
@@ -101,13 +100,14 @@ def five_mornings(bed: Bed, server: MailServer) -> Iterator[tuple[str, Outcome, 
 
 
 def show_mornings(folder: Path) -> None:
+    page = Path(tempfile.mkdtemp(prefix="staff-sync-page-")) / "morning.html"
     say("\nFive mornings, by the subjects of the mails:")
     with MailServer(folder, security="starttls") as server, standard_bed(folder / "bed") as bed:
         for day, _outcome, mails in five_mornings(bed, server):
             say(f"  {day}: {mails[0].message['Subject'] if mails else 'no mail'}")
             if day.startswith("day 3"):
-                shutil.copyfile(bed.runs / "latest.html", PAGE)
-    say(f"\nThe page of day 3, for a browser: {PAGE}")
+                shutil.copyfile(bed.runs / "latest.html", page)
+    say(f"\nThe page of day 3, for a browser: {page}")
 
 
 def show(bed: Bed) -> int:

@@ -76,7 +76,9 @@ def connect(server: OracleServer) -> Iterator[Connect]:
 
 
 def rows(connection: oracledb.Connection, sql: str, **binds: object) -> list[Any]:
-    return list(connection.cursor().execute(sql, binds).fetchall())
+    # Closed here: one that is left to the garbage collector may be closed amid a call, and the driver waits for itself.
+    with connection.cursor() as cursor:
+        return list(cursor.execute(sql, binds).fetchall())
 
 
 def edit(path: Path, sql: str) -> None:
