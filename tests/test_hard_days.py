@@ -545,7 +545,7 @@ def test_a_damaged_line_of_a_journal_is_an_error_that_names_it_in_a_run_and_in_a
     assert before["users"].keys() <= bed.google.snapshot()["users"].keys()
 
 
-LARGE = 200_000
+LARGE = 100_000
 # Runs the script, counts how often it opens the large journal, and says how much memory it had at most, in KB.
 MEASURED_RUN = """
 import runpy, sys

@@ -24,7 +24,7 @@ from test_interruption import Start, build, journals, kill_points, killed_run, s
 
 pytestmark = pytest.mark.usefixtures("forked_runs", "unmeasured")
 AT_ONCE = 8
-SHARES = 4
+SHARES = 2
 # Of the run that nobody kills, what is written comes after so many requests.
 READING = 7
 
@@ -105,7 +105,7 @@ def test_a_run_of_eight_killed_at_any_request_is_finished_by_the_next(
     side_by_side(bed, 0)
     start = Start(bed)
     points = [point for point in kill_points() if point[0] > READING]
-    for number, moment in points[share :: SHARES * 3]:
+    for number, moment in points[share :: SHARES * 6]:
         with subtests.test(number=number, moment=moment):
             start.again()
             killed_run(bed, number, moment)
