@@ -13,11 +13,13 @@ Whatever is not said is usual: the high school, a teacher, an account that is op
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 from bed import CURRENT, PROJECT, Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
-from google_server import SCOPE_PREFIX
+from google_server import SCOPE_PREFIX, Request
 
 HIGH, MIDDLE, MATTHEWS, GRADE, COTTON_CREEK, CROWN = 5, 101, 102, 103, 104, 105
 DISTRICT_OFFICE, SUBSTITUTES = 0, 500
@@ -216,6 +218,25 @@ def screen(bed: Bed, *arguments: str) -> tuple[int, str]:
     with closing_process(bed.launch(*arguments), 60) as process:
         output = read_lines(process, None)
     assert "Traceback" not in output
+    return process.returncode, output
+
+
+def signalled(bed: Bed, number: int, at_write: int) -> tuple[int, str]:
+    """Runs the script, which gets this signal at so many attempted updates; gives the exit code and the screen."""
+    running: list[subprocess.Popen[bytes]] = []
+    launched = threading.Event()
+
+    def send(request: Request, moment: str) -> None:
+        if request.method == "users.update" and moment == "before" and len(bed.google.attempted_writes) == at_write:
+            launched.wait(30)
+            running[0].send_signal(number)
+
+    bed.google.hook = send
+    bed.write()
+    with closing_process(bed.launch(), 60) as process:
+        running.append(process)
+        launched.set()
+        output = read_lines(process, None)
     return process.returncode, output
 
 

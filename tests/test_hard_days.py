@@ -47,6 +47,7 @@ from stories import (
     newest_journal,
     outdated,
     person,
+    signalled,
 )
 
 import sync
@@ -757,22 +758,9 @@ def test_a_signal_ends_a_run_with_the_last_line_the_records_and_exact_counts(bed
     matching_account(bed, 1, ou=OU_OF[HIGH], fields=matching_fields(bed, 1, Staff_Group=4))
     outdated(bed, 2, "Bo", "Stone")
     outdated(bed, 3, "Cy", "Stone")
-    running: list[subprocess.Popen[bytes]] = []
-    launched = threading.Event()
-
-    def send(request: Request, when: str) -> None:
-        if request.method == "users.update" and when == "before" and len(bed.google.attempted_writes) == 2:
-            launched.wait(30)
-            running[0].send_signal(getattr(signal, name))
-
-    bed.google.hook = send
     bed.google.fail("users.update", hang=True, match=lambda _r: len(bed.google.attempted_writes) == 2)
-    bed.write()
-    with closing_process(bed.launch(), 60) as process:
-        running.append(process)
-        launched.set()
-        output = read_lines(process, None)
-    assert process.returncode == 2, output
+    exit_code, output = signalled(bed, getattr(signal, name), 2)
+    assert exit_code == 2, output
     assert "Traceback" not in output
     assert "Interrupted. 2 changes were written before that: see runs/" in last_line(output)
     log = (bed.folder / "StaffLog.txt").read_text("utf-8")

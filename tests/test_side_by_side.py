@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, closing_process, read_lines, standard_bed
+from bed import Bed, standard_bed
 from district import build as build_district
 from google_server import WRITES, Request
-from stories import GRADE, HIGH_OU, OU_OF, colleagues, done, leaver, outdated, person, settle
+from stories import GRADE, HIGH_OU, OU_OF, colleagues, done, leaver, outdated, person, settle, signalled
 from test_interruption import Start, build, journals, kill_points, killed_run, state_of, uninterrupted
 
 pytestmark = pytest.mark.usefixtures("forked_runs", "unmeasured")
@@ -157,21 +156,8 @@ def test_an_error_that_ends_the_run_begins_nobody_new_and_journals_what_is_in_fl
 def test_ctrl_c_begins_nobody_new_and_ends_after_what_is_in_flight(bed: Bed) -> None:
     side_by_side(bed, 0.05)
     accounts = ten_outdated(bed)
-    running: list[subprocess.Popen[bytes]] = []
-    launched = threading.Event()
-
-    def send(request: Request, moment: str) -> Any:
-        if request.method == "users.update" and moment == "before" and len(bed.google.attempted_writes) == 3:
-            launched.wait(30)
-            running[0].send_signal(signal.SIGINT)
-
-    bed.google.hook = send
-    bed.write()
-    with closing_process(bed.launch(), 60) as process:
-        running.append(process)
-        launched.set()
-        output = read_lines(process, None)
-    assert process.returncode == 2, output
+    exit_code, output = signalled(bed, signal.SIGINT, 3)
+    assert exit_code == 2, output
     assert "Interrupted" in output.splitlines()[-1]
     changed = len([row for row in journals(bed) if row["state"] == "done"])
     assert f"{changed} changes were written before that" in output.splitlines()[-1]
