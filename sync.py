@@ -3066,7 +3066,7 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
             return
     except GoogleError as error:
         seen = f"whether the group {group['email']} still has an owner is not known ({error})"
-    run.note(about(plan.person, Rule.NO_OWNER, seen, "give it another one", (group["id"], "")))
+    run.note(about(plan.person, Rule.NO_OWNER, seen, NEW_OWNER, (group["id"], "")))
 
 
 def has_owner(run: Run, group_id: str) -> bool:
@@ -4598,6 +4598,7 @@ def decided_before(memory: Memory) -> dict[str, object]:
 STANDING = "runs/standing.json"
 NIGHTS = 30
 TO_RESET = "reset it in the Admin console"
+NEW_OWNER = "give it another one"
 ENDINGS = frozenset({Rule.REFUSED, Rule.IMPLAUSIBLE, Rule.FULL_DISK})  # what keeps a run from its end
 HAPPENED_ONCE = frozenset({Rule.GROUP_STAYS, Rule.NO_OWNER, Rule.PASSWORD})
 MET_IN_WRITING = frozenset({Rule.FAILED, Rule.ENDED, Rule.BUG})
@@ -4613,7 +4614,7 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     solved = [matter for matter in gone if is_looked_at(matter.remark, run, came_to_end=ending != BROKEN_OFF)]
     kept = [matter for matter in gone if matter not in solved]
     run.memory = replace(run.memory, matters={m.remark.key: m for m in (*kept, *current.values())})
-    shown = [m for m in (*now, *kept) if run.subjects is None or m.remark.subject in run.subjects or m in now]
+    shown = [*now, *(matter for matter in kept if is_asked_of(matter.remark, run))]
     needed = [matter for matter in shown if matter.remark.rule.level != INFO]
     by_level = sorted(needed, key=lambda matter: matter.remark.rule.level != ERROR)
     not_made = tuple(remark for remark in run.remarks if remark.rule is Rule.LIMIT)
@@ -4636,9 +4637,14 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     )
 
 
+def is_asked_of(remark: Remark, run: Run) -> bool:
+    """True but for what concerns others than the people of a run for some only."""
+    return run.subjects is None or remark.subject in run.subjects
+
+
 def is_looked_at(remark: Remark, run: Run, *, came_to_end: bool) -> bool:
     """True if this run has seen that something told before is so no more, and not only met it no more."""
-    if run.subjects is not None and remark.subject not in run.subjects:
+    if not is_asked_of(remark, run):
         return False
     if remark.rule in HAPPENED_ONCE:
         return run.has_looked_again
@@ -4652,8 +4658,7 @@ def look_again(run: Run, google: Google) -> None:
     noted = {remark.key for remark in run.remarks}
     for matter in run.memory.matters.values():
         remark, (group_id, account_id) = matter.remark, matter.remark.watched
-        is_mine = run.subjects is None or remark.subject in run.subjects
-        if remark.rule not in HAPPENED_ONCE or not is_mine or remark.key in noted:
+        if remark.rule not in HAPPENED_ONCE or not is_asked_of(remark, run) or remark.key in noted:
             continue
         try:
             account = (google.accounts.get(account_id) or get_account(run, account_id)) if account_id else None
@@ -4692,7 +4697,7 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
             remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, watched)
         elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
             seen = f"the group {group} has lost its last owner"
-            remark = about(person, Rule.NO_OWNER, seen, "", (group_id, ""))
+            remark = about(person, Rule.NO_OWNER, seen, NEW_OWNER, (group_id, ""))
         if remark and not row.get("undo"):
             since = datetime.fromisoformat(row["time"]).astimezone().date()
             found[remark.key] = Matter(remark, since)
@@ -4735,7 +4740,7 @@ def remember(run: Run, options: Options, code: int) -> None:
         night = Night(run.name, changed, failed, len(run.morning.new) + len(standing))
         run.memory = replace(run.memory, nights=(*run.memory.nights, night))
     if run.morning:
-        run.morning = replace(run.morning, last_good=last_good(run.folder), nights=run.memory.nights)
+        run.morning = replace(run.morning, nights=run.memory.nights)
     write_memory(run)
     if not (run.failure or options.is_part):
         try:
@@ -4748,15 +4753,14 @@ def note_ending(run: Run, failure: Remark, code: int) -> None:
     """Remember what kept the run from its end, beside all that was told until now."""
     known = run.memory.matters.get(failure.key)
     matter = Matter(failure, known.since if known else run.today, known is None)
-    stood = [m for m in run.memory.matters.values() if m.remark.rule.level != INFO and m is not known]
+    stood = [m for m in run.memory.matters.values() if m.remark.rule.level != INFO]
     run.memory = replace(run.memory, matters={**run.memory.matters, failure.key: matter})
-    morning = run.morning or Morning(
-        run.name, run.started, ending=NOT_RUN, standing=tuple(sorted(stood, key=lambda m: m.since, reverse=True))
-    )
-    new, standing = ((matter,), ()) if matter.is_new else ((), (matter,))
-    run.morning = replace(
-        morning, failure=str(failure), exit_code=code, new=new + morning.new, standing=standing + morning.standing
-    )
+    told = tuple(sorted(stood, key=lambda m: m.since, reverse=True))
+    good = last_good(run.folder)
+    morning = run.morning or Morning(run.name, run.started, ending=NOT_RUN, standing=told, last_good=good)
+    new, since_long = ((matter,), ()) if matter.is_new else ((), (matter,))
+    standing = (*since_long, *(m for m in morning.standing if m.remark.key != failure.key))
+    run.morning = replace(morning, failure=str(failure), exit_code=code, new=new + morning.new, standing=standing)
 
 
 def last_good(folder: Path) -> datetime | None:
@@ -4776,6 +4780,7 @@ def write_memory(run: Run) -> None:
     if memory.damage:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
+        run.memory = replace(memory, damage=None)  # what is written from now on is whole
     kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights[-NIGHTS:]]}
     try:
         write_private(path, json.dumps(kept, indent=1) + "\n")

@@ -225,6 +225,18 @@ def test_a_damaged_memory_is_kept_beside_told_and_begun_anew_from_the_journals(b
     told(bed.run(), "ERROR", 204, "still in a group")
 
 
+def test_a_mail_after_it_leaves_the_damaged_memory_beside_and_the_new_one_in_its_place(bed: Bed) -> None:
+    colleagues(bed)
+    locked_out(bed, 201, "Maya")
+    bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "sync@d118.org", "SMTP_HOST": "127.0.0.1", "SMTP_PORT": 9}
+    bed.runs.mkdir()
+    (bed.runs / "standing.json").write_text("{")
+    bed.run()
+    assert [path.read_text("utf-8") for path in bed.runs.glob("standing-damaged-*.json")] == ["{"]
+    assert "LOCKED_OUT dcid:201" in keys(bed)
+    assert "mail" in standing(bed)
+
+
 def test_what_cannot_be_kept_never_stops_a_run(bed: Bed) -> None:
     colleagues(bed)
     settle(bed, 201, "Maya", ou="/D118 Staff/Wauconda Middle School Staff")
