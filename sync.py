@@ -70,31 +70,35 @@ from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, 
 # On Python 3.10 Google's packages announce at every start that they will stop supporting it.
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
-try:
-    import google.auth.exceptions
-    import google_auth_httplib2
-    import httplib2
-    import oracledb
-    from google.api_core.exceptions import RetryError
-    from google.api_core.retry import Retry
-    from google.auth.exceptions import TransportError
-    from google.oauth2.credentials import Credentials
-    from googleapiclient.discovery import build
-    from googleapiclient.errors import HttpError
-except (ImportError, RuntimeError) as broken:
-    if isinstance(broken, ImportError):
-        venv = Path(__file__).resolve().with_name(".venv")
-        is_other = venv.is_dir() and Path(sys.prefix).resolve() != venv
-        refusal = (
-            f"The Python package '{broken.name or 'named here'}' is missing or broken ({broken}), so nothing was read "
-        )
-        refusal += f"or written: run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}"
-        refusal += f", or start it with the Python of {venv}" if is_other else ""
-    else:  # httplib2 reads HTTPLIB2_CA_CERTS when it is imported
-        refusal = f"{broken}: correct that environment variable. Nothing was read or written"
-    if sys.stderr is not None:  # pythonw has none
-        sys.stderr.write(f"ERROR {refusal}\n")
-    raise SystemExit(2) from None
+# Help is answered without the packages of Google and Oracle: loading them takes longer than all else.
+if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
+    try:
+        import google.auth.exceptions
+        import google_auth_httplib2
+        import httplib2
+        import oracledb
+        from google.api_core.exceptions import RetryError
+        from google.api_core.retry import Retry
+        from google.auth.exceptions import TransportError
+        from google.oauth2.credentials import Credentials
+        from googleapiclient.discovery import build
+        from googleapiclient.errors import HttpError
+    except (ImportError, RuntimeError) as broken:
+        if isinstance(broken, ImportError):
+            venv = Path(__file__).resolve().with_name(".venv")
+            is_other = venv.is_dir() and Path(sys.prefix).resolve() != venv
+            name = broken.name or "named here"
+            refusal = f"The Python package '{name}' is missing or broken ({broken}), so nothing was read or written: "
+            refusal += f"run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}"
+            refusal += f", or start it with the Python of {venv}" if is_other else ""
+        else:  # httplib2 reads HTTPLIB2_CA_CERTS when it is imported
+            refusal = f"{broken}: correct that environment variable. Nothing was read or written"
+        if sys.stderr is not None:  # pythonw has none
+            sys.stderr.write(f"ERROR {refusal}\n")
+        raise SystemExit(2) from None
+    # What a request raises that got no answer, or none that is JSON.
+    NO_JSON = (json.JSONDecodeError, UnicodeError)
+    TRANSPORT_ERRORS = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError, *NO_JSON)
 
 # Facts that no district would change, and the tables of attributes, kinds of change and rules.
 
@@ -2570,7 +2574,6 @@ ACCESS_REMEDIES = {
     "accessNotConfigured": ENABLE_API,
     "SERVICE_DISABLED": ENABLE_API,
 }
-TRANSPORT_ERRORS = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError, json.JSONDecodeError, UnicodeError)
 
 
 def retrying(run: Run, request: Callable[[], Any]) -> Any:

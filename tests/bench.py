@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
     bed.google.world.queries_a_minute, bed.google.world.creations_a_second = 2400, 10
     first = timed(bed)
     print(first.line("first night", reading + len(first.outcome.writes) * latency / at_once))
+    print("  " + ", ".join(f"{n} {m}" for m, n in Counter(r.method for r in first.outcome.requests).most_common()))
     print(timed(bed).line("quiet night", reading))
     print(timed(bed, "--explain", "dcid:15").line("--explain", reading))
 
