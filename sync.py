@@ -30,7 +30,6 @@ import io
 import json
 import logging
 import os
-import queue
 import re
 import runpy
 import secrets
@@ -50,8 +49,9 @@ import unicodedata
 import warnings
 from base64 import b64encode
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NoAnswerYet
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta, timezone
 from email.message import EmailMessage
@@ -78,7 +78,7 @@ if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
         import httplib2
         import oracledb
         from google.api_core.exceptions import RetryError
-        from google.api_core.retry import Retry
+        from google.api_core.retry import exponential_sleep_generator, retry_target
         from google.auth.exceptions import TransportError
         from google.oauth2.credentials import Credentials
         from googleapiclient.discovery import build
@@ -408,6 +408,11 @@ class GoogleError(Exception):
         )
 
     @property
+    def is_other_type(self) -> bool:
+        """True where Google says that the key is something else's, as a group's in place of an account's."""
+        return self.status == 400 and "Type not supported" in self.message
+
+    @property
     def is_lost(self) -> bool:
         """True where there was no answer, or none that says what was done."""
         return self.status in {0, 409} or self.status >= 500
@@ -634,6 +639,7 @@ class Google:
     org_units: Mapping[str, str]
     field_types: Mapping[str, str]  # attribute -> STRING, INT64, ...
     dcid_is_indexed: bool = True
+    is_whole: bool = True  # every account was read, not what can concern a few people alone
     groups: frozenset[str] = frozenset()
     deleted: Sequence[tuple[Account, str]] = ()  # with the day, in the last 20; read if anybody would be created
     unconfirmed: Mapping[int, str] = field(default_factory=dict)  # DCID -> why its look-up failed
@@ -875,6 +881,7 @@ class Run:
     journal_file: IO[str] | None = None
     change_number: int = 0
     writes: int = 0
+    progress_told: float = field(default_factory=time.monotonic)
     in_flight: list[tuple[Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
     done: list[tuple[Plan, Change]] = field(default_factory=list)
     held: Counter[str] = field(default_factory=Counter)
@@ -940,21 +947,24 @@ def sync(run: Run, options: Options) -> int:
     district = read_both(run, options)
     chosen = frozenset(d.dcid for d in run.decisions) if options.decide else choose(options.only, district)
     run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.is_part else None
+    allowed = dict(options.allow)
 
-    everybody = plan_everybody(run, district)
-    stop_at([*rebuilt_powerschool(everybody), *foreign_staff(district)])
-    district, everybody = look_up_newcomers(run, district, everybody, chosen)
+    everybody = plan_each(run, district, planned_people(district, chosen))
+    stop_at([*(rebuilt_powerschool(everybody) if district.google.is_whole else ()), *foreign_staff(district)])
+    district, everybody = look_up_newcomers(run, district, everybody, chosen, allowed)
     if options.decide:
-        district, everybody, chosen = as_decided(run, district, everybody)
+        district, everybody, chosen = as_decided(run, district, everybody, allowed)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
-    held = too_much(plans, district, dict(options.allow))
+    held = too_much(plans, district, allowed)
     run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
     run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
     run.remarks += [] if options.is_part else nobodys_accounts(district)
-    run.remarks = [*left_by_decision(run.remarks, run.memory), *idle_settings(district)]
-    due = closings_first([*lost_aliases(plans, district), *(plan for plan in plans if plan.changes)])
+    run.remarks = [*left_by_decision(run.remarks, run.memory)]
+    run.remarks += [] if options.is_part else idle_settings(district)
+    lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not options.is_part]
+    due = closings_first([*lost, *(plan for plan in plans if plan.changes)])
 
     if options.dry_run:
         return tell_dry_run(run, options, district, everybody, due)
@@ -964,10 +974,15 @@ def sync(run: Run, options: Options) -> int:
     return run.exit_code
 
 
-def plan_everybody(run: Run, district: District) -> list[Plan]:
-    """Everybody's plan; for a bug of ours one person is left out, told, and the next one's turn comes."""
+def planned_people(district: District, chosen: frozenset[int]) -> list[Staff]:
+    """Everybody, as what is planned for one may tell of another; those chosen where Google was asked for them alone."""
+    return [p for p in district.powerschool.staff if district.google.is_whole or p.dcid in chosen]
+
+
+def plan_each(run: Run, district: District, people: Iterable[Staff]) -> list[Plan]:
+    """The plan of each; for a bug of ours one person is left out, told, and the next one's turn comes."""
     plans = []
-    for person in district.powerschool.staff:
+    for person in people:
         try:
             plans.append(plan_person(person, district))
         except Exception:  # noqa: BLE001 - one odd value must not keep everybody else from their turn
@@ -991,18 +1006,73 @@ def closings_first(plans: Iterable[Plan]) -> list[Plan]:
 
 
 def read_both(run: Run, options: Options) -> District:
-    """Both sides, read whole and found plausible; RunError otherwise."""
-    powerschool = read_powerschool(run)
-    connect_google(run)
-    google = read_google(run, None if options.explain else powerschool)
+    """Both sides, read side by side and found plausible; RunError otherwise, PowerSchool's before Google's.
+
+    For up to FEW people Google is asked for these alone, unless only the whole account says what is to be done.
+    """
+    reading = in_background(partial(read_powerschool, run))
+    is_of_few, why = bool(options.only) or options.explain is not None, ""
+    try:
+        connect_google(run)
+        google = read_frame(run)
+        if is_of_few:
+            district = District(run.settings, reading.result(), google, run.today, own_admin(), options.is_part)
+            google, why = read_few(run, district, options)
+            log.info("Google: %s", f"every account is read, as {why}" if why else "asked for these people alone")
+        if why or not is_of_few:
+            google = list_accounts(run, google, reading.result, keeps_all=options.explain is not None)
+    except RunError:
+        reading.result()
+        raise
+    powerschool = reading.result()
     stop_at(implausible(powerschool, google))
     if run.memory.is_lost:
         run.remarks += [run.memory.damage] if run.memory.damage else []
         run.memory = replace(run.memory, matters=happened_once(run, powerschool))
-    district = district_of(run, powerschool, google, only=options.is_part)
-    tell_what_was_read(district)
-    run.district = district
-    return district
+    run.district = district_of(run, powerschool, google, only=options.is_part)
+    tell_what_was_read(run.district)
+    return run.district
+
+
+def read_few(run: Run, district: District, options: Options) -> tuple[Google, str]:
+    """What Google has, as it is now, of the people of --only or --explain; or why everything has to be read."""
+    meant, words = (people_meant, options.only) if options.explain is None else (people_explained, [options.explain])
+    google, settings = district.google, district.settings
+    if not google.dcid_is_indexed:
+        return google, f"{settings.dcid_field} is not indexed"
+    people: dict[int, Staff] = {}
+    for word in words:
+        fits = meant(word, district)
+        if not fits and "@" in word:
+            with contextlib.suppress(GoogleError):  # then nobody is found
+                account = get_account(run, whom(word)[1])
+                google = replace(google, accounts={**google.accounts, account.id: account}) if account else google
+            fits = meant(word, replace(district, google=google))
+        if not fits and options.explain is not None:  # who comes near is to be told
+            return google, f"nobody in PowerSchool is {word}"
+        people |= {person.dcid: person for person in fits}
+    if len(people) > FEW:
+        return google, f"these are more than {FEW} people"
+    google = with_found(google, side_by_side(run, partial(look_up, run, dcid_is_indexed=True), [*people.values()]))
+    return google, next(needs_everything(run, replace(district, google=google), people.values()), "")
+
+
+def needs_everything(run: Run, district: District, people: Collection[Staff]) -> Iterator[str]:
+    """Why what was asked for these people alone does not decide about them, if so.
+
+    Google's search lags and folds names in its own way: so it does not say that nothing is there, and nobody is created
+    or linked by it.
+    """
+    google = district.google
+    for person in people:
+        is_found = person.dcid in google.by_dcid or (person.is_active and person.email in google.by_address)
+        if person.dcid in google.unconfirmed:
+            yield f"Google could not be asked for {person}: {google.unconfirmed[person.dcid]}"
+        elif not is_found and not skip_rule(person, district.settings):
+            yield f"no account has the DCID or the address of {person}"
+    for plan in plan_each(run, district, people):
+        if kinds := plan.kinds & {"create", "link"}:
+            yield f"that decides on {' and '.join(kinds)} of {plan.person}"
 
 
 def district_of(run: Run, powerschool: PowerSchool, google: Google, *, only: bool = False) -> District:
@@ -1018,23 +1088,30 @@ def stop_at(faults: Sequence[Remark]) -> None:
 
 
 def look_up_newcomers(
-    run: Run, district: District, plans: list[Plan], chosen: frozenset[int]
+    run: Run, district: District, plans: list[Plan], chosen: frozenset[int], allowed: Mapping[str, int]
 ) -> tuple[District, list[Plan]]:
-    """The district and everybody's plans after a direct look-up of those chosen whom they would create.
+    """The district and everybody's plans after a direct look-up of those chosen whom they would create tonight.
 
     Listings lag behind writes. What is found joins the listing, and everybody is planned again.
     """
+    everybody = [plan.person for plan in plans]
     asked: set[int] = set()
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
         # Until 20 days are over Google can restore a deleted account with all it held.
         deleted = list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
         district = replace(district, google=replace(district.google, deleted=deleted))
-        plans = plan_everybody(run, district)
+        plans = plan_each(run, district, everybody)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
+        # Whoever cannot be created tonight is not asked for night after night.
+        if "create" in too_much([p for p in plans if p.person.dcid in chosen], district, allowed).kinds:
+            break
         asked |= {person.dcid for person in new}
-        found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
+        found = []
+        for one in side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new):
+            found.append(one)
+            progress(run, f"Looking up new staff: {len(found)} of {len(new)}")
         district = replace(district, google=with_found(district.google, found))
-        plans = plan_everybody(run, district)
+        plans = plan_each(run, district, everybody)
     return district, plans
 
 
@@ -1860,7 +1937,7 @@ def implausible(powerschool: PowerSchool, google: Google) -> list[Remark]:
         "PowerSchool returned no schools": powerschool.schools,
         "PowerSchool returned no staff": powerschool.staff,
         "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": [*powerschool.active],
-        "Google returned no accounts": google.accounts or google.others,
+        "Google returned no accounts": google.accounts or google.others or not google.is_whole,
     }
     found = "; ".join(sentence for sentence, there in needed.items() if not there)
     remedy = "that cannot be right, so nothing was decided. Check the rights of the two logins"
@@ -1905,9 +1982,10 @@ def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, in
     """What of these plans is held back, with a remark for each reason."""
     limits = {**district.settings.LIMITS, **allowed}
     over = over_limits(plans, limits)
-    waiting, why = (frozenset(), "") if district.only else unlinked_hold(district, allowed)
+    is_of_everybody = not district.only and district.google.is_whole
+    waiting, why = unlinked_hold(district, allowed) if is_of_everybody else (frozenset(), "")
     remarks = [limit_remark(kind, limits[kind], plans) for kind in over]
-    if "suspend" not in allowed and not district.only and "suspend" not in over:
+    if "suspend" not in allowed and is_of_everybody and "suspend" not in over:
         shares = shares_held(plans, district)
         waiting |= {"suspend"} if shares else set()
         remarks += shares
@@ -2157,28 +2235,38 @@ def clean(value: Any) -> str:
 def connect_powerschool(settings: Settings) -> oracledb.Connection:
     """A signed-in connection; RunError with the remedy. The login is tried once, so that it does not get locked."""
     oracledb.defaults.fetch_lobs = False
-    answer: queue.Queue[oracledb.Connection | Exception] = queue.Queue()
 
-    def connect() -> None:
-        try:
-            if client := os.environ.get("ORACLE_CLIENT_DIR"):
-                oracledb.init_oracle_client(lib_dir=client)
-            dsn, password = os.environ["POWERSCHOOL_PROD_DB"], os.environ["POWERSCHOOL_DB_PASSWORD"]
-            longest = settings.TIMEOUT_SECONDS
-            answer.put(oracledb.connect(dsn, user=user_name(), password=password, tcp_connect_timeout=longest))
-        except (oracledb.Error, OSError, ValueError, TypeError) as error:
-            answer.put(error)
+    def connect() -> oracledb.Connection:
+        if client := os.environ.get("ORACLE_CLIENT_DIR"):
+            oracledb.init_oracle_client(lib_dir=client)
+        dsn, password = os.environ["POWERSCHOOL_PROD_DB"], os.environ["POWERSCHOOL_DB_PASSWORD"]
+        return oracledb.connect(dsn, user=user_name(), password=password, tcp_connect_timeout=settings.TIMEOUT_SECONDS)
 
     # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
-    threading.Thread(target=connect, daemon=True).start()
+    answer = in_background(connect)
     try:
-        connection = answer.get(timeout=settings.TIMEOUT_SECONDS + 1)
-    except queue.Empty:
-        connection = TimeoutError(f"no answer in {settings.TIMEOUT_SECONDS:g} seconds")
-    if isinstance(connection, Exception):
-        raise oracle_failure(connection, "signing in") from None
+        connection = answer.result(settings.TIMEOUT_SECONDS + 1)
+    except NoAnswerYet:
+        late = TimeoutError(f"no answer in {settings.TIMEOUT_SECONDS:g} seconds")
+        raise oracle_failure(late, "signing in") from None
+    except (oracledb.Error, OSError, ValueError, TypeError) as error:
+        raise oracle_failure(error, "signing in") from None
     connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
     return connection
+
+
+def in_background(work: Callable[[], T]) -> Future[T]:
+    """Begin this work beside everything else; a program that ends does not wait for it."""
+    answer: Future[T] = Future()
+
+    def turn() -> None:
+        try:
+            answer.set_result(work())
+        except Exception as error:  # noqa: BLE001 - told to whoever asks for the result
+            answer.set_exception(error)
+
+    threading.Thread(target=turn, daemon=True).start()
+    return answer
 
 
 def user_name() -> str:
@@ -2222,6 +2310,8 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
 # Reading Google: the whole account once, and single accounts as they are this moment.
 
 Schemas = Mapping[str, Mapping[str, Any]]  # "Schema.Field" -> the field as Google defines it
+PAGE = 500  # accounts in one answer, the most that Google gives
+FEW = 20  # people for whom Google is asked for what concerns them alone
 # Fields of the users resource besides ATTRIBUTES.
 USER_FIELDS = (
     "id,aliases,nonEditableAliases,suspensionReason,suspensionTime,archived,isAdmin,isDelegatedAdmin,lastLoginTime,customSchemas,"
@@ -2229,18 +2319,22 @@ USER_FIELDS = (
 )
 
 
-def read_google(run: Run, powerschool: PowerSchool | None = None) -> Google:
-    """Org units, the fields of the custom schemas in use, and every account; RunError for anything missing.
-
-    Of an account that can be nobody's in this PowerSchool, if it is given, only address and id are kept.
-    """
-    org_units, schemas = read_org_units(run), read_schemas(run)
-    faults = [*missing_org_units(run.settings, org_units), *schema_faults(run.settings, schemas)]
+def read_frame(run: Run) -> Google:
+    """Org units and the fields of the custom schemas in use, yet without accounts; RunError for anything missing."""
+    settings, org_units, schemas = run.settings, read_org_units(run), read_schemas(run)
+    faults = [*missing_org_units(settings, org_units), *schema_faults(settings, schemas)]
     if faults:
         raise RunError(f"Google lacks what config.py names: {'; '.join(map(str, faults))}")
-    for remark in idle_org_units(run.settings, org_units):
+    for remark in idle_org_units(settings, org_units):
         log.warning("%s", remark)
-    return list_accounts(run, org_units, schemas, powerschool)
+    return frame_of(settings, org_units, schemas)
+
+
+def frame_of(settings: Settings, org_units: Mapping[str, str], schemas: Schemas) -> Google:
+    """Google without accounts: its org units, and the types of the fields that these settings name."""
+    types = {f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields}
+    is_indexed = schemas[settings.dcid_field].get("indexed", True)
+    return Google({}, org_units=org_units, field_types=types, dcid_is_indexed=is_indexed, is_whole=False)
 
 
 def read_org_units(run: Run) -> dict[str, str]:
@@ -2337,23 +2431,25 @@ def schema_faults(settings: Settings, schemas: Schemas) -> list[Remark]:
     return faults
 
 
-def list_accounts(run: Run, org_units: Mapping[str, str], schemas: Schemas, powerschool: PowerSchool | None) -> Google:
-    """Every account of the Google customer, with the org units and fields it is decided by; RunError if one fails."""
-    settings = run.settings
+def list_accounts(
+    run: Run, google: Google, powerschool: Callable[[], PowerSchool | None], *, keeps_all: bool = False
+) -> Google:
+    """Every account of the Google customer; RunError if one page fails.
+
+    Of an account that can be nobody's in this PowerSchool, if there is one, only address and id are kept. It is asked
+    for when the first page is there, so that both sides may be read meanwhile.
+    """
     accounts: dict[str, Account] = {}
     others: dict[str, str] = {}
-    for account, _ in listed_accounts(run, "listing accounts"):
-        if powerschool and is_nobodys(account, powerschool, settings):
+    for count, (account, _) in enumerate(listed_accounts(run, "listing accounts"), 1):
+        staff = None if keeps_all else powerschool()
+        if staff and is_nobodys(account, staff, run.settings):
             others |= dict.fromkeys(account.addresses, account.id)
         else:
             accounts[account.id] = account
-    return Google(
-        accounts=accounts,
-        others=others,
-        org_units=org_units,
-        field_types={f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields},
-        dcid_is_indexed=schemas[settings.dcid_field].get("indexed", True),
-    )
+        if count % PAGE == 0:
+            progress(run, f"Reading Google: {count} accounts")
+    return replace(google, accounts=accounts, others=others, is_whole=True)
 
 
 def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -> bool:
@@ -2367,7 +2463,7 @@ def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Accoun
     """Each account of a listing, with the day it was deleted; one that cannot be read is told. RunError for no list."""
     settings, users = run.settings, run.api.users()
     mask = f"nextPageToken,users({USER_FIELDS},deletionTime)"
-    request = users.list(customer="my_customer", maxResults=500, fields=mask, **which, **projection(settings))
+    request = users.list(customer="my_customer", maxResults=PAGE, fields=mask, **which, **projection(settings))
     listing = pages(users, request, partial(read_request, run, doing=doing))
     try:
         for user in (user for page in listing for user in page.get("users") or ()):
@@ -2420,10 +2516,18 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
 
 def get_account(run: Run, key: str) -> Account | None:
     """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
+    return account_or_group(run, key)[0]
+
+
+def account_or_group(run: Run, key: str) -> tuple[Account | None, bool]:
+    """As get_account, and True where Google says in place of an account that the key is a group's."""
     request = run.api.users().get(userKey=key, fields=USER_FIELDS, **projection(run.settings))
-    user = call_if_there(run, request)
     try:
-        return None if user is None else account_from(user, run.settings)
+        return account_from(call(run, request), run.settings), False
+    except GoogleError as error:
+        if error.is_other_type or (error.status == 404 and not error.can_heal):
+            return None, error.is_other_type
+        raise
     except (AttributeError, KeyError, TypeError, ValueError):
         raise GoogleError(0, "", f"Google's answer on {key} cannot be read") from None
 
@@ -2434,21 +2538,28 @@ def is_group(run: Run, address: str) -> bool:
     return call_if_there(run, request, absent=(403, 404)) is not None
 
 
+def holder_of(run: Run, address: str) -> tuple[Account | None, bool]:
+    """The account with this address, or None, and whether a group has it; GoogleError for any other refusal."""
+    account, is_groups = account_or_group(run, address)
+    return account, is_groups or (account is None and is_group(run, address))
+
+
 def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> Google:
     """What Google has, this moment, under the person's address and DCID, or why it could not be asked."""
-    nothing = Google({}, {}, {})
+    nothing = Google({}, org_units={}, field_types={})
     try:
-        found = [get_account(run, person.email)]
-        groups = {person.email} if found[0] is None and is_group(run, person.email) else set()
-        if dcid_is_indexed:
+        holder, is_groups = holder_of(run, person.email) if person.email else (None, False)
+        accounts = {holder.id: holder} if holder else {}
+        if dcid_is_indexed and not is_groups:
             query = f"{run.settings.dcid_field}={person.dcid}"
             request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
-            for page in pages(run.api.users(), request, partial(call, run)):
-                found += [get_account(run, user["id"]) for user in page.get("users", ())]
+            listing = pages(run.api.users(), request, partial(call, run))
+            for account_id in {user["id"] for page in listing for user in page.get("users", ())} - accounts.keys():
+                account = get_account(run, account_id)
+                accounts |= {account_id: account} if account else {}
     except GoogleError as error:
         return replace(nothing, unconfirmed={person.dcid: str(error)})
-    accounts = {account.id: account for account in found if account}
-    return replace(nothing, accounts=accounts, groups=frozenset(groups))
+    return replace(nothing, accounts=accounts, groups=frozenset({person.email} if is_groups else ()))
 
 
 def with_found(google: Google, found: Iterable[Google]) -> Google:
@@ -2477,8 +2588,7 @@ def call_if_there(run: Run, request: Any, absent: Sequence[int] = (404,)) -> Any
     try:
         return call(run, request)
     except GoogleError as error:
-        is_groups = error.status == 400 and "Type not supported" in error.message  # said of an account with its address
-        if is_groups or (error.status in absent and not error.can_heal):
+        if error.is_other_type or (error.status in absent and not error.can_heal):
             return None
         raise
 
@@ -2578,13 +2688,23 @@ ACCESS_REMEDIES = {
 
 def retrying(run: Run, request: Callable[[], Any]) -> Any:
     """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
-    longest = min(run.settings.RETRY_SECONDS, max(run.deadline - time.monotonic(), 1))
+    first, longest = run.settings.RETRY_WAIT_SECONDS, min(run.settings.RETRY_SECONDS, run.deadline - time.monotonic())
+    last, refusals = time.monotonic() + max(longest, 1), deque[Exception](maxlen=1)
+
+    def waits() -> Iterator[float]:
+        for number, wait in enumerate(exponential_sleep_generator(first, 60), 2):
+            if LONG_WAIT < wait < last - time.monotonic():
+                said = str(GoogleError(*error_words(refusals[0]))) if isinstance(refusals[0], HttpError) else ""
+                said = said or f"No answer from Google ({type(refusals[0]).__name__})"
+                progress(run, words := f"{said}: waiting {wait:.0f} seconds before try {number}", is_line=False)
+                log.info("%s", words, extra=IN_LOG)
+            yield wait
 
     def is_tried_again(error: Exception) -> bool:
         return can_heal(error) and not run.is_over
 
     try:
-        return Retry(is_tried_again, run.settings.RETRY_WAIT_SECONDS, maximum=60, timeout=longest)(request)()
+        return retry_target(request, is_tried_again, waits(), max(longest, 1), refusals.append)
     except RetryError as error:
         raise error.cause or error from None
 
@@ -2630,25 +2750,35 @@ def lacks_proxy_package() -> bool:
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
 
 BY_HAND = "take it out by hand"
+IN_HAND = 2  # people for each that is written at once: while one is written, another is looked at
+STALE_SECONDS = 5  # after which a look at an account does not say any more what it is now
 Made = Callable[[], Account | bool | None]  # asks Google whether a change is there, and gives the account if it is new
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
     """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins.
 
+    As many again are looked at meanwhile, so that their turn begins with the write.
     For a bug of ours one person is left out, told, and the next one's turn comes.
     """
     begun: list[Plan] = []
+    done: list[None] = []
+    start = time.monotonic()
+    writing = threading.BoundedSemaphore(run.settings.WRITES_AT_ONCE)
 
     def turn(plan: Plan) -> None:
-        if time.monotonic() > run.deadline:
-            what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
-            left = people(len(plans) - len(begun))
-            raise RunError(f"RUN_MINUTES is over, with {left} {what} raise it if that comes often")
-        begun.append(plan)
         try:
-            make_changes(run, plan, district)
-        except RunError:
+            ahead, asked = look_ahead(run, plan), time.monotonic()
+            with writing:
+                if run.is_over:
+                    raise CancelledError
+                if time.monotonic() > run.deadline:
+                    what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
+                    left = people(len(plans) - len(begun))
+                    raise RunError(f"RUN_MINUTES is over, with {left} {what} raise it if that comes often")
+                begun.append(plan)
+                make_changes(run, plan, district, ahead if time.monotonic() < asked + STALE_SECONDS else None)
+        except (RunError, CancelledError):
             raise
         except Exception:
             note_bug(run, plan.person)
@@ -2656,12 +2786,14 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
                 raise
 
     for _, group in groupby(plans, is_closing):
-        for _ in side_by_side(run, turn, list(group)):
-            progress(f"Changing accounts: {len(begun)} of {people(len(plans))}")
+        for ended in side_by_side(run, turn, list(group)):
+            done.append(ended)
+            left = (time.monotonic() - start) * (len(plans) / len(done) - 1)
+            progress(run, f"Changing accounts: {len(done)} of {people(len(plans))}, {duration(left)} left")
 
 
 def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """The result of this work for each, in order; WRITES_AT_ONCE of them are worked on at once.
+    """The result of this work for each, in order; IN_HAND of them are worked on at once for each of WRITES_AT_ONCE.
 
     An error, or Ctrl-C, begins no other and is raised after what is in flight. The lines that are told of one stand
     together.
@@ -2688,7 +2820,7 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
                 for record in lines:
                     log.handle(record)
 
-    with ThreadPoolExecutor(run.settings.WRITES_AT_ONCE) as workers:
+    with ThreadPoolExecutor(run.settings.WRITES_AT_ONCE * IN_HAND) as workers:
         is_done = False
         try:
             yield from workers.map(turn, items)
@@ -2702,8 +2834,16 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
             run.is_over = not is_done
 
 
-def make_changes(run: Run, plan: Plan, district: District) -> None:
-    """The steps of one person in their order; what Google refuses of them is told."""
+def look_ahead(run: Run, plan: Plan) -> Account | None:
+    """The account shortly before its turn; None where it is looked at in the turn, as what Google does not show now."""
+    if plan.had is not None and run.settings.WRITES_AT_ONCE > 1:
+        with contextlib.suppress(GoogleError):
+            return get_account(run, plan.had.id)
+    return None
+
+
+def make_changes(run: Run, plan: Plan, district: District, ahead: Account | None) -> None:
+    """The steps of one person in their order; what Google refuses of them is told. `ahead` is the account as it is."""
     if run.no_licences and plan.had is None:
         note_failure(run, plan, "not created: the licences are used up")
         return
@@ -2713,12 +2853,13 @@ def make_changes(run: Run, plan: Plan, district: District) -> None:
             run.ended[ended[0]] += 1
             break
         try:
-            make_step(run, plan, district, kinds)
+            make_step(run, plan, district, kinds, ahead)
         except GoogleError as error:
             refusal = refusal or error
             lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
+        ahead = None
     if not plan.kinds & run.ended.keys():
         run.waiting.discard(subject_of(plan.person))
     if refusal is None:
@@ -2773,12 +2914,12 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
                 log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, error.status, error.reason)
 
 
-def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...]) -> None:
+def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...], ahead: Account | None) -> None:
     """One step of one person, as far as the account as it is now still needs it."""
     if plan.had is None:
         create_account(run, plan, district)
         return
-    now = get_account(run, plan.had.id)
+    now = ahead or get_account(run, plan.had.id)
     if now is None and plan.undoes:
         run.note(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
         return
@@ -2821,10 +2962,10 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
     body = {**body_for(plan.changes, None, district), "changePasswordAtNextLogin": True, "password": secret}
 
     def made() -> Account | None:
-        now = get_account(run, address)
+        now, is_groups = holder_of(run, address)
         if now is not None and now.dcid == plan.person.dcid:
             return now
-        if now is not None or is_group(run, address):
+        if now is not None or is_groups:
             raise GoogleError(409, TAKEN, address)
         return None
 
@@ -2847,8 +2988,8 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         values = fresh.values if fresh else {}
         if all(is_same(values.get(name, "?"), text, attributes[name]) for name, text in after.items()):
             return fresh
-        holder = get_account(run, after[EMAIL]) if EMAIL in after else None
-        if holder.id != now.id if holder else EMAIL in after and is_group(run, after[EMAIL]):
+        holder, is_groups = holder_of(run, after[EMAIL]) if EMAIL in after else (None, False)
+        if is_groups or (holder is not None and holder.id != now.id):
             raise GoogleError(409, TAKEN, after[EMAIL])
         return None
 
@@ -2989,10 +3130,10 @@ def journal(run: Run, line: Mapping[str, object], change: Change, why: Mapping[s
 def holder_words(run: Run, address: str) -> str:
     """Who holds an address that Google says is taken."""
     try:
-        holder = get_account(run, address)
+        holder, is_groups = holder_of(run, address)
         if holder is not None:
             return f"by {holder.email}{'' if holder.email == address else ' as an alias'}"
-        return "by a group" if is_group(run, address) else "by something Google does not show (a deleted account?)"
+        return "by a group" if is_groups else "by something Google does not show (a deleted account?)"
     except GoogleError:
         return "by somebody Google does not name at the moment"
 
@@ -3015,10 +3156,10 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
         try:
             leave_group(run, plan, had, group)
         except GoogleError as error:
-            is_outside = group["email"].rpartition("@")[2].casefold() not in district.google.domains
+            domain = group["email"].rpartition("@")[2].casefold()
             if error.can_heal:
                 later = later or error
-            elif is_outside and error.status == 403:
+            elif error.status == 403 and domain not in district.google.domains and not is_group(run, group["id"]):
                 run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
             else:
                 stays = f"{had.email} stays in the group {group['email']}: {error}"
@@ -3151,9 +3292,12 @@ def undo(run: Run, options: Options) -> int:
     ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
     log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts)
     connect_google(run)
-    district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin(), only=True)
-    groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
-    plans = [look_up_undo(run, group, district) for group in groups]
+    district = District(run.settings, PowerSchool({}, ()), read_frame(run), run.today, own_admin(), only=True)
+    groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
+    plans = []
+    for plan in side_by_side(run, partial(look_up_undo, run, district=district), groups):
+        plans.append(plan)
+        progress(run, f"Looking at accounts: {len(plans)} of {len(groups)}")
     for word in options.only:
         if not any(is_named(plan, word) for plan in plans):
             seen = f"run {path.stem} changed nobody with this address, DCID or Employee ID"
@@ -3529,7 +3673,7 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
 
 def without_google(settings: Settings, powerschool: PowerSchool) -> District:
     """Enough to say where PowerSchool's people belong."""
-    return District(settings, powerschool, Google({}, {}, {}), date.min)
+    return District(settings, powerschool, Google({}, org_units={}, field_types={}), date.min)
 
 
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
@@ -3548,7 +3692,8 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
     google = None
     if "dcid" in settings.fields.values():
-        google = attempt(remarks, partial(list_accounts, run, in_place, schemas, None))
+        frame = frame_of(settings, in_place, schemas)
+        google = attempt(remarks, partial(list_accounts, run, frame, lambda: None))
     else:
         remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
     remarks += org_unit_facts(settings, org_units, powerschool, google)
@@ -3648,7 +3793,7 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
         yield from faults
         return
-    district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid))
+    district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid), {})
     held = too_much(plans, district, {})
     counts = Counter(change.kind for plan in plans for change in without_held(plan, held.kinds, district).changes)
     yield fact(f"a run tonight would do: {counts_in_words(counts)}")
@@ -3720,7 +3865,10 @@ def set_up(run: Run, options: Options) -> int:
     schemas, org_units = read_schemas(run), read_org_units(run)
     usable = usable_settings(settings, schemas, powerschool)
     knows_accounts = "dcid" in usable.fields.values()
-    google = list_accounts(replace(run, settings=usable), org_units, schemas, None) if knows_accounts else None
+    google = None
+    if knows_accounts:
+        frame = frame_of(usable, org_units, schemas)
+        google = list_accounts(replace(run, settings=usable), frame, lambda: None)
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool, google)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
@@ -3796,15 +3944,13 @@ def explain(run: Run, options: Options) -> int:
     if not whom(who)[1]:
         raise RunError("--explain", "say whom", "an address, dcid:131, teacher:131 or a name")
     district = read_both(run, options)
-    staff = district.powerschool.staff
-    named = [person for person in staff if is_like({who}, *names_of(person))]
-    fits = people_meant(who, district) or (named if len(named) == 1 else [])
+    fits = people_explained(who, district)
     if not fits:
         return tell_nearby(who, district)
-    plans = plan_everybody(run, district)
-    strange = rebuilt_powerschool(plans)
-    dcids = frozenset(person.dcid for person in fits)
-    district, plans = look_up_newcomers(run, district, plans, dcids)
+    dcids, is_whole = frozenset(person.dcid for person in fits), district.google.is_whole
+    plans = plan_each(run, district, planned_people(district, dcids))
+    strange = rebuilt_powerschool(plans) if is_whole else ()
+    district, plans = look_up_newcomers(run, district, plans, dcids, {})
     held = too_much(plans, district, {})
     for plan in (replace(p, remarks=left_by_decision(p.remarks, run.memory)) for p in plans if p.person.dcid in dcids):
         tell_sides(plan.person, district)
@@ -3821,7 +3967,15 @@ def explain(run: Run, options: Options) -> int:
         reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
         for reason in [*reasons, *strange] if plan.changes else ():
             log.info("Held back: %s", reason)
+        if plan.changes and not is_whole:
+            log.info("Whether a limit that counts everybody holds that back tonight, python sync.py --dry-run says")
     return DONE
+
+
+def people_explained(word: str, district: District) -> list[Staff]:
+    """As people_meant, or the only one of this name."""
+    named = [person for person in district.powerschool.staff if is_like({word}, *names_of(person))]
+    return people_meant(word, district) or (named if len(named) == 1 else [])
 
 
 def tell_sides(person: Staff, district: District) -> None:
@@ -3889,20 +4043,19 @@ BROKEN_OFF = "Done before it stopped"
 NOT_RUN = "Did not run"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
+LONG_WAIT = 5  # seconds before a request is sent again, of which longer ones are told
+PROGRESS_SECONDS = 60  # between two lines of the log on how far something long has come
 
 
 def tell_what_was_read(district: District) -> None:
     """How much there is on both sides, and settings that fit nobody."""
     powerschool, google = district.powerschool, district.google
     active = sum(person.is_active for person in powerschool.staff)
-    found = sum(dcid in google.by_dcid for dcid in powerschool.by_dcid)
     counts = (len(powerschool.schools), len(powerschool.staff), active)
     log.info("PowerSchool: %d schools, %d staff, %d of them active", *counts)
-    log.info(
-        "Google: %d accounts, %d with the DCID of somebody in PowerSchool",
-        len(google.accounts) + len(set(google.others.values())),
-        found,
-    )
+    found = sum(dcid in google.by_dcid for dcid in powerschool.by_dcid)
+    accounts = len(google.accounts) + len(set(google.others.values()))
+    log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", accounts, found)
     if not google.dcid_is_indexed:
         name = district.settings.dcid_field
         log.warning("%s is not indexed in Google, so new accounts are looked up by address only: see --check", name)
@@ -4135,11 +4288,18 @@ class Terminal(logging.StreamHandler[IO[str]]):
         self.progress = words
 
 
-def progress(words: str) -> None:
-    """Show at a terminal how far something long has come; nothing of it is kept."""
+def progress(run: Run, words: str, *, is_line: bool = True) -> None:
+    """Show at a terminal how far something long has come; in the log, if it is to be, as a line now and then."""
     for handler in log.handlers:
         if isinstance(handler, Terminal):
             handler.show(words)
+    if is_line and time.monotonic() > run.progress_told + PROGRESS_SECONDS:
+        run.progress_told = time.monotonic()
+        log.info("%s", words, extra=IN_LOG)
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 class LineFormatter(logging.Formatter):
@@ -4490,7 +4650,9 @@ def read_sheet(path: Path) -> list[Decision]:
     return list(known.values())
 
 
-def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple[District, list[Plan], frozenset[int]]:
+def as_decided(
+    run: Run, district: District, everybody: Sequence[Plan], allowed: Mapping[str, int]
+) -> tuple[District, list[Plan], frozenset[int]]:
     """The district with what was decided, everybody's plan in it, and the people whom a decision changes.
 
     A decision that is not what a run may do is answered, and what is to be left is remembered.
@@ -4504,7 +4666,8 @@ def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple
     aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
     district = replace(district, theirs=theirs, not_theirs=aside)
     chosen = frozenset((*theirs, *aside))
-    district, plans = look_up_newcomers(run, district, plan_everybody(run, district), chosen)
+    plans = plan_each(run, district, district.powerschool.staff)
+    district, plans = look_up_newcomers(run, district, plans, chosen, allowed)
     plan_of = {plan.person.dcid: plan for plan in plans}
     run.decisions = [
         replace(d, answer=f"refused: {why_not(d.word, plan_of[d.dcid], district)}")

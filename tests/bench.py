@@ -3,11 +3,13 @@
 Every answer of the stand-in for Google comes so many milliseconds late, as Google's do. Beside each figure stands its
 ratio to a floor that no client can be under: the pages of the listing one after the other, and the writes as many at
 once as WRITES_AT_ONCE says. The first lines show how fast the stand-in answers without that delay, so that it is not
-what is measured. The quota of 2,400 queries a minute and 10 creations a second is kept by the stand-in.
+what is measured. The quota of 2,400 queries a minute and 10 creations a second is kept by the stand-in. Processor time
+is that of the run alone; memory is the most that any run until then has held.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 import tempfile
 import time
@@ -28,12 +30,15 @@ class Night:
 
     outcome: Outcome
     seconds: float
+    processor: float
+    megabytes: int
 
     def line(self, name: str, floor: float) -> str:
         requests, writes = len(self.outcome.requests), len(self.outcome.writes)
         refused = sum(request.status in {403, 429, 503} for request in self.outcome.requests)
         words = f"{self.seconds:6.1f} s, {requests} requests ({refused} refused), {writes} writes"
-        return f"{name:<24}{words}; {self.seconds / floor:.2f} times the floor of {floor:.1f} s"
+        ratio = f"{self.seconds / floor:.2f} times the floor of {floor:.1f} s" if floor else "no floor"
+        return f"{name:<16}{words}; {ratio}; processor {self.processor:.1f} s, memory {self.megabytes} MB"
 
 
 def build(bed: Bed, staff: int, accounts: int) -> None:
@@ -59,9 +64,11 @@ def build(bed: Bed, staff: int, accounts: int) -> None:
 
 def timed(bed: Bed, *arguments: str) -> Night:
     bed.write()
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     outcome = bed.run(*arguments, timeout=3600)
-    return Night(outcome, time.perf_counter() - start)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Night(outcome, seconds, processor, after.ru_maxrss // 1024)
 
 
 def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
@@ -71,15 +78,17 @@ def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
     pages = -(-accounts // PAGE)
     reading = (pages + 3) * latency  # the token, org units and schemas besides
     print(f"{staff} staff among {accounts} accounts, {latency * 1000:.0f} ms an answer, {at_once} at once")
-    bare = timed(bed, "--dry-run", "--only", "dcid:15")
-    print(f"{'stand-in alone':<24}{bare.seconds:6.1f} s, {len(bare.outcome.requests)} requests without delay")
+    print(timed(bed, "--dry-run").line("without delay", 0))
     bed.google.latency = latency
     bed.google.world.queries_a_minute, bed.google.world.creations_a_second = 2400, 10
     first = timed(bed)
     print(first.line("first night", reading + len(first.outcome.writes) * latency / at_once))
     print("  " + ", ".join(f"{n} {m}" for m, n in Counter(r.method for r in first.outcome.requests).most_common()))
     print(timed(bed).line("quiet night", reading))
-    print(timed(bed, "--explain", "dcid:15").line("--explain", reading))
+    alone = 6 * latency
+    print(timed(bed, "--explain", "dcid:15").line("--explain", alone))
+    leaver(bed, staff + 1, "Kim", "Gone")
+    print(timed(bed, "--only", f"dcid:{staff + 1}").line("--only a leaver", alone + 3 * latency))
 
 
 def main() -> int:

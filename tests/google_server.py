@@ -645,6 +645,9 @@ class GoogleServer(Directory):
     def attempted_writes(self) -> list[Request]:
         return [request for request in self.requests if request.method in WRITES]
 
+    def asked(self, method: str) -> list[Request]:
+        return [request for request in self.requests if request.method == method]
+
     @property
     def writes(self) -> list[Request]:
         """The writes the client was told are done; see `Request.applied` for those that are."""

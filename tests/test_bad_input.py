@@ -32,6 +32,8 @@ def check_refusal(bed: Bed, outcome: Outcome, *words: str) -> str:
     missing = [part for part in words if part not in errors[0]]
     assert not missing, f"{missing} not in: {errors[0]}"
     assert not bed.google.attempted_writes
+    pages = [request for request in bed.google.asked("users.list") if request.status == 200]
+    assert len(pages) <= 1, "of Google no more than the first page"
     assert not list(bed.runs.glob("*Z.[jt]*"))
     return errors[0]
 
@@ -278,7 +280,6 @@ def test_a_sign_in_that_powerschool_refuses_is_told_with_its_remedy(
 ) -> None:
     prepare(bed)
     check_refusal(bed, bed.run(), "PowerSchool (PSNavigator at", bed.oracle.dsn, "signing in", *words)
-    assert not bed.google.requests
 
 
 class OracleAnswer(NamedTuple):
@@ -394,7 +395,6 @@ def test_an_oracle_client_dir_without_a_client_is_told_and_an_empty_one_is_thin_
     for folder in (empty, bed.folder / "no such folder"):
         outcome = bed.run(env={"ORACLE_CLIENT_DIR": str(folder)})
         check_refusal(bed, outcome, "ORACLE_CLIENT_DIR", "unset it for thin mode", "DPI-1047")
-        assert not outcome.requests
     assert not bed.oracle.connections
     assert bed.run("--dry-run", env={"ORACLE_CLIENT_DIR": ""}).exit_code == 0
 
@@ -451,7 +451,6 @@ def test_a_faulty_powerschool_prod_db_is_told_and_shown(bed: Bed, address: str, 
     value = address.format(closed=closed_port(), open=open_port)
     outcome = bed.run(env={"POWERSCHOOL_PROD_DB": value})
     check_refusal(bed, outcome, f"POWERSCHOOL_PROD_DB={value}", *words)
-    assert not outcome.requests
 
 
 @pytest.mark.parametrize("address", [f"PSNavigator/{PASSWORD}@127.0.0.1:1/PSPRODDB", f"PSNavigator/{PASSWORD}"])
@@ -487,7 +486,6 @@ def test_a_connection_dropped_at_any_statement_or_amid_its_rows_ends_the_run(
         outcome = bed.run()
         check_refusal(bed, outcome, "PowerSchool", doing, "the connection was closed: run again")
         assert statement in outcome.statements[-1].lower(), "the fault met no statement"
-        assert not bed.google.requests
 
     check(drop_statement=statement)
     if statement != "set transaction":
@@ -520,7 +518,6 @@ def test_a_statement_that_oracle_refuses_is_told_with_the_table(
 ) -> None:
     bed.oracle.faults.fail(statement, code)
     check_refusal(bed, bed.run(), *words)
-    assert not bed.google.requests
 
 
 def test_an_extension_column_that_is_not_there_is_told(bed: Bed) -> None:
@@ -645,4 +642,3 @@ def test_a_value_that_the_driver_cannot_read_is_told_with_the_table(bed: Bed, mo
     )
     bed.powerschool.person(2)["last_name"] = b"M\xfcller"
     check_refusal(bed, bed.run(), "PowerSchool, reading USERS: a value cannot be read (", "): correct that row")
-    assert not bed.google.requests

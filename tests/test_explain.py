@@ -36,14 +36,15 @@ def test_the_rule_and_the_limit_that_hold_back_are_named(bed: Bed) -> None:
     assert "no address in PowerSchool and no account" in bed.run("--explain", "dcid:9").output
 
 
-def test_a_share_that_holds_back_is_named(bed: Bed) -> None:
+def test_a_share_that_holds_back_is_named_by_the_check_and_may_be_told_by_a_dry_run(bed: Bed) -> None:
     for dcid in range(1, 9):
         bed.powerschool.add_person(dcid, "Mona", f"Adler{dcid}", f"p{dcid}@d118.org", schools={5: 1})
         matching_account(bed, dcid)
     for dcid in range(1, 5):
         bed.powerschool.leave(dcid)
     words = "suspend: 4 people of 8 with an open account, the share is 0.2"
-    assert f"Held back: {words}" in bed.run("--explain", "dcid:1").output
+    assert f"Held: {words}" in bed.run("--dry-run").output
+    assert "Whether a limit that counts everybody holds that back tonight" in bed.run("--explain", "dcid:1").output
     assert f"WARNING  {words}" in bed.run("--check").output
 
 
@@ -60,7 +61,7 @@ def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same
 
     outcome = bed.run("--explain", "dcid:1")
     assert "DCID 1 sits on an account that looks like somebody else's" in outcome.output
-    assert "Held back: 7 of 8 accounts look like somebody else's" in bed.run("--explain", "20").output
+    assert "python sync.py --dry-run says" in bed.run("--explain", "20").output
 
 
 def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:

@@ -167,7 +167,7 @@ def test_exceptions_of_every_kind_are_caught_where_documented_only() -> None:
         if isinstance(inner, ast.ExceptHandler)
         and (inner.type is None or {"Exception", "BaseException"} & set(named(inner.type)))
     ]
-    named_so = ["plan_everybody", "make_all_changes", "side_by_side", "attempt", "read_config"]
+    named_so = ["plan_each", "in_background", "make_all_changes", "side_by_side", "attempt", "read_config"]
     assert catching == [*named_so, "browser_sign_in", "told_ending"]
     suppressed = [call for call in calls(TREE) if call.endswith("suppress")]
     assert len(suppressed) == len(re.findall(r"contextlib\.suppress\((?!Exception|BaseException)\w", TEXT))
