@@ -74,6 +74,7 @@ def timed(bed: Bed, *arguments: str) -> Night:
 def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
     build(bed, staff, accounts)
     bed.settings |= {"LIMITS": dict.fromkeys(bed.setting("LIMITS"), staff), "LIMIT_SHARE": 1.0, "TIMEOUT_SECONDS": 60}
+    bed.settings |= {"RETRY_WAIT_SECONDS": 1, "RETRY_SECONDS": 120}
     at_once = int(bed.setting("WRITES_AT_ONCE"))
     pages = -(-accounts // PAGE)
     reading = (pages + 3) * latency  # the token, org units and schemas besides
