@@ -2679,6 +2679,8 @@ def keep_pace(run: Run, sent: deque[float], limit: tuple[int, float]) -> None:
             if pause <= 0:
                 sent.append(now)
                 return
+        if pause > LONG_WAIT:
+            progress(run, f"Google takes {most} queries in {seconds} seconds: waiting {pause:.0f} seconds")
         time.sleep(pause)
 
 
@@ -2744,16 +2746,12 @@ def unreachable(error: Exception) -> RunError:
         remedy = "behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS and REQUESTS_CA_BUNDLE to its CA file"
         return RunError("Google", "its certificate is not trusted here", remedy)
     remedy = "check the network, HTTPS_PROXY and DNS"
-    if lacks_proxy_package():
+    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
+    if proxy and not find_spec("socks"):  # the Google client would pass it by
         remedy = f"HTTPS_PROXY needs a package: run  {sys.executable} -m pip install PySocks"
     # What cannot be read of a proxy's address may be a part of its password.
     words = "" if isinstance(error, (ValueError, TypeError)) else f": {error}"
     return RunError("Google cannot be reached", "", f"{remedy} ({type(error).__name__}{words})")
-
-
-def lacks_proxy_package() -> bool:
-    """True where a proxy is set and the Google client would pass it by."""
-    return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")) and not find_spec("socks")
 
 
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
