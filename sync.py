@@ -1013,6 +1013,7 @@ def read_both(run: Run, options: Options) -> District:
     """
     reading = in_background(partial(read_powerschool, run))
     is_of_few, why = bool(options.only) or options.explain is not None, ""
+    progress(run, "Reading PowerSchool and Google")
     try:
         connect_google(run)
         google = read_frame(run)

@@ -52,7 +52,12 @@ def test_a_terminal_shows_how_far_reading_looking_up_and_changing_have_come_and_
 
     raw = raw_terminal(bed)
 
-    told = ["Reading Google: 500 accounts", "Reading Google: 1000 accounts", "Looking up new staff: 1 of 1"]
+    told = [
+        "Reading PowerSchool and Google",
+        "Reading Google: 500 accounts",
+        "Reading Google: 1000 accounts",
+        "Looking up new staff: 1 of 1",
+    ]
     told += ["Changing accounts: 2 of 3 people, ", "Changing accounts: 3 of 3 people, 0 seconds left"]
     assert [words for words in told if words not in raw] == []
     assert not [line for line in seen_at_the_end(raw) if re.search("Reading|Looking up|Changing accounts", line)]
