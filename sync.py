@@ -134,7 +134,6 @@ FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NEVER_DROPPED = 30  # newest journals, whatever their age
 CUT_OFF_SECONDS = 600  # by which Google's time of a suspension may differ from the journal's
 
-
 # The names of attributes are their paths in Google's users resource; an account is attribute -> text, "" for none.
 EMAIL, GIVEN_NAME, FAMILY_NAME = "primaryEmail", "name.givenName", "name.familyName"
 ORG_UNIT, SUSPENDED, EMPLOYEE_ID = "orgUnitPath", "suspended", "externalIds"
@@ -143,18 +142,13 @@ YES, NO = "true", "false"
 
 @dataclass(frozen=True)
 class Attribute:
-    """How one attribute of an account is told, compared and sent, and which kind a change of it is.
-
-    `label` is "" where the kind of the change says enough. `type` is a type of custom schema field, or PATH, and
-    decides how texts are compared and sent. `entry` is the type of the entry that is ours, in an attribute that is
-    a list in Google. `value` names the value of a person it holds, for PRIVATE_VALUES.
-    """
+    """How one attribute of an account is told, compared and sent, and which kind a change of it is."""
 
     kind: str
-    label: str = ""
-    type: str = "STRING"
-    entry: str = ""
-    value: str = ""
+    label: str = ""  # none where the kind of the change says enough
+    type: str = "STRING"  # of a custom schema field, or PATH: decides how texts are compared and sent
+    entry: str = ""  # in an attribute that is a list in Google: the type of the entry that is ours
+    value: str = ""  # the value of a person that it holds, for PRIVATE_VALUES
 
 
 ATTRIBUTES = {
@@ -169,85 +163,60 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of change: the rule behind it in words, its shipped limit, and its place in the order of writes.
-
-    Kinds with the same step go in one request. Where it is held, everything of the person waits (`holds_person`), or
-    only itself and what it `holds`: kinds, and values of a person. Where its refusal makes the rest of the person wrong
-    or useless, it `stops`.
-    """
+    """A kind of change: the rule behind it in words, its shipped limit, and its place in the order of writes."""
 
     rule: str
     limit: int | None = None
-    step: int = 0
+    step: int = 0  # kinds with the same step go in one request
     undo_step: int = 0
-    holds_person: bool = False
-    holds: tuple[str, ...] = ()
-    stops: bool = False
+    holds_person: bool = False  # where it is held, everything of the person waits,
+    holds: tuple[str, ...] = ()  # or else itself and these: kinds, and values of a person
+    stops: bool = False  # its refusal makes the rest of the person wrong or useless
     is_listed: bool = False  # no attribute of the account: a membership or an alias, each with a request of its own
     opposite: str = ""  # of a membership: the kind that puts it back
 
 
 # In an undo a leaver is moved and back in the groups before the account opens again.
 KINDS = {
-    "create": Kind(
-        "an active person with an address of GOOGLE_DOMAINS that nobody holds gets an account",
-        limit=50, step=1, holds_person=True,
-    ),
-    "reactivate": Kind(
-        "an active person's account in exactly SUSPENDED_OU, suspended by an administrator, is opened again",
-        limit=10, step=2, undo_step=6, holds_person=True, stops=True,
-    ),
-    "link": Kind(
-        "the account with this address is the same person's and carries no DCID: it gets the DCID",
-        limit=50, step=3, undo_step=3, holds_person=True,
-    ),
-    "move": Kind(
-        "the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
-        limit=100, step=3, undo_step=3, holds=("homeschool_id", "building"),
-    ),
-    "rename": Kind(
-        "the address follows PowerSchool's if that is in GOOGLE_DOMAINS and free; the old one stays as an alias",
-        limit=10, step=4, undo_step=1, holds=("name",),
-    ),
-    "name": Kind(
-        "the name follows PowerSchool with UPDATE_NAMES, or together with a change of address",
-        limit=10, step=4, undo_step=1,
-    ),
+    "create": Kind("an active person with an address of GOOGLE_DOMAINS that nobody holds gets an account",
+                   limit=50, step=1, holds_person=True),
+    "reactivate": Kind("an active person's account, suspended by an administrator in exactly SUSPENDED_OU, is reopened",
+                       limit=10, step=2, undo_step=6, holds_person=True, stops=True),
+    "link": Kind("the account with this address is the same person's and carries no DCID: it gets the DCID",
+                 limit=50, step=3, undo_step=3, holds_person=True),
+    "move": Kind("the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
+                 limit=100, step=3, undo_step=3, holds=("homeschool_id", "building")),
+    "rename": Kind("the address follows PowerSchool's if it is in GOOGLE_DOMAINS and free; the old one stays an alias",
+                   limit=10, step=4, undo_step=1, holds=("name",)),
+    "name": Kind("the name follows PowerSchool with UPDATE_NAMES, or together with a change of address",
+                 limit=10, step=4, undo_step=1),
     "update": Kind("the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool", step=3, undo_step=3),
-    "suspend": Kind(
-        "who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
-        limit=10, step=5, undo_step=7, holds_person=True, stops=True,
-    ),
-    "move to suspended": Kind(
-        "a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
-        limit=25, step=6, undo_step=7, holds_person=True,
-    ),
-    "leave group": Kind(
-        "a leaver is taken out of all groups", undo_step=5, is_listed=True, stops=True, opposite="join group",
-    ),
+    "suspend": Kind("who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
+                    limit=10, step=5, undo_step=7, holds_person=True, stops=True),
+    "move to suspended": Kind("a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
+                              limit=25, step=6, undo_step=7, holds_person=True),
+    "leave group": Kind("a leaver is taken out of all groups",
+                        undo_step=5, is_listed=True, stops=True, opposite="join group"),
     "join group": Kind("an undo gives a membership back", undo_step=4, is_listed=True, opposite="leave group"),
-    "remove alias": Kind(
-        "an own alias goes before it becomes the address, and an undo takes away the one that a rename left",
-        undo_step=2, is_listed=True, opposite="add alias",
-    ),
-    "add alias": Kind(
-        "an own alias that went and did not become the address is put back",
-        step=1, undo_step=2, is_listed=True, opposite="remove alias",
-    ),
+    "remove alias": Kind("an own alias goes before it becomes the address, and an undo takes away that of a rename",
+                         undo_step=2, is_listed=True, opposite="add alias"),
+    "add alias": Kind("an own alias that went and did not become the address is put back",
+                      step=1, undo_step=2, is_listed=True, opposite="remove alias"),
     # No change of its own: the people of whom an `update` empties a value.
     "clear": Kind("a value that left PowerSchool is emptied in Google", limit=25),
 }  # fmt: skip
 DEFAULT_LIMITS = {name: kind.limit for name, kind in KINDS.items() if kind.limit is not None}
 IN_STEP = "an active person's account changes only where it differs from PowerSchool and no line above forbids it"
 INFO, WARN, ERROR = "INFO", "WARN", "ERROR"
+NOTHING: Mapping[str, object] = {}
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Rule(Enum):
-    """Every rule that tells something: its name in the log, the level that belongs to it, and what it means.
+    """Every rule that tells something: its name in the log, the level that belongs to it, and what it means."""
 
-    The remarks of a shared rule with the same words are told in one line that names everybody.
-    """
-
+    # The remarks of a shared rule with the same words are told in one line that names everybody.
     def __init__(self, label: str, level: str, meaning: str, is_shared: bool = False) -> None:
         self.label, self.level, self.meaning, self.is_shared = label, level, meaning, is_shared
 
@@ -261,7 +230,7 @@ class Rule(Enum):
     LEFT_OPEN = (
         "left, but open",
         ERROR,
-        "gone, but an open account without their DCID is theirs by address, number or names",
+        "gone; an open account without the DCID is theirs by address, number or names",
     )
     NO_ADDRESS = "no address", INFO, "active, without address and account: nothing to create", True
     FOREIGN_ADDRESS = "foreign address", INFO, "the address is outside GOOGLE_DOMAINS, so it is never given"
@@ -278,11 +247,7 @@ class Rule(Enum):
     HANDS_OFF = "hands off", INFO, "HANDS_OFF names the person or account"
     HANDS_OFF_OVER = "hands off is over", ERROR, "the last day of the entry in HANDS_OFF has passed"
     SUPER_ADMIN = "super admin", INFO, "accounts of super admins are never written"
-    SUPER_ADMIN_LEFT = (
-        "super admin left",
-        ERROR,
-        "an open account of a super admin who left: close it in the Admin console",
-    )
+    SUPER_ADMIN_LEFT = "super admin left", ERROR, "a super admin who left has an open account: close it by hand"
     PROTECTED = "protected", INFO, "the account lies in PROTECTED_OUS"
     OWN_ADMIN = "own admin", INFO, "the account is GOOGLE_ADMIN_EMAIL"
     # What it should be.
@@ -294,11 +259,7 @@ class Rule(Enum):
     MISSING_ORG_UNIT = "missing org unit", ERROR, "the building's org unit does not exist, so nobody goes there", True
     FROZEN = "frozen", INFO, "the account lies in FROZEN_OUS and stays there"
     VALUE = "value", ERROR, "a value does not fit its field, or PowerSchool holds several: left as it is in Google"
-    GROUP_OUTSIDE = (
-        "group outside",
-        INFO,
-        "a leaver is in a group of another organization, which only its owners can change",
-    )
+    GROUP_OUTSIDE = "group outside", INFO, "a leaver is in another organization's group: only its owners can change it"
     ADMIN_ROLE = "admin role", ERROR, "a leaver still has an admin role: take it away in the Admin console"
     TEMPORARY = "temporary reactivation", INFO, "the leaver's account lies in TEMPORARY_REACTIVATION_OUS"
     ADDRESS_IN_USE = "address in use", INFO, "PowerSchool gives the leaver's address to an active person"
@@ -316,11 +277,7 @@ class Rule(Enum):
     MEMORY = "memory", WARN, "what was told before cannot be read or kept, so all is told as new"
     ENDED = "refused by Google", ERROR, "ten people were refused alike, so nobody else was tried for this kind"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
-    LIMIT = (
-        "held",
-        ERROR,
-        "more people than LIMITS or LIMIT_SHARE allows, or accounts to be linked first: nobody changed",
-    )
+    LIMIT = "held", ERROR, "more than LIMITS or LIMIT_SHARE allows, or accounts to be linked first: nobody changed"
     # What ends a run, and what --check says of single facts.
     REFUSED = "refused", ERROR, "the run cannot start or go on: exit 2"
     IMPLAUSIBLE = "implausible", ERROR, "what was read cannot be right: exit 3"
@@ -342,20 +299,15 @@ EXIT_CODES = {Rule.IMPLAUSIBLE: HELD, Rule.BUSY: BUSY}
 
 @dataclass(frozen=True)
 class Remark:
-    """Everything that is told: the rule, who or what it is about, what was seen, and what to do.
-
-    The memory knows it by rule, `subject` ("dcid:131", "account:" and Google's id, or nothing where the text says
-    enough) and `part`, where a subject may have several of a rule. `watched` are Google's ids of a group and an account
-    by which it is looked up whether something that happens only once has been put right.
-    """
+    """Everything that is told: the rule, who or what it is about, what was seen, and what to do."""
 
     rule: Rule
     who: str
     seen: str
     remedy: str = ""
-    subject: str = ""
-    part: str = ""
-    watched: tuple[str, str] = ("", "")
+    subject: str = ""  # "dcid:131", "account:" and Google's id, or nothing where the text says enough
+    part: str = ""  # where a subject may have several remarks of a rule
+    watched: tuple[str, str] = ("", "")  # Google's ids of a group and an account that show when it is put right
 
     @property
     def key(self) -> str:
@@ -483,6 +435,7 @@ class Settings:
         }
 
 
+NO_SETTINGS: Any = None
 REQUIRED_SETTINGS = [entry.name for entry in fields(Settings) if entry.default is entry.default_factory is MISSING]
 
 
@@ -744,17 +697,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done about one person: nothing, a creation (`had` is None), or changes to an account.
-
-    `undoes` are the journal's entries where the plan is to put them back.
-    """
+    """What is to be done about one person: nothing, a creation (`had` is None), or changes to an account."""
 
     person: Staff
     had: Account | None = None
     changes: tuple[Change, ...] = ()
     remarks: tuple[Remark, ...] = ()
-    evidence: str = ""
-    undoes: tuple[Entry, ...] = ()
+    evidence: str = ""  # what says that the account is theirs
+    undoes: tuple[Entry, ...] = ()  # of the journal, where the plan is to put them back
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -857,7 +807,7 @@ class Run:
 
     folder: Path
     started: datetime
-    settings: Settings = field(default_factory=lambda: NO_SETTINGS)
+    settings: Settings = NO_SETTINGS
     deadline: float = float("inf")
     api: Any = None
     credentials: Any = None
@@ -910,12 +860,6 @@ class Run:
     @property
     def today(self) -> date:
         return self.started.astimezone().date()
-
-
-NO_SETTINGS: Any = None
-T = TypeVar("T")
-R = TypeVar("R")
-NOTHING: Mapping[str, object] = {}
 
 
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
