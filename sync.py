@@ -467,6 +467,11 @@ class Staff:
         return [(first, fold(self.last_name)) for first in firsts if first and fold(self.last_name)]
 
     @property
+    def traits(self) -> list[object]:
+        """The employee ID and the full names, in the forms in which they are compared."""
+        return [*filter(None, [fold_number(self.teacher_number)]), *self.folded_names]
+
+    @property
     def name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()
 
@@ -490,23 +495,13 @@ class PowerSchool:
         return grouped((person.email, person) for person in self.active if person.email)
 
     @cached_property
-    def active_by_number(self) -> Mapping[str, list[Staff]]:
-        return grouped((fold_number(p.teacher_number), p) for p in self.active if p.teacher_number)
-
-    @cached_property
-    def active_by_name(self) -> Mapping[tuple[str, str], list[Staff]]:
-        return grouped((name, person) for person in self.active for name in person.folded_names)
+    def by_trait(self) -> Mapping[object, list[Staff]]:
+        """Address, employee ID or full name, in the form they are compared in -> who has it, active or not."""
+        return grouped((trait, person) for person in self.staff for trait in (person.email, *person.traits) if trait)
 
     @property
     def active(self) -> Iterator[Staff]:
         return (person for person in self.staff if person.is_active)
-
-    @cached_property
-    def traits(self) -> frozenset[object]:
-        """Every address, employee ID and full name of anybody, active or not, in the forms they are compared in."""
-        numbers = (fold_number(person.teacher_number) for person in self.staff)
-        names = (name for person in self.staff for name in person.folded_names)
-        return frozenset({*(person.email for person in self.staff), *numbers, *names} - {""})
 
 
 @dataclass(frozen=True)
@@ -562,15 +557,22 @@ class Account:
     def last_seen(self) -> str:
         return self.last_sign_in[:10] or "never"
 
-    def texts_of(self, name: str) -> list[str]:
-        """Every entry that is ours of an attribute that is a list in Google."""
-        of_type = [e for e in self.entries.get(name, ()) if e.get("type") == ATTRIBUTES[name].entry]
-        return [clean(entry.get("value")) for entry in of_type]
+    @property
+    def employee_id_texts(self) -> list[str]:
+        ours = [
+            entry for entry in self.entries.get(EMPLOYEE_ID, ()) if entry.get("type") == ATTRIBUTES[EMPLOYEE_ID].entry
+        ]
+        return [clean(entry.get("value")) for entry in ours]
 
     @property
     def employee_ids(self) -> frozenset[str]:
         """Every employee ID, in the form in which they are compared."""
-        return frozenset(map(fold_number, self.texts_of(EMPLOYEE_ID))) - {""}
+        return frozenset(map(fold_number, self.employee_id_texts)) - {""}
+
+    @property
+    def traits(self) -> list[object]:
+        """The employee IDs and the full name, in the forms in which they are compared."""
+        return [*self.employee_ids, self.folded_name]
 
 
 @dataclass(frozen=True)
@@ -642,16 +644,9 @@ class District:
         return owner is None or not owner.is_active
 
     @cached_property
-    def unclaimed(self) -> list[Account]:
-        return [account for account in self.google.accounts.values() if self.is_unclaimed(account)]
-
-    @cached_property
-    def unclaimed_by_number(self) -> Mapping[str, list[Account]]:
-        return grouped((number, account) for account in self.unclaimed for number in account.employee_ids)
-
-    @cached_property
-    def unclaimed_by_name(self) -> Mapping[tuple[str, str], list[Account]]:
-        return grouped((account.folded_name, account) for account in self.unclaimed)
+    def unclaimed_by_trait(self) -> Mapping[object, list[Account]]:
+        unclaimed = [account for account in self.google.accounts.values() if self.is_unclaimed(account)]
+        return grouped((trait, account) for account in unclaimed for trait in account.traits)
 
     def claimants(self, address: str) -> list[Staff]:
         """The active people to whom PowerSchool gives this address; who is skipped does not count."""
@@ -1082,21 +1077,19 @@ def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
         return "address"
     if same_employee_id(person, account):
         return "employee ID"
-    rivals = [
-        *powerschool.active_by_address.get(account.email, ()),
-        *(rival for number in account.employee_ids for rival in powerschool.active_by_number.get(number, ())),
-        *powerschool.active_by_name.get(account.folded_name, ()),
-    ]
+    rivals = (rival for trait in (account.email, *account.traits) for rival in powerschool.by_trait.get(trait, ()))
     given, family = names_of(person)
-    if any(rival.dcid != person.dcid for rival in rivals):
+    if any(rival.is_active and rival.dcid != person.dcid for rival in rivals):
         return "both names" if same_names(person, account) else ""
     if family and family == account.folded_name[1]:
         return "family name"
     return "given name" if given and given == account.folded_name[0] else ""
 
 
-def about(person: Staff, rule: Rule, seen: str, remedy: str = "", watched: tuple[str, str] = ("", "")) -> Remark:
-    return Remark(rule, str(person), seen, remedy, subject_of(person), watched[0], watched)
+def about(
+    person: Staff, rule: Rule, seen: str, remedy: str = "", watched: tuple[str, str] = ("", ""), part: str = ""
+) -> Remark:
+    return Remark(rule, str(person), seen, remedy, subject_of(person), part or watched[0], watched)
 
 
 def subject_of(person: Staff) -> str:
@@ -1193,15 +1186,14 @@ def plan_absent_leaver(person: Staff, district: District) -> Plan:
     seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
     by_hand = link_by_hand(person, account, district.settings)
     remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}; {OR_DECIDE}"
-    return Plan(person, remarks=(replace(about(person, Rule.LEFT_OPEN, seen, remedy), part=account.id),))
+    return Plan(person, remarks=(about(person, Rule.LEFT_OPEN, seen, remedy, part=account.id),))
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:
     """The accounts of no active person's DCID with the address, number or names of this one, but for HANDS_OFF's."""
     holder = district.google.by_address.get(person.email)
     found = [holder] if holder and district.is_unclaimed(holder) and not district.claimants(person.email) else []
-    found += district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
-    found += (account for name in person.folded_names for account in district.unclaimed_by_name.get(name, ()))
+    found += (account for trait in person.traits for account in district.unclaimed_by_trait.get(trait, ()))
     return [
         account
         for account in {account.id: account for account in found}.values()
@@ -1353,7 +1345,7 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
         seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
         rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
         remedy = f"{either_way(person, account, district)}; {OR_DECIDE}"
-        remarks.append(replace(about(person, rule, seen, remedy), part=account.id))
+        remarks.append(about(person, rule, seen, remedy, part=account.id))
     return Plan(person, remarks=tuple(remarks))
 
 
@@ -1426,7 +1418,7 @@ def plan_creation(person: Staff, district: District) -> Plan:
             if gone.dcid != person.dcid:
                 remedy += f"or if it is not theirs, give the person another address {OR_DECIDE}, "
             remedy += "or wait until 20 days are over"
-            return Plan(person, remarks=(replace(about(person, Rule.RECENTLY_DELETED, seen, remedy), part=gone.id),))
+            return Plan(person, remarks=(about(person, Rule.RECENTLY_DELETED, seen, remedy, part=gone.id),))
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
     if twins := possible_twins(person, district):
@@ -1467,7 +1459,7 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
         wanted_fields(person, district),
     )
     wanted |= {**address, SUSPENDED: NO, district.settings.dcid_attribute: str(person.dcid)}
-    if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.texts_of(EMPLOYEE_ID)}:
+    if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.employee_id_texts}:
         wanted[EMPLOYEE_ID] = person.teacher_number
     return Plan(person, had, differences(had, wanted, district), (*told, *remarks))
 
@@ -1616,15 +1608,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
             remedy = "remove the alias there, or " if person.email in holder.aliases else ""
-        owner = district.owner(holder)
-        if owner is not None and (owner.email, holder.email) == (had.email, person.email):
-            one, other = sorted((had.email, holder.email))  # so that both people's lines say the same
-            remedy = (
-                f"the two are exchanged: in the Admin console give {one} a third address and remove its alias {one}, "
-                f"then give {other} the address {one} and remove its alias {other}; or "
-            )
-        remedy += "correct PowerSchool"
-        yield about(person, Rule.ADDRESS_TAKEN, seen, remedy)
+        yield about(person, Rule.ADDRESS_TAKEN, seen, f"{remedy}correct PowerSchool")
     else:
         yield EMAIL, person.email
 
@@ -1646,14 +1630,11 @@ def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: boo
 def name_fault(person: Staff) -> Remark | None:
     """Why Google would refuse the name (users resource: both parts, at most 60 characters each, no < or >), if so."""
     for part, text in (("first", person.first_name), ("last", person.last_name)):
-        if not text:
-            return about(person, Rule.FAULTY_NAME, f"the {part} name is empty", "fill it in PowerSchool")
-        if len(text) > LONGEST_NAME:
-            seen = f"the {part} name has {len(text)} characters, Google takes {LONGEST_NAME}"
-            return about(person, Rule.FAULTY_NAME, seen, "shorten it in PowerSchool")
-        if "<" in text or ">" in text:
-            seen = f"the {part} name holds < or >, which Google refuses"
-            return about(person, Rule.FAULTY_NAME, seen, "correct it in PowerSchool")
+        fault = "" if text else "is empty"
+        fault = f"has {len(text)} characters, Google takes {LONGEST_NAME}" if len(text) > LONGEST_NAME else fault
+        fault = "holds < or >, which Google refuses" if {"<", ">"} & set(text) else fault
+        if fault:
+            return about(person, Rule.FAULTY_NAME, f"the {part} name {fault}", "correct it in PowerSchool")
     return None
 
 
@@ -1731,48 +1712,43 @@ def staff_type(person: Staff) -> int:
     return min(regular) if regular else TYPE_SUBSTITUTE if TYPE_SUBSTITUTE in types else TYPE_UNASSIGNED
 
 
-def access_list(person: Staff) -> str:
-    return ";".join(map(str, sorted({school for school, _ in person.schools} - {NO_SCHOOL})))
-
-
-def building_shown(person: Staff, district: District) -> str:
-    alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
-    return alias or district.school_name(person.homeschool)
-
-
-# A value of a person that a field can hold -> the type of field that --setup makes for it, and the value as text.
-PERSON_VALUES: dict[str, tuple[str, Callable[[Staff, District], str]]] = {
-    "dcid":               ("INT64", lambda person, _: str(person.dcid)),
-    "homeschool_id":      ("INT64", lambda person, _: str(person.homeschool)),
-    "school_access_list": ("STRING", lambda person, _: access_list(person)),
-    "staff_type":         ("INT64", lambda person, _: str(staff_type(person))),
-    "staff_group":        ("INT64", lambda person, _: person.group),
-    "teacher_number":     ("", lambda person, _: person.teacher_number),
-    "building":           ("STRING", building_shown),
+# A value of a person that a field can hold -> the type of field that --setup makes for it, "" where any may be.
+PERSON_VALUES = {
+    "dcid": "INT64", "homeschool_id": "INT64", "school_access_list": "STRING", "staff_type": "INT64",
+    "staff_group": "INT64", "teacher_number": "", "building": "STRING",
 }  # fmt: skip
 
 
-def value_type(value: str) -> str:
-    """The type of field that suits a value of a person, or "" where any may."""
-    return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
+def values_of(person: Staff, district: District) -> dict[str, str]:
+    """Every value of a person that a field can hold, as text."""
+    alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
+    return {
+        **person.extension,
+        "dcid": str(person.dcid),
+        "homeschool_id": str(person.homeschool),
+        "school_access_list": ";".join(map(str, sorted({school for school, _ in person.schools} - {NO_SCHOOL}))),
+        "staff_type": str(staff_type(person)),
+        "staff_group": person.group,
+        "teacher_number": person.teacher_number,
+        "building": alias or district.school_name(person.homeschool),
+    }
 
 
 def wanted_fields(person: Staff, district: District) -> Wishes:
     """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
-    settings = district.settings
+    values = values_of(person, district)
     for name, attribute in district.attributes.items():
-        if not name.startswith("customSchemas.") or attribute.kind == "link" or attribute.value in person.odd:
+        value, text = attribute.value, values.get(attribute.value, "")
+        if not name.startswith("customSchemas.") or attribute.kind == "link" or value in person.odd:
             continue
-        known = PERSON_VALUES.get(attribute.value)
-        text = known[1](person, district) if known else person.extension.get(attribute.value, "")
-        if attribute.value in person.ambiguous:
-            table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
-            several = f"more than one {attribute.label.rpartition('.')[2]} in {table} of PowerSchool"
-            yield value_fault(person, attribute.value, several, "delete all but one (Google unchanged)")
+        if value in person.ambiguous:
+            table = district.settings.EXTENSION_COLUMNS[value].partition(".")[0]
+            seen = f"more than one {attribute.label.rpartition('.')[2]} in {table} of PowerSchool"
+            yield about(person, Rule.VALUE, seen, "delete all but one (Google unchanged)", part=value)
         elif (fitting := form(text, attribute.type)) is None:
-            shown = "(private)" if attribute.value in settings.PRIVATE_VALUES else f"'{shorten(text)}'"
+            shown = "(private)" if value in district.settings.PRIVATE_VALUES else f"'{shorten(text)}'"
             seen = f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)"
-            yield value_fault(person, attribute.value, seen, "correct it in PowerSchool (Google unchanged)")
+            yield about(person, Rule.VALUE, seen, "correct it in PowerSchool (Google unchanged)", part=value)
         else:
             yield name, fitting
 
@@ -1780,11 +1756,7 @@ def wanted_fields(person: Staff, district: District) -> Wishes:
 def odd_values(person: Staff) -> Iterator[Remark]:
     """What PowerSchool holds that cannot be; nothing that depends on it is changed."""
     for words, value in {words: value for value, words in person.odd.items()}.items():
-        yield value_fault(person, value, words, "correct it in PowerSchool")
-
-
-def value_fault(person: Staff, value: str, seen: str, remedy: str) -> Remark:
-    return replace(about(person, Rule.VALUE, seen, remedy), part=value)
+        yield about(person, Rule.VALUE, words, "correct it in PowerSchool", part=value)
 
 
 def shorten(text: str) -> str:
@@ -2300,7 +2272,7 @@ def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -
     """True for a protected account without DCID and without address, employee ID or name of anybody in PowerSchool."""
     if account.dcid is not None or not is_at_or_below(account.org_unit, settings.PROTECTED_OUS):
         return False
-    return powerschool.traits.isdisjoint((*account.addresses, *account.employee_ids, account.folded_name))
+    return powerschool.by_trait.keys().isdisjoint((*account.addresses, *account.traits))
 
 
 def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Account, str]]:
@@ -3538,7 +3510,7 @@ def doubtful_types(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """Fields whose type does not suit their value; the run reports every value that does not fit."""
     makes = {"STRING": "make a text field (STRING)", "INT64": "make a field for whole numbers (INT64)"}
     for name, value in settings.fields.items():
-        has, wants = schemas.get(name, {}).get("fieldType", "STRING"), value_type(value)
+        has, wants = schemas.get(name, {}).get("fieldType", "STRING"), PERSON_VALUES.get(value, "")
         if value != "dcid" and has not in TYPES_FOR.get(wants, (has,)):
             yield fact(f"{name} is {has}, which cannot hold a {value}", makes[wants])
 
@@ -3696,7 +3668,7 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
     return {
         "fieldName": label,
         "displayName": label.replace("_", " "),
-        "fieldType": value_type(value) or "STRING",
+        "fieldType": PERSON_VALUES.get(value) or "STRING",
         "multiValued": False,
         "indexed": True,
         "readAccessType": "ADMINS_AND_SELF",

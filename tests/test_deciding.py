@@ -443,8 +443,7 @@ def test_long_values_are_shortened(text: str, shown: str) -> None:
     "the group": (staff(group="12"), {}, "staff_group", "12"),
 })  # fmt: skip
 def test_the_values_of_a_person(person: Staff, config: dict[str, Any], name: str, expected: str) -> None:
-    _, text_of = sync.PERSON_VALUES[name]
-    assert text_of(person, district(**config)) == expected
+    assert sync.values_of(person, district(**config))[name] == expected
 
 
 @table("person, field_types, name, expected, note", {
