@@ -1774,9 +1774,9 @@ def implausible(powerschool: PowerSchool, google: Google) -> list[Remark]:
         "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": [*powerschool.active],
         "Google returned no accounts": google.accounts or google.others,
     }
-    found = "; ".join(sentence for sentence, there in needed.items() if not there)
+    seen = "; ".join(words for words, there in needed.items() if not there)
     remedy = "that cannot be right, so nothing was decided. Check the rights of the two logins"
-    return [Remark(Rule.IMPLAUSIBLE, "", found, remedy)] if found else []
+    return [Remark(Rule.IMPLAUSIBLE, "", seen, remedy)] if seen else []
 
 
 def foreign_staff(district: District) -> list[Remark]:
@@ -1801,35 +1801,30 @@ def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
 
 @dataclass(frozen=True)
 class Held:
-    """What is too much: kind -> people over a limit, the kinds that wait for another reason, and the reasons."""
+    """The kinds that are too much, those of them that wait for the linking and why, and a remark for each reason."""
 
-    over: Mapping[str, int]
-    waiting: frozenset[str]
+    kinds: frozenset[str]
+    unlinked: frozenset[str]
     why_unlinked: str
     remarks: tuple[Remark, ...]
 
-    @property
-    def kinds(self) -> frozenset[str]:
-        return frozenset(self.over) | self.waiting
-
 
 def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> Held:
-    """What of these plans is held back, with a remark for each reason."""
+    """What of these plans is held back."""
     limits = {**district.settings.LIMITS, **allowed}
     over = over_limits(plans, limits)
-    waiting, why = (frozenset(), "") if district.only else unlinked_hold(district, allowed)
-    remarks = [limit_remark(kind, limits[kind], plans) for kind in over]
-    if "suspend" not in allowed and not district.only and "suspend" not in over:
-        shares = shares_held(plans, district)
-        waiting |= {"suspend"} if shares else set()
-        remarks += shares
-    if why and any(plan.kinds & waiting for plan in plans):
-        links = sum("link" in without_held(plan, frozenset(over) | waiting, district).kinds for plan in plans)
+    unlinked, why = (frozenset(), "") if district.only else unlinked_hold(district, allowed)
+    remarks = [limit_remark(kind, plans, f", the limit is {limits[kind]}") for kind in over]
+    if not (district.only or "suspend" in {*allowed, *over}):
+        remarks += shares_held(plans, district)
+    kinds = unlinked | {remark.who for remark in remarks}
+    if why and any(plan.kinds & unlinked for plan in plans):
+        links = sum("link" in without_held(plan, kinds, district).kinds for plan in plans)
         way = f"This run links {links}: run it again afterwards." if links else "Link those in doubt by hand."
         if "link" in over:
             way = "First let the links through, as the line on them says."
         remarks.insert(0, Remark(Rule.LIMIT, "", f"{why} {way}"))
-    return Held(over, waiting, why, tuple(remarks))
+    return Held(kinds, unlinked, why, tuple(remarks))
 
 
 def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
@@ -1838,23 +1833,20 @@ def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    right = f"if that is right, {allow_option('suspend', max(count, 1))}"
     remarks = []
     if count > 3 and count > share * known:
-        names = "; ".join(str(plan.person) for plan in plans if "suspend" in limited_kinds(plan))
-        seen = f"{people(count)} of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
-        remarks.append(
-            Remark(Rule.LIMIT, "suspend", f"{seen}, so nobody of these is changed", f"{right}. Held: {names}")
-        )
+        why = f" of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
+        remarks.append(limit_remark("suspend", plans, why))
     if nobodys > 5 and nobodys > 0.05 * len(opened):
         seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
+        right = f"if that is right, {allow_option('suspend', max(count, 1))}"
         remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right))
     return remarks
 
 
-def limit_remark(kind: str, limit: int, plans: Sequence[Plan]) -> Remark:
+def limit_remark(kind: str, plans: Sequence[Plan], why: str) -> Remark:
     held = [str(plan.person) for plan in plans if kind in limited_kinds(plan)]
-    seen = f"{people(len(held))}, the limit is {limit}, so nobody of these is changed"
+    seen = f"{people(len(held))}{why}, so nobody of these is changed"
     return Remark(Rule.LIMIT, kind, seen, f"if that is right, {allow_option(kind, len(held))}. Held: {'; '.join(held)}")
 
 
@@ -1865,9 +1857,7 @@ def allow_option(kind: str, count: int) -> str:
 def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[frozenset[str], str]:
     """Linking comes first: while most staff accounts carry no DCID, nobody is created or suspended."""
     linked = unlinked = 0
-    for person in district.powerschool.staff:
-        if not person.is_active or skip_rule(person, district.settings):
-            continue
+    for person in (person for person in district.powerschool.active if not skip_rule(person, district.settings)):
         holder = district.google.by_address.get(person.email)
         if person.dcid in district.google.by_dcid:
             linked += 1
@@ -1876,10 +1866,9 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
     if linked >= unlinked:
         return frozenset(), ""
     few = f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first."
-    if "create" in allowed:
-        return frozenset({"suspend"}), f"{few} Until half of them do, nobody is suspended."
-    lifts = "nobody is suspended or created (--allow create=N lifts that)."
-    return frozenset({"create", "suspend"}), f"{few} Until half of them do, {lifts}"
+    creation = "" if "create" in allowed else " or created (--allow create=N lifts that)"
+    kinds = frozenset({"suspend"}) if "create" in allowed else frozenset({"create", "suspend"})
+    return kinds, f"{few} Until half of them do, nobody is suspended{creation}."
 
 
 def limited_kinds(plan: Plan) -> frozenset[str]:
@@ -3054,27 +3043,20 @@ def note_failure(
 def undo(run: Run, options: Options) -> int:
     """Put back what a run changed, after showing it and asking; returns the exit code."""
     path, entries = find_journal(run.folder, options.undo or "")
-    try:
-        started = datetime.strptime(path.stem, RUN_NAME).replace(tzinfo=timezone.utc)
-    except ValueError:
-        raise RunError(f"{path} is damaged", "its name is no start of a run") from None
-    hours = (run.started - started).total_seconds() / 3600
     counts = counts_in_words(Counter(entry.change.kind for entry in entries))
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
-    ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
-    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts)
+    log.info("Undo of run %s, %s did: %s", path.stem, what, counts)
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_google(run), run.today, own_admin(), only=True)
     groups = grouped((entry.account or entry.email, entry) for entry in entries).values()
     plans = [look_up_undo(run, group, district) for group in groups]
     for word in options.only:
         if not any(is_named(plan, word) for plan in plans):
-            seen = f"run {path.stem} changed nobody with this address, DCID or Employee ID"
-            remedy = f"see whom with  python sync.py --undo {path.stem} --dry-run"
-            raise RunError(f"--only {word}", seen, remedy)
+            remedy = f"see whom run {path.stem} changed with  python sync.py --undo {path.stem} --dry-run"
+            raise RunError(f"--only {word}", "nobody changed has this address, DCID or Employee ID", remedy)
     plans = [plan for plan in plans if not options.only or any(is_named(plan, word) for word in options.only)]
     held = too_much(plans, district, dict(options.allow))
-    run.held = Counter(held.over)
+    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     due = [plan for plan in plans if plan.changes]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
@@ -3096,8 +3078,7 @@ def is_named(plan: Plan, word: str) -> bool:
 
 def look_up_undo(run: Run, entries: Sequence[Entry], district: District) -> Plan:
     """The plan that puts this account back; one that Google does not show now does not keep the others from it."""
-    first, newest = entries[0], entries[-1]
-    person = Staff(newest.dcid, "", "", newest.email)
+    first, person = entries[0], Staff(entries[-1].dcid, "", "", entries[-1].email)
     try:
         now = get_account(run, first.account or first.email)
     except GoogleError as error:
@@ -3177,10 +3158,9 @@ def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
 
 
 def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
-    """The changes of a journal as they ended, but for those that failed, and last those that are only intended.
+    """The changes of a journal as they ended, but for those that failed, and last those that a crash cut off.
 
-    These were cut off by a crash: whether they were made, Google says. What this version does not know, as in a journal
-    of version 1, is left out.
+    Whether these were made, Google says. What this version does not know, as in a journal of version 1, is left out.
     """
     begun: dict[tuple[int, str, str], Entry] = {}
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
@@ -3196,11 +3176,6 @@ def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
             ended = begun.pop(key)
             yield from () if ended.state == "failed" else (ended,)
     yield from begun.values()
-
-
-def all_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The lines of all journals, the oldest first."""
-    return (row for path in journals(run.folder) for row in whole_rows(run, path))
 
 
 def whole_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
@@ -3731,7 +3706,7 @@ def explain(run: Run, options: Options) -> int:
                 log.info("Rule: %s", rule)
             log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
         reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
-        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
+        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.unlinked else []
         for reason in [*reasons, *strange] if plan.changes else ():
             log.info("Held back: %s", reason)
     return DONE
@@ -4601,7 +4576,7 @@ def still_so(run: Run, rule: Rule, group_id: str, account: Account | None) -> bo
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
     """By the journals, where there is no memory: what happens only once and may not have been put right."""
     found = {}
-    for row in all_rows(run):
+    for row in (row for path in journals(run.folder) for row in whole_rows(run, path)):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
         group, group_id = row["before"].get("group", ""), row["before"].get("groupId", "")
         remark = None
