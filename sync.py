@@ -1173,20 +1173,15 @@ def bad_names(person: Staff, settings: Settings) -> set[str]:
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
     holder = district.google.by_address.get(person.email)
-    open_accounts = [
-        account
-        for account in lookalikes(person, district)
-        if account.is_open and is_staff_place(account, district) and not district.claimants(account.email)
-        if account.dcid is None or account is holder
-    ]
-    if not open_accounts:
-        return Plan(person)
-    account = open_accounts[0]
-    same = "address" if account is holder else same_words(person, account)
-    seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
-    by_hand = link_by_hand(person, account, district.settings)
-    remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}; {OR_DECIDE}"
-    return Plan(person, remarks=(about(person, Rule.LEFT_OPEN, seen, remedy, part=account.id),))
+    for account in lookalikes(person, district):
+        is_staffs = is_staff_place(account, district) and not district.claimants(account.email)
+        if account.is_open and is_staffs and (account.dcid is None or account is holder):
+            same = "address" if account is holder else same_words(person, account)
+            seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
+            by_hand = link_by_hand(person, account, district.settings)
+            remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}; {OR_DECIDE}"
+            return Plan(person, remarks=(about(person, Rule.LEFT_OPEN, seen, remedy, part=account.id),))
+    return Plan(person)
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:
@@ -1234,30 +1229,29 @@ def plan_unfound(person: Staff, district: District) -> Plan:
     if holder is None:
         return plan_creation(person, district)
     is_anothers, same = not district.is_unclaimed(holder), same_words(person, holder)
-    if holder.email != person.email and same and not is_anothers:
+    if holder.email == person.email and not is_anothers:
+        return plan_account(person, holder, district)
+    if same and not is_anothers:
         return possible_account(person, [holder], district)
-    if is_anothers or holder.email != person.email:
-        seen = f"the address is an alias of {holder.email}, {holder.name}"
-        if is_anothers:
-            also = f", which has the same {same}" if same else ""
-            seen = f"the address belongs to the account of {district.owner(holder)}{also}"
-        return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
-    return plan_account(person, holder, district)
+    seen = f"the address is an alias of {holder.email}, {holder.name}"
+    if is_anothers:
+        also = f", which has the same {same}" if same else ""
+        seen = f"the address belongs to the account of {district.owner(holder)}{also}"
+    return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
 
 
 def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
     if had.id == district.theirs.get(person.dcid):
         return plan_decided(person, had, district)
+    evidence = "DCID"
     if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
         remedy = "correct the DCID there, or the person in PowerSchool"
         return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
-    if had.dcid == person.dcid:
-        evidence = "DCID"
-    elif doubt := link_doubt(person, had, district):
-        return Plan(person, had, remarks=(doubt,))
-    else:
+    if had.dcid != person.dcid:
+        if doubt := link_doubt(person, had, district):
+            return Plan(person, had, remarks=(doubt,))
         evidence = "address and names" if same_names(person, had) else "address and employee ID"
     plan = plan_active(person, had, district) if person.is_active else plan_leaver(person, had, district)
     return replace(plan, evidence=evidence)
@@ -1317,10 +1311,7 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 
 def possible_twins(person: Staff, district: District) -> list[Account]:
-    """The accounts that carry no active person's DCID and may be this person's.
-
-    Who has no address is looked for by the employee ID alone.
-    """
+    """The accounts of no active person's DCID that may be this one's, who has no address by the employee ID alone."""
     return [
         account
         for account in lookalikes(person, district)
@@ -1352,25 +1343,20 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
 def with_hands_off(plan: Plan, district: District) -> Plan:
     """The plan; or where the account is never written, only the remark that says so, if anything would be due."""
     remark = hands_off(plan.person, plan.had, district, has_left=not plan.person.is_active)
-    if remark is None:
-        return plan
     is_due = plan.changes or plan.needs_attention
-    return replace(plan, changes=(), remarks=(remark,) if is_due else plan.remarks)
+    return replace(plan, changes=(), remarks=(remark,)) if remark and is_due else plan
 
 
 def hands_off(person: Staff, had: Account | None, district: District, *, has_left: bool) -> Remark | None:
     """Why this person's account is never written, if so."""
     addresses = {person.email, *(had.addresses if had else ())}
     for reason, until, is_valid in in_hands_off(person.dcid, addresses, district):
-        if is_valid:
-            return about(person, Rule.HANDS_OFF, f"{reason} (HANDS_OFF until {until})")
-        over = f"HANDS_OFF ended on {until} ({reason})"
-        return about(person, Rule.HANDS_OFF_OVER, over, "remove the entry or give it a new day")
+        seen, over = f"{reason} (HANDS_OFF until {until})", "remove the entry or give it a new day"
+        return about(person, Rule.HANDS_OFF, seen) if is_valid else about(person, Rule.HANDS_OFF_OVER, seen, over)
     if had is None:
         return None
     if had.is_admin and has_left and had.is_open:
-        seen = f"{had.email} is a super admin and no longer active"
-        return about(person, Rule.SUPER_ADMIN_LEFT, seen, "close it in the Admin console")
+        return about(person, Rule.SUPER_ADMIN_LEFT, f"{had.email} is a super admin", "close it in the Admin console")
     if had.is_admin:
         return about(person, Rule.SUPER_ADMIN, f"{had.email} is a super admin", "not written")
     if is_at_or_below(had.org_unit, district.settings.PROTECTED_OUS):
@@ -1404,7 +1390,7 @@ Wishes = Iterator[Wish | Remark]  # what a rule demands, and why it demands less
 
 def plan_creation(person: Staff, district: District) -> Plan:
     """A new account with everything in one insert; nobody is created while an account may already be theirs."""
-    settings, google = district.settings, district.google
+    google = district.google
     if person.email in google.groups:
         remedy = "give the group or the person another one"
         return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", remedy)
@@ -1423,22 +1409,11 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return Plan(person, remarks=(unknown,))
     if twins := possible_twins(person, district):
         return possible_account(person, twins, district)
-    if faults := tuple(filter(None, (name_fault(person), *odd_values(person)))):
-        return Plan(person, remarks=faults)
-    target, missing = building_org_unit(person, district)
-    if missing:
-        return Plan(person, remarks=(no_org_unit(person, missing, settings, google.org_units),))
-    wanted, remarks = wishes_and_remarks(wanted_fields(person, district))
-    wanted |= {
-        EMAIL: person.email,
-        GIVEN_NAME: proper_case(person.first_name),
-        FAMILY_NAME: proper_case(person.last_name),
-        ORG_UNIT: target,
-        settings.dcid_attribute: str(person.dcid),
-        EMPLOYEE_ID: person.teacher_number if settings.SET_EMPLOYEE_ID else "",
-    }
-    change = Change("create", {}, {name: text for name, text in wanted.items() if text})
-    return Plan(person, None, (change,), remarks)
+    wanted, remarks = wanted_account(person, Account("", dict.fromkeys(ATTRIBUTES, "")), district)
+    if person.odd or not {GIVEN_NAME, ORG_UNIT} <= wanted.keys():
+        return Plan(person, remarks=remarks)
+    filled = {name: text for name, text in wanted.items() if text and name != SUSPENDED}
+    return Plan(person, None, (Change("create", {}, filled),), remarks)
 
 
 def plan_active(person: Staff, had: Account, district: District) -> Plan:
@@ -1451,17 +1426,8 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
         return left_alone(person, Rule.LOCKED_OUT, f"active, but {seen}", remedy, had)
     if fault := homeschool_fault(person, district):
         return Plan(person, had, remarks=(fault,))
-    address, told = wishes_and_remarks(wanted_address(person, had, district))
-    wanted, remarks = wishes_and_remarks(
-        odd_values(person),
-        wanted_name(person, had, district.settings, bool(address), bool(told)),
-        wanted_org_unit(person, had, district),
-        wanted_fields(person, district),
-    )
-    wanted |= {**address, SUSPENDED: NO, district.settings.dcid_attribute: str(person.dcid)}
-    if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.employee_id_texts}:
-        wanted[EMPLOYEE_ID] = person.teacher_number
-    return Plan(person, had, differences(had, wanted, district), (*told, *remarks))
+    wanted, remarks = wanted_account(person, had, district)
+    return Plan(person, had, differences(had, wanted, district), remarks)
 
 
 def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
@@ -1477,6 +1443,21 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
         return Plan(person, had, remarks=(*remarks, exception))
     wanted = {SUSPENDED: YES, ORG_UNIT: had.org_unit if is_away else district.suspended_ou}
     return Plan(person, had, differences(had, wanted, district), remarks)
+
+
+def wanted_account(person: Staff, had: Account, district: District) -> tuple[dict[str, str], tuple[Remark, ...]]:
+    """What the account of somebody who works here should be, and why it is less than that; a new one has no id."""
+    settings = district.settings
+    address, told = wishes_and_remarks(wanted_address(person, had, district))
+    wanted, remarks = wishes_and_remarks(
+        wanted_name(person, had, settings, bool(address), bool(told)),
+        wanted_org_unit(person, had, district),
+        wanted_fields(person, district),
+    )
+    wanted |= {**address, SUSPENDED: NO, settings.dcid_attribute: str(person.dcid)}
+    if settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.employee_id_texts}:
+        wanted[EMPLOYEE_ID] = person.teacher_number
+    return wanted, (*told, *remarks)
 
 
 def wishes_and_remarks(*rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
@@ -1615,7 +1596,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
 
 def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool) -> Wishes:
     """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
-    if waits or names_of(person) == had.folded_name:
+    if waits or (had.id and names_of(person) == had.folded_name):
         return
     if settings.UPDATE_NAMES or is_renamed:
         fault = name_fault(person)
@@ -1668,7 +1649,9 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
     elif missing:
-        yield no_org_unit(person, missing, settings, district.google.org_units)
+        seen = f"the org unit {missing} does not exist in Google"
+        remedy = org_unit_remedy(missing, settings, district.google.org_units)
+        yield about(person, Rule.MISSING_ORG_UNIT, seen, remedy)
     else:
         yield ORG_UNIT, target
 
@@ -1689,11 +1672,6 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
         path = settings.BUILDING_OUS.get(person.homeschool, usual)
     known = district.google.org_units.get(path.lower(), "")
     return known, "" if known else path
-
-
-def no_org_unit(person: Staff, path: str, settings: Settings, org_units: Mapping[str, str]) -> Remark:
-    seen = f"the org unit {path} does not exist in Google"
-    return about(person, Rule.MISSING_ORG_UNIT, seen, org_unit_remedy(path, settings, org_units))
 
 
 def org_unit_remedy(path: str, settings: Settings, org_units: Mapping[str, str]) -> str:
@@ -1735,7 +1713,9 @@ def values_of(person: Staff, district: District) -> dict[str, str]:
 
 
 def wanted_fields(person: Staff, district: District) -> Wishes:
-    """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
+    """The text of every field but the DCID's; what is odd, does not fit or is ambiguous stays as it is, and is told."""
+    for seen, value in {seen: value for value, seen in person.odd.items()}.items():
+        yield about(person, Rule.VALUE, seen, "correct it in PowerSchool", part=value)
     values = values_of(person, district)
     for name, attribute in district.attributes.items():
         value, text = attribute.value, values.get(attribute.value, "")
@@ -1751,12 +1731,6 @@ def wanted_fields(person: Staff, district: District) -> Wishes:
             yield about(person, Rule.VALUE, seen, "correct it in PowerSchool (Google unchanged)", part=value)
         else:
             yield name, fitting
-
-
-def odd_values(person: Staff) -> Iterator[Remark]:
-    """What PowerSchool holds that cannot be; nothing that depends on it is changed."""
-    for words, value in {words: value for value, words in person.odd.items()}.items():
-        yield about(person, Rule.VALUE, words, "correct it in PowerSchool", part=value)
 
 
 def shorten(text: str) -> str:

@@ -1348,9 +1348,7 @@ def test_a_district_whose_staff_are_outside_its_domains_stops(outside: int, stop
 def test_a_missing_org_unit_is_told_with_the_setting_that_names_it() -> None:
     settings = settings_with(SUBSTITUTE_OU="/Subs")
     for path, setting in (("/Subs", "correct SUBSTITUTE_OU"), ("/D118 Staff/X", "name another one in BUILDING_OUS")):
-        remark = sync.no_org_unit(staff(), path, settings, {})
-        assert remark.rule is Rule.MISSING_ORG_UNIT
-        assert remark.reason == f"the org unit {path} does not exist in Google: create it with --setup, or {setting}"
+        assert sync.org_unit_remedy(path, settings, {}) == f"create it with --setup, or {setting}"
 
 
 STRANGE = Plan(staff(), account(), remarks=(Remark(Rule.SOMEBODY_ELSES, "", ""),))
