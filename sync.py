@@ -327,11 +327,8 @@ class RunError(Exception):
 
     def __init__(self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED) -> None:
         self.remark = Remark(rule, who, seen, remedy)
+        self.exit_code = EXIT_CODES.get(rule, FAILED)
         super().__init__(str(self.remark))
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_CODES.get(self.remark.rule, FAILED)
 
 
 class GoogleError(Exception):
@@ -344,15 +341,15 @@ class GoogleError(Exception):
     @property
     def can_heal(self) -> bool:
         """True where the same request may succeed later: no answer, and what Google's guide tells to try again."""
-        status, reason, message = self.status, self.reason, self.message
+        status, reason, message = self.status, self.reason, self.message.lower()
+        too_fast = {"", "userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"}
         return (
             status in {0, 429}
             or status >= 500
-            or (status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"})
+            or (status == 403 and (reason in too_fast or "rate higher than configured" in message))
             or (status == 409 and reason == "conflict")
-            or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
-            or (status == 403 and (not reason or "rate higher than configured" in message.lower()))
-            or (status == 400 and "system error has occurred" in message.lower())
+            or (status == 412 and ("creation is not complete" in message or "concurrent email update" in message))
+            or (status == 400 and "system error has occurred" in message)
         )
 
     @property
@@ -680,7 +677,6 @@ class Change:
 class Entry:
     """What the journal of a run says of one change: the latest of its lines."""
 
-    number: int
     state: str
     dcid: int
     account: str
@@ -1134,20 +1130,17 @@ def plan_person(person: Staff, district: District) -> Plan:
 
 def plan_decided(person: Staff, had: Account, district: District) -> Plan:
     """The account that is the person's by an admin's decision gets the DCID and nothing else, if no rule forbids it."""
-    owner, rule = district.owner(had), skip_rule(person, district.settings)
+    rule, is_rivals = skip_rule(person, district.settings), not district.is_unclaimed(had) and had.dcid != person.dcid
     carrying = [account.email for account in district.google.by_dcid.get(person.dcid, ()) if account.id != had.id]
     others = [p for email in (person.email, had.email) for p in district.claimants(email) if p.dcid != person.dcid]
+    is_strange = not agreement(person, had, district.powerschool)
     against = {
         f"skipped by rule ({rule.label if rule else ''})": rule,
         f"{had.email} has an admin role": had.is_delegated_admin,
         f"{' and '.join(carrying)} carries this DCID already": carrying,
-        f"{had.email} carries DCID {had.dcid}, which is {owner}, who is active": (
-            owner and owner.is_active and owner.dcid != person.dcid
-        ),
+        f"{had.email} carries DCID {had.dcid}, which is {district.owner(had)}, who is active": is_rivals,
         f"PowerSchool gives its address to {'; '.join(map(str, others))}": others,
-        f"the next run would take {had.email}, {had.name}, for somebody else's: nothing but the DCID would agree": (
-            not agreement(person, had, district.powerschool)
-        ),
+        f"the next run would take {had.email}, {had.name}, for somebody else's: nothing else would agree": is_strange,
     }
     if seen := next((words for words, is_so in against.items() if is_so), ""):
         return left_alone(person, Rule.NOT_LINKED, seen, had=had)
@@ -1767,10 +1760,9 @@ def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
     found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
     if len(strange) <= 5 or len(strange) <= 0.05 * found:
         return []
-    some = " ".join(f"dcid:{plan.person.dcid}" for plan in strange[:5])
+    some = " ".join(subject_of(plan.person) for plan in strange[:5])
     seen = f"{len(strange)} of {found} accounts look like somebody else's by their DCID: was PowerSchool rebuilt?"
-    remedy = f"Look at some of them with --explain before anything else: {some}"
-    return [Remark(Rule.IMPLAUSIBLE, "", f"{seen} {remedy}")]
+    return [Remark(Rule.IMPLAUSIBLE, "", f"{seen} Look at some of them with --explain before anything else: {some}")]
 
 
 @dataclass(frozen=True)
@@ -1793,10 +1785,7 @@ def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, in
         remarks += shares_held(plans, district)
     kinds = unlinked | {remark.who for remark in remarks}
     if why and any(plan.kinds & unlinked for plan in plans):
-        links = sum("link" in without_held(plan, kinds, district).kinds for plan in plans)
-        way = f"This run links {links}: run it again afterwards." if links else "Link those in doubt by hand."
-        if "link" in over:
-            way = "First let the links through, as the line on them says."
+        way = "Let the links through, run it again, and link those in doubt by hand."
         remarks.insert(0, Remark(Rule.LIMIT, "", f"{why} {way}"))
     return Held(kinds, unlinked, why, tuple(remarks))
 
@@ -3144,8 +3133,7 @@ def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
         if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
             continue
         key, when = (row["change"], change.kind, change.before.get("groupId", "")), datetime.fromisoformat(row["time"])
-        who = (row["dcid"], row["account"], row["email"])
-        begun[key] = Entry(row["change"], row["state"], *who, change, when, "undo" in row)
+        begun[key] = Entry(row["state"], row["dcid"], row["account"], row["email"], change, when, "undo" in row)
         if row["state"] != "intended":
             ended = begun.pop(key)
             yield from () if ended.state == "failed" else (ended,)
