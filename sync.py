@@ -760,25 +760,8 @@ class Morning:
     nights: tuple[Night, ...] = ()  # the last 30 runs of everybody, this one the last
 
 
-@dataclass(frozen=True)
-class Options:
-    """The command line."""
-
-    config: Path
-    dry_run: bool = False
-    only: Sequence[str] = ()
-    allow: Sequence[tuple[str, int]] = ()
-    csv: Path | None = None
-    decide: Path | None = None
-    page: Path | None = None
-    check: bool = False
-    setup: bool = False
-    explain: str | None = None
-    undo: str | None = None
-    yes: bool = False
-    authorize: bool = False
-    mail_test: bool = False
-    verbose: bool = False
+class Options(argparse.Namespace):
+    """The command line, as `options_of` declares it."""
 
     @property
     def is_part(self) -> bool:
@@ -1165,16 +1148,13 @@ def bad_names(person: Staff, settings: Settings) -> set[str]:
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
-    holder = district.google.by_address.get(person.email)
-    for account in lookalikes(person, district):
-        is_staffs = is_staff_place(account, district) and not district.claimants(account.email)
-        if account.is_open and is_staffs and (account.dcid is None or account is holder):
-            same = "address" if account is holder else same_words(person, account)
-            seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
-            by_hand = link_by_hand(person, account, district.settings)
-            remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}; {OR_DECIDE}"
-            return Plan(person, remarks=(about(person, Rule.LEFT_OPEN, seen, remedy, part=account.id),))
-    return Plan(person)
+    open_accounts = [
+        account
+        for account in lookalikes(person, district)
+        if account.is_open and is_staff_place(account, district) and not district.claimants(account.email)
+        if account.dcid is None or person.email in account.addresses
+    ]
+    return possible_account(person, open_accounts[:1], district)
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:
@@ -1250,10 +1230,6 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
     return replace(plan, evidence=evidence)
 
 
-def link_by_hand(person: Staff, account: Account, settings: Settings) -> str:
-    return f"set {settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
-
-
 OR_DECIDE = "or decide it with --csv and --decide (README)"
 
 
@@ -1264,14 +1240,16 @@ def either_way(person: Staff, account: Account, district: District) -> str:
     """
     same = same_words(person, account)
     other = "give the person another address in PowerSchool"
-    if person.email not in account.addresses:
+    if person.email not in account.addresses or not person.is_active:
         other = name_in_hands_off(account)
     elif same and district.is_unclaimed(account):  # or it is told all the same as a possible account
         other += f" and {name_in_hands_off(account)}"
     elif person.email in account.aliases and not same:
         other = f"remove the alias there, or {other}"
     whose = "it is theirs" if account.dcid is None else "it is the same person"
-    return f"if {whose}, {link_by_hand(person, account, district.settings)}; if not, {other}"
+    close = "" if person.is_active else "suspend it, or "
+    link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+    return f"if {whose}, {close}{link}; if not, {other}"
 
 
 def link_doubt(person: Staff, account: Account, district: District) -> Remark | None:
@@ -1328,6 +1306,10 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
         carries = "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner}"
         seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
         rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
+        if not person.is_active:
+            same = "address" if person.email in account.addresses else same_words(person, account)
+            seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
+            rule = Rule.LEFT_OPEN
         remedy = f"{either_way(person, account, district)}; {OR_DECIDE}"
         remarks.append(about(person, rule, seen, remedy, part=account.id))
     return Plan(person, remarks=tuple(remarks))
@@ -1541,8 +1523,7 @@ def why_not_closed(person: Staff, had: Account, district: District) -> Remark | 
         seen = f"PowerSchool gives {had.email} to {owners[0]}, who is active"
         return about(person, Rule.ADDRESS_IN_USE, seen, "not suspended")
     if had.is_open and not district.only and (last := hold_window(district.settings, district.today)):
-        seen = f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)"
-        return about(person, Rule.CALENDAR, seen)
+        return about(person, Rule.CALENDAR, f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)")
     return None
 
 
@@ -5858,7 +5839,7 @@ def options_of(argv: Sequence[str] | None) -> Options:
     add("--config", metavar="FILE", type=Path, default=beside, help="another config.py; all else is kept beside it")
     add("--verbose", action="store_true", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
-    options = Options(**vars(parser.parse_args(argv)))
+    options = parser.parse_args(argv, namespace=Options())
     names = ("check", "setup", "explain", "undo", "authorize", "mail_test", "decide")
     modes = [name.replace("_", "-") for name in names if getattr(options, name) not in {None, False}]
     # None is ever ignored in silence.
@@ -5876,7 +5857,8 @@ def options_of(argv: Sequence[str] | None) -> Options:
     for words, is_so in contradictions.items():
         if is_so:
             parser.error(words)
-    return replace(options, config=options.config.resolve())
+    options.config = options.config.resolve()
+    return options
 
 
 def allowance(text: str) -> tuple[str, int]:

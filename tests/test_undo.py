@@ -392,10 +392,7 @@ def test_a_damaged_journal_is_told_to_who_asks_for_it_and_stops_no_reactivation(
     }  # fmt: skip
     line |= {"before": None, "after": {}}
     (bed.runs / "20260301T000000Z.jsonl").write_text(json.dumps(line) + "\n")
-    for name, words in (
-        ("20260201T000000Z", "is damaged"),
-        ("20260301T000000Z", "is damaged"),
-    ):
+    for name, words in (("20260201T000000Z", "is damaged"), ("20260301T000000Z", "is damaged")):
         refused = bed.run("--undo", name, "--yes")
         assert (refused.exit_code, refused.writes) == (2, [])
         told_once(refused.output, name, words)
