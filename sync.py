@@ -291,9 +291,6 @@ class Rule(Enum):
     FAULT = "FAULT", ERROR, "a run would stop or leave people out"
 
 
-EXIT_CODES = {Rule.IMPLAUSIBLE: HELD, Rule.BUSY: BUSY}
-
-
 # What is read, decided and told: the shapes that everything else passes on.
 
 
@@ -327,7 +324,7 @@ class RunError(Exception):
 
     def __init__(self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED) -> None:
         self.remark = Remark(rule, who, seen, remedy)
-        self.exit_code = EXIT_CODES.get(rule, FAILED)
+        self.exit_code = {Rule.IMPLAUSIBLE: HELD, Rule.BUSY: BUSY}.get(rule, FAILED)
         super().__init__(str(self.remark))
 
 
@@ -466,7 +463,7 @@ class Staff:
     @property
     def traits(self) -> list[object]:
         """The employee ID and the full names, in the forms in which they are compared."""
-        return [*filter(None, [fold_number(self.teacher_number)]), *self.folded_names]
+        return [fold_number(self.teacher_number), *self.folded_names]
 
     @property
     def name(self) -> str:
@@ -556,10 +553,8 @@ class Account:
 
     @property
     def employee_id_texts(self) -> list[str]:
-        ours = [
-            entry for entry in self.entries.get(EMPLOYEE_ID, ()) if entry.get("type") == ATTRIBUTES[EMPLOYEE_ID].entry
-        ]
-        return [clean(entry.get("value")) for entry in ours]
+        ours = ATTRIBUTES[EMPLOYEE_ID].entry
+        return [clean(entry.get("value")) for entry in self.entries.get(EMPLOYEE_ID, ()) if entry.get("type") == ours]
 
     @property
     def employee_ids(self) -> frozenset[str]:
@@ -597,12 +592,8 @@ class Google:
     @cached_property
     def by_address(self) -> Mapping[str, Account]:
         """Aliases too; a primary address comes before an alias, and the first alias before a later one."""
-        aliases = (
-            (alias, account)
-            for account in reversed(tuple(self.accounts.values()))
-            for alias in reversed(account.addresses[1:])
-        )
-        return {**dict(aliases), **{account.email: account for account in self.accounts.values()}}
+        aliases = {alias: had for had in reversed([*self.accounts.values()]) for alias in had.addresses[1:]}
+        return aliases | {account.email: account for account in self.accounts.values()}
 
 
 @dataclass(frozen=True)
@@ -771,8 +762,8 @@ class Options(argparse.Namespace):
     @property
     def is_of_everybody(self) -> bool:
         """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
-        others = (self.check, self.setup, self.authorize, self.mail_test, self.undo is not None)
-        return not (self.dry_run or self.is_part or self.explain is not None or any(others))
+        others = (self.dry_run, self.is_part, self.check, self.setup, self.authorize, self.mail_test)
+        return not any(others) and self.explain is None and self.undo is None
 
 
 @dataclass
