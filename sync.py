@@ -613,6 +613,8 @@ class District:
     # What an admin has decided: DCID -> Google's id of the account that is theirs, or ids of those that are not.
     theirs: Mapping[int, str] = field(default_factory=dict)
     not_theirs: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    # By Google's id: the runs that took an account out of groups since it was last suspended.
+    groups_left: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> dict[str, Attribute]:
@@ -912,8 +914,7 @@ def read_both(run: Run, options: Options) -> District:
 
 def district_of(run: Run, powerschool: PowerSchool, google: Google, *, only: bool = False) -> District:
     """Both sides, and what the journals of past runs leave to be finished."""
-    closings, aliases = unfinished(run)
-    return District(run.settings, powerschool, google, run.today, own_admin(), only, closings, aliases)
+    return District(run.settings, powerschool, google, run.today, own_admin(), only, **unfinished(run))
 
 
 def stop_at(faults: Sequence[Remark]) -> None:
@@ -2704,7 +2705,7 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         else:
             raise
     if not plan.undoes and any(change.kind == "reactivate" for change in due):
-        for past in groups_to_get_back(run, now.id):
+        for past in reversed(district.groups_left.get(now.id, ())):
             again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
             log.info("%s was in groups before: %s", plan.person, again)
 
@@ -3147,12 +3148,17 @@ def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[str, str], int]]:
-    """What the journals, read once, leave to be finished: `closings` and `lost_aliases` of a District."""
+def unfinished(run: Run) -> dict[str, Any]:
+    """What the journals, read once, leave to be finished, as a District keeps it."""
     closings: dict[str, tuple[datetime, str]] = {}
     aliases: dict[tuple[str, str], int] = {}
-    for entry in (entry for path in journals(run.folder) for entry in changes_in(whole_rows(run, path))):
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path, entry in ((p, entry) for p in journals(run.folder) for entry in changes_in(whole_rows(run, p))):
         kind, before, after = entry.change.kind, entry.change.before, entry.change.after
+        if kind == "leave group" and path.stem not in groups[entry.account]:
+            groups[entry.account].append(path.stem)
+        elif kind in {"suspend", "reactivate", "join group"}:
+            groups[entry.account] = [name for name in groups[entry.account] if name == path.stem]
         # Whether an account was moved, its org unit says.
         if kind != "leave group" and (kind != "move to suspended" or entry.state == "done"):
             closings.pop(entry.account, None)
@@ -3163,19 +3169,7 @@ def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[st
         elif kind in {"rename", "add alias"} and entry.state == "done":
             # It is back: who takes it away later means it.
             aliases.pop((entry.account, after.get(EMAIL) or after.get("alias", "")), None)
-    return closings, aliases
-
-
-def groups_to_get_back(run: Run, account_id: str) -> list[str]:
-    """The runs whose journals took this account out of groups since it was last suspended, the newest first."""
-    found = []
-    for path in reversed([path for path in journals(run.folder) if path.stem != run.name]):
-        kinds = {entry.change.kind for entry in changes_in(whole_rows(run, path)) if entry.account == account_id}
-        if "leave group" in kinds:
-            found.append(path.stem)
-        if kinds & {"suspend", "reactivate", "join group"}:
-            break
-    return found
+    return {"closings": closings, "lost_aliases": aliases, "groups_left": groups}
 
 
 # Checking, setting up, explaining: the steps of a run that go on past faults and write nothing to an account.
