@@ -1039,22 +1039,17 @@ def same_employee_id(person: Staff, account: Account) -> bool:
     return fold_number(person.teacher_number) in account.employee_ids
 
 
-def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
-    """What besides the DCID says that the account is this person's: design rule "Whose account", or "".
+def agrees(person: Staff, account: Account, powerschool: PowerSchool) -> bool:
+    """True if one thing besides the DCID says that the account is this person's.
 
     A name alone says so only where PowerSchool gives nothing of the account to another active person.
     """
-    if person.email and person.email in account.addresses:
-        return "address"
-    if same_employee_id(person, account):
-        return "employee ID"
+    if (person.email and person.email in account.addresses) or same_employee_id(person, account):
+        return True
     rivals = (rival for trait in (account.email, *account.traits) for rival in powerschool.by_trait.get(trait, ()))
-    given, family = names_of(person)
     if any(rival.is_active and rival.dcid != person.dcid for rival in rivals):
-        return "both names" if same_names(person, account) else ""
-    if family and family == account.folded_name[1]:
-        return "family name"
-    return "given name" if given and given == account.folded_name[0] else ""
+        return same_names(person, account)
+    return any(name and name == held for name, held in zip(names_of(person), account.folded_name, strict=True))
 
 
 def about(
@@ -1108,7 +1103,7 @@ def plan_decided(person: Staff, had: Account, district: District) -> Plan:
     rule, is_rivals = skip_rule(person, district.settings), not district.is_unclaimed(had) and had.dcid != person.dcid
     carrying = [account.email for account in district.google.by_dcid.get(person.dcid, ()) if account.id != had.id]
     others = [p for email in (person.email, had.email) for p in district.claimants(email) if p.dcid != person.dcid]
-    is_strange = not agreement(person, had, district.powerschool)
+    is_strange = not agrees(person, had, district.powerschool)
     against = {
         f"skipped by rule ({rule.label if rule else ''})": rule,
         f"{had.email} has an admin role": had.is_delegated_admin,
@@ -1210,7 +1205,7 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
     if had.id == district.theirs.get(person.dcid):
         return plan_decided(person, had, district)
     evidence = "DCID"
-    if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
+    if had.dcid == person.dcid and not agrees(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
         remedy = "correct the DCID there, or the person in PowerSchool"
         return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
@@ -1249,22 +1244,22 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
 
     Being wrong here hands one person another's mailbox, so in doubt it is reported.
     """
-    owner, remedy = district.owner(account), f"{either_way(person, account, district)}; {OR_DECIDE}"
-    names, number = same_names(person, account), same_employee_id(person, account)
+    rule, remedy = Rule.NOT_LINKED, f"{either_way(person, account, district)}; {OR_DECIDE}"
+    owner, names, number = district.owner(account), same_names(person, account), same_employee_id(person, account)
     if account.dcid is not None and not (owner and not owner.is_active and names and number):
-        seen = f"{account.email} carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
-        return about(person, Rule.PROBABLE_REHIRE, seen, remedy)
-    if not (names or number):
-        seen = f"{account.email} has the address but another name ({account.name}) and no such employee ID"
-        return about(person, Rule.NOT_LINKED, seen, remedy)
-    if account.is_delegated_admin or account.is_admin:
-        return about(person, Rule.NOT_LINKED, f"{account.email} has an admin role and no DCID", remedy)
-    if not district.settings.LINK_BY_EMAIL:
-        return about(person, Rule.NOT_LINKED, f"{account.email} has no DCID and LINK_BY_EMAIL is False", remedy)
-    if not account.is_open and not is_closed_by_us(account, district.settings):
+        rule, seen = Rule.PROBABLE_REHIRE, f"carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
+    elif not (names or number):
+        seen = f"has the address but another name ({account.name}) and no such employee ID"
+    elif account.is_delegated_admin or account.is_admin:
+        seen = "has an admin role and no DCID"
+    elif not district.settings.LINK_BY_EMAIL:
+        seen = "has no DCID and LINK_BY_EMAIL is False"
+    elif account.is_open or is_closed_by_us(account, district.settings):
+        return None
+    else:
         state = "archived" if account.archived else f"suspended in {account.org_unit}"
-        return about(person, Rule.LINKED_LATER, f"{account.email} has no DCID and is {state}", "left as it is")
-    return None
+        rule, seen, remedy = Rule.LINKED_LATER, f"has no DCID and is {state}", "left as it is"
+    return about(person, rule, f"{account.email} {seen}", remedy)
 
 
 def is_closed_by_us(account: Account, settings: Settings) -> bool:
