@@ -1394,10 +1394,8 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
 
 def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who left: suspended and in or below SUSPENDED_OU; being there is the mark of done."""
-    role = f"{had.email} still has an admin role"
-    remarks: tuple[Remark, ...] = ()
-    if had.is_delegated_admin:
-        remarks = (about(person, Rule.ADMIN_ROLE, role, "take it away in the Admin console"),)
+    role, remedy = f"{had.email} still has an admin role", "take it away in the Admin console"
+    remarks = (about(person, Rule.ADMIN_ROLE, role, remedy),) if had.is_delegated_admin else ()
     is_away = is_at_or_below(had.org_unit, [district.settings.SUSPENDED_OU])
     if had.archived or (had.is_suspended and is_away):
         return Plan(person, had, remarks=remarks)
