@@ -215,23 +215,23 @@ def test_employee_ids_are_the_same_when_filled_and_equal(number: str, held: str,
     assert sync.same_employee_id(staff(teacher_number=number), account(employee_id=held)) is same
 
 
-@table("changes, found", {
-    "the primary address": ({"email": MAYA_AT}, "address"),
-    "an alias": ({"aliases": (MAYA_AT,)}, "address"),
-    "the employee ID": ({"employee_id": "t7 "}, "employee ID"),
-    "the family name": ({"family_name": "PATEL"}, "family name"),
-    "the given name": ({"given_name": "Máya"}, "given name"),
+@table("changes, agrees", {
+    "the primary address": ({"email": MAYA_AT}, True),
+    "an alias": ({"aliases": (MAYA_AT,)}, True),
+    "the employee ID": ({"employee_id": "t7 "}, True),
+    "the family name": ({"family_name": "PATEL"}, True),
+    "the given name": ({"given_name": "Máya"}, True),
     "everything comes later in the alphabet": (
-        {"employee_id": "T9", "given_name": "Zoe", "family_name": "Zed"}, "",
+        {"employee_id": "T9", "given_name": "Zoe", "family_name": "Zed"}, False,
     ),
     "everything comes earlier in the alphabet": (
-        {"employee_id": "T1", "given_name": "Abe", "family_name": "Abbot"}, "",
+        {"employee_id": "T1", "given_name": "Abe", "family_name": "Abbot"}, False,
     ),
-    "given for family is nothing": ({"family_name": "Maya", "given_name": "Patel"}, ""),
-    "nothing": ({}, ""),
+    "given for family is nothing": ({"family_name": "Maya", "given_name": "Patel"}, False),
+    "nothing": ({}, False),
 })  # fmt: skip
-def test_one_thing_besides_the_dcid_has_to_agree(changes: dict[str, Any], found: str) -> None:
-    assert sync.agrees(staff(), stranger(**changes), PowerSchool(SCHOOLS, (staff(),))) is bool(found)
+def test_one_thing_besides_the_dcid_has_to_agree(changes: dict[str, Any], agrees: bool) -> None:
+    assert sync.agrees(staff(), stranger(**changes), PowerSchool(SCHOOLS, (staff(),))) is agrees
 
 
 def test_what_is_empty_on_both_sides_agrees_in_nothing() -> None:
@@ -730,6 +730,17 @@ def test_a_new_account_gets_everything_at_once() -> None:
         **{field(name): value for name, value in MAYA_FIELDS.items() if name != "Sync.Group"},
     }  # fmt: skip
     assert planned.remarks == ()
+
+
+def test_a_new_account_has_a_name_without_letters_as_it_stands() -> None:
+    (created,) = plan(staff(first_name="7", last_name="8")).changes
+    assert (created.after[sync.GIVEN_NAME], created.after[sync.FAMILY_NAME]) == ("7", "8")
+
+
+def test_all_that_keeps_an_account_from_being_made_is_told_at_once() -> None:
+    planned = plan(staff(first_name="", homeschool=106, odd={"staff_group": "GROUPVALUE is x"}))
+    assert planned.changes == ()
+    assert {label for _, label in told(planned)} == {"faulty name", "missing org unit", "value"}
 
 
 def test_a_new_account_has_no_employee_id_where_the_setting_says_so() -> None:
