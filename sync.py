@@ -139,7 +139,6 @@ FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NEVER_DROPPED = 30  # newest journals, whatever their age
 CUT_OFF_SECONDS = 600  # by which Google's time of a suspension may differ from the journal's
 
-
 # The names of attributes are their paths in Google's users resource; an account is attribute -> text, "" for none.
 EMAIL, GIVEN_NAME, FAMILY_NAME = "primaryEmail", "name.givenName", "name.familyName"
 ORG_UNIT, SUSPENDED, EMPLOYEE_ID = "orgUnitPath", "suspended", "externalIds"
@@ -148,18 +147,13 @@ YES, NO = "true", "false"
 
 @dataclass(frozen=True)
 class Attribute:
-    """How one attribute of an account is told, compared and sent, and which kind a change of it is.
-
-    `label` is "" where the kind of the change says enough. `type` is a type of custom schema field, or PATH, and
-    decides how texts are compared and sent. `entry` is the type of the entry that is ours, in an attribute that is
-    a list in Google. `value` names the value of a person it holds, for PRIVATE_VALUES.
-    """
+    """How one attribute of an account is told, compared and sent, and which kind a change of it is."""
 
     kind: str
-    label: str = ""
-    type: str = "STRING"
-    entry: str = ""
-    value: str = ""
+    label: str = ""  # none where the kind of the change says enough
+    type: str = "STRING"  # of a custom schema field, or PATH: decides how texts are compared and sent
+    entry: str = ""  # in an attribute that is a list in Google: the type of the entry that is ours
+    value: str = ""  # the value of a person that it holds, for PRIVATE_VALUES
 
 
 ATTRIBUTES = {
@@ -174,85 +168,60 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of change: the rule behind it in words, its shipped limit, and its place in the order of writes.
-
-    Kinds with the same step go in one request. Where it is held, everything of the person waits (`holds_person`), or
-    only itself and what it `holds`: kinds, and values of a person. Where its refusal makes the rest of the person wrong
-    or useless, it `stops`.
-    """
+    """A kind of change: the rule behind it in words, its shipped limit, and its place in the order of writes."""
 
     rule: str
     limit: int | None = None
-    step: int = 0
+    step: int = 0  # kinds with the same step go in one request
     undo_step: int = 0
-    holds_person: bool = False
-    holds: tuple[str, ...] = ()
-    stops: bool = False
+    holds_person: bool = False  # where it is held, everything of the person waits,
+    holds: tuple[str, ...] = ()  # or else itself and these: kinds, and values of a person
+    stops: bool = False  # its refusal makes the rest of the person wrong or useless
     is_listed: bool = False  # no attribute of the account: a membership or an alias, each with a request of its own
     opposite: str = ""  # of a membership: the kind that puts it back
 
 
 # In an undo a leaver is moved and back in the groups before the account opens again.
 KINDS = {
-    "create": Kind(
-        "an active person with an address of GOOGLE_DOMAINS that nobody holds gets an account",
-        limit=50, step=1, holds_person=True,
-    ),
-    "reactivate": Kind(
-        "an active person's account in exactly SUSPENDED_OU, suspended by an administrator, is opened again",
-        limit=10, step=2, undo_step=6, holds_person=True, stops=True,
-    ),
-    "link": Kind(
-        "the account with this address is the same person's and carries no DCID: it gets the DCID",
-        limit=50, step=3, undo_step=3, holds_person=True,
-    ),
-    "move": Kind(
-        "the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
-        limit=100, step=3, undo_step=3, holds=("homeschool_id", "building"),
-    ),
-    "rename": Kind(
-        "the address follows PowerSchool's if that is in GOOGLE_DOMAINS and free; the old one stays as an alias",
-        limit=10, step=4, undo_step=1, holds=("name",),
-    ),
-    "name": Kind(
-        "the name follows PowerSchool with UPDATE_NAMES, or together with a change of address",
-        limit=10, step=4, undo_step=1,
-    ),
+    "create": Kind("an active person with an address of GOOGLE_DOMAINS that nobody holds gets an account",
+                   limit=50, step=1, holds_person=True),
+    "reactivate": Kind("an active person's account, suspended by an administrator in exactly SUSPENDED_OU, is reopened",
+                       limit=10, step=2, undo_step=6, holds_person=True, stops=True),
+    "link": Kind("the account with this address is the same person's and carries no DCID: it gets the DCID",
+                 limit=50, step=3, undo_step=3, holds_person=True),
+    "move": Kind("the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
+                 limit=100, step=3, undo_step=3, holds=("homeschool_id", "building")),
+    "rename": Kind("the address follows PowerSchool's if it is in GOOGLE_DOMAINS and free; the old one stays an alias",
+                   limit=10, step=4, undo_step=1, holds=("name",)),
+    "name": Kind("the name follows PowerSchool with UPDATE_NAMES, or together with a change of address",
+                 limit=10, step=4, undo_step=1),
     "update": Kind("the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool", step=3, undo_step=3),
-    "suspend": Kind(
-        "who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
-        limit=10, step=5, undo_step=7, holds_person=True, stops=True,
-    ),
-    "move to suspended": Kind(
-        "a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
-        limit=25, step=6, undo_step=7, holds_person=True,
-    ),
-    "leave group": Kind(
-        "a leaver is taken out of all groups", undo_step=5, is_listed=True, stops=True, opposite="join group",
-    ),
+    "suspend": Kind("who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
+                    limit=10, step=5, undo_step=7, holds_person=True, stops=True),
+    "move to suspended": Kind("a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
+                              limit=25, step=6, undo_step=7, holds_person=True),
+    "leave group": Kind("a leaver is taken out of all groups",
+                        undo_step=5, is_listed=True, stops=True, opposite="join group"),
     "join group": Kind("an undo gives a membership back", undo_step=4, is_listed=True, opposite="leave group"),
-    "remove alias": Kind(
-        "an own alias goes before it becomes the address, and an undo takes away the one that a rename left",
-        undo_step=2, is_listed=True, opposite="add alias",
-    ),
-    "add alias": Kind(
-        "an own alias that went and did not become the address is put back",
-        step=1, undo_step=2, is_listed=True, opposite="remove alias",
-    ),
+    "remove alias": Kind("an own alias goes before it becomes the address, and an undo takes away that of a rename",
+                         undo_step=2, is_listed=True, opposite="add alias"),
+    "add alias": Kind("an own alias that went and did not become the address is put back",
+                      step=1, undo_step=2, is_listed=True, opposite="remove alias"),
     # No change of its own: the people of whom an `update` empties a value.
     "clear": Kind("a value that left PowerSchool is emptied in Google", limit=25),
 }  # fmt: skip
 DEFAULT_LIMITS = {name: kind.limit for name, kind in KINDS.items() if kind.limit is not None}
 IN_STEP = "an active person's account changes only where it differs from PowerSchool and no line above forbids it"
 INFO, WARN, ERROR = "INFO", "WARN", "ERROR"
+NOTHING: Mapping[str, object] = {}
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Rule(Enum):
-    """Every rule that tells something: its name in the log, the level that belongs to it, and what it means.
+    """Every rule that tells something: its name in the log, the level that belongs to it, and what it means."""
 
-    The remarks of a shared rule with the same words are told in one line that names everybody.
-    """
-
+    # The remarks of a shared rule with the same words are told in one line that names everybody.
     def __init__(self, label: str, level: str, meaning: str, is_shared: bool = False) -> None:
         self.label, self.level, self.meaning, self.is_shared = label, level, meaning, is_shared
 
@@ -266,7 +235,7 @@ class Rule(Enum):
     LEFT_OPEN = (
         "left, but open",
         ERROR,
-        "gone, but an open account without their DCID is theirs by address, number or names",
+        "gone; an open account without the DCID is theirs by address, number or names",
     )
     NO_ADDRESS = "no address", INFO, "active, without address and account: nothing to create", True
     FOREIGN_ADDRESS = "foreign address", INFO, "the address is outside GOOGLE_DOMAINS, so it is never given"
@@ -283,11 +252,7 @@ class Rule(Enum):
     HANDS_OFF = "hands off", INFO, "HANDS_OFF names the person or account"
     HANDS_OFF_OVER = "hands off is over", ERROR, "the last day of the entry in HANDS_OFF has passed"
     SUPER_ADMIN = "super admin", INFO, "accounts of super admins are never written"
-    SUPER_ADMIN_LEFT = (
-        "super admin left",
-        ERROR,
-        "an open account of a super admin who left: close it in the Admin console",
-    )
+    SUPER_ADMIN_LEFT = "super admin left", ERROR, "a super admin who left has an open account: close it by hand"
     PROTECTED = "protected", INFO, "the account lies in PROTECTED_OUS"
     OWN_ADMIN = "own admin", INFO, "the account is GOOGLE_ADMIN_EMAIL"
     # What it should be.
@@ -299,11 +264,7 @@ class Rule(Enum):
     MISSING_ORG_UNIT = "missing org unit", ERROR, "the building's org unit does not exist, so nobody goes there", True
     FROZEN = "frozen", INFO, "the account lies in FROZEN_OUS and stays there"
     VALUE = "value", ERROR, "a value does not fit its field, or PowerSchool holds several: left as it is in Google"
-    GROUP_OUTSIDE = (
-        "group outside",
-        INFO,
-        "a leaver is in a group of another organization, which only its owners can change",
-    )
+    GROUP_OUTSIDE = "group outside", INFO, "a leaver is in another organization's group: only its owners can change it"
     ADMIN_ROLE = "admin role", ERROR, "a leaver still has an admin role: take it away in the Admin console"
     TEMPORARY = "temporary reactivation", INFO, "the leaver's account lies in TEMPORARY_REACTIVATION_OUS"
     ADDRESS_IN_USE = "address in use", INFO, "PowerSchool gives the leaver's address to an active person"
@@ -321,11 +282,7 @@ class Rule(Enum):
     MEMORY = "memory", WARN, "what was told before cannot be read or kept, so all is told as new"
     ENDED = "refused by Google", ERROR, "ten people were refused alike, so nobody else was tried for this kind"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
-    LIMIT = (
-        "held",
-        ERROR,
-        "more people than LIMITS or LIMIT_SHARE allows, or accounts to be linked first: nobody changed",
-    )
+    LIMIT = "held", ERROR, "more than LIMITS or LIMIT_SHARE allows, or accounts to be linked first: nobody changed"
     # What ends a run, and what --check says of single facts.
     REFUSED = "refused", ERROR, "the run cannot start or go on: exit 2"
     IMPLAUSIBLE = "implausible", ERROR, "what was read cannot be right: exit 3"
@@ -339,28 +296,20 @@ class Rule(Enum):
     FAULT = "FAULT", ERROR, "a run would stop or leave people out"
 
 
-EXIT_CODES = {Rule.IMPLAUSIBLE: HELD, Rule.BUSY: BUSY}
-
-
 # What is read, decided and told: the shapes that everything else passes on.
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Everything that is told: the rule, who or what it is about, what was seen, and what to do.
-
-    The memory knows it by rule, `subject` ("dcid:131", "account:" and Google's id, or nothing where the text says
-    enough) and `part`, where a subject may have several of a rule. `watched` are Google's ids of a group and an account
-    by which it is looked up whether something that happens only once has been put right.
-    """
+    """Everything that is told: the rule, who or what it is about, what was seen, and what to do."""
 
     rule: Rule
     who: str
     seen: str
     remedy: str = ""
-    subject: str = ""
-    part: str = ""
-    watched: tuple[str, str] = ("", "")
+    subject: str = ""  # "dcid:131", "account:" and Google's id, or nothing where the text says enough
+    part: str = ""  # where a subject may have several remarks of a rule
+    watched: tuple[str, str] = ("", "")  # Google's ids of a group and an account that show when it is put right
 
     @property
     def key(self) -> str:
@@ -380,11 +329,8 @@ class RunError(Exception):
 
     def __init__(self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED) -> None:
         self.remark = Remark(rule, who, seen, remedy)
+        self.exit_code = {Rule.IMPLAUSIBLE: HELD, Rule.BUSY: BUSY}.get(rule, FAILED)
         super().__init__(str(self.remark))
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_CODES.get(self.remark.rule, FAILED)
 
 
 class GoogleError(Exception):
@@ -397,15 +343,15 @@ class GoogleError(Exception):
     @property
     def can_heal(self) -> bool:
         """True where the same request may succeed later: no answer, and what Google's guide tells to try again."""
-        status, reason, message = self.status, self.reason, self.message
+        status, reason, message = self.status, self.reason, self.message.lower()
+        too_fast = {"", "userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"}
         return (
             status in {0, 429}
             or status >= 500
-            or (status == 403 and reason in {"userRateLimitExceeded", "rateLimitExceeded", "quotaExceeded"})
+            or (status == 403 and (reason in too_fast or "rate higher than configured" in message))
             or (status == 409 and reason == "conflict")
-            or (status == 412 and ("creation is not complete" in message or "Concurrent email update" in message))
-            or (status == 403 and (not reason or "rate higher than configured" in message.lower()))
-            or (status == 400 and "system error has occurred" in message.lower())
+            or (status == 412 and ("creation is not complete" in message or "concurrent email update" in message))
+            or (status == 400 and "system error has occurred" in message)
         )
 
     @property
@@ -493,6 +439,7 @@ class Settings:
         }
 
 
+NO_SETTINGS: Any = None
 REQUIRED_SETTINGS = [entry.name for entry in fields(Settings) if entry.default is entry.default_factory is MISSING]
 
 
@@ -524,6 +471,11 @@ class Staff:
         return [(first, fold(self.last_name)) for first in firsts if first and fold(self.last_name)]
 
     @property
+    def traits(self) -> list[object]:
+        """The employee ID and the full names, in the forms in which they are compared."""
+        return [fold_number(self.teacher_number), *self.folded_names]
+
+    @property
     def name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()
 
@@ -547,23 +499,13 @@ class PowerSchool:
         return grouped((person.email, person) for person in self.active if person.email)
 
     @cached_property
-    def active_by_number(self) -> Mapping[str, list[Staff]]:
-        return grouped((fold_number(p.teacher_number), p) for p in self.active if p.teacher_number)
-
-    @cached_property
-    def active_by_name(self) -> Mapping[tuple[str, str], list[Staff]]:
-        return grouped((name, person) for person in self.active for name in person.folded_names)
+    def by_trait(self) -> Mapping[object, list[Staff]]:
+        """Address, employee ID or full name, in the form they are compared in -> who has it, active or not."""
+        return grouped((trait, person) for person in self.staff for trait in (person.email, *person.traits) if trait)
 
     @property
     def active(self) -> Iterator[Staff]:
         return (person for person in self.staff if person.is_active)
-
-    @cached_property
-    def traits(self) -> frozenset[object]:
-        """Every address, employee ID and full name of anybody, active or not, in the forms they are compared in."""
-        numbers = (fold_number(person.teacher_number) for person in self.staff)
-        names = (name for person in self.staff for name in person.folded_names)
-        return frozenset({*(person.email for person in self.staff), *numbers, *names} - {""})
 
 
 @dataclass(frozen=True)
@@ -619,15 +561,20 @@ class Account:
     def last_seen(self) -> str:
         return self.last_sign_in[:10] or "never"
 
-    def texts_of(self, name: str) -> list[str]:
-        """Every entry that is ours of an attribute that is a list in Google."""
-        of_type = [e for e in self.entries.get(name, ()) if e.get("type") == ATTRIBUTES[name].entry]
-        return [clean(entry.get("value")) for entry in of_type]
+    @property
+    def employee_id_texts(self) -> list[str]:
+        ours = ATTRIBUTES[EMPLOYEE_ID].entry
+        return [clean(entry.get("value")) for entry in self.entries.get(EMPLOYEE_ID, ()) if entry.get("type") == ours]
 
     @property
     def employee_ids(self) -> frozenset[str]:
         """Every employee ID, in the form in which they are compared."""
-        return frozenset(map(fold_number, self.texts_of(EMPLOYEE_ID))) - {""}
+        return frozenset(map(fold_number, self.employee_id_texts)) - {""}
+
+    @property
+    def traits(self) -> list[object]:
+        """The employee IDs and the full name, in the forms in which they are compared."""
+        return [*self.employee_ids, self.folded_name]
 
 
 @dataclass(frozen=True)
@@ -656,12 +603,8 @@ class Google:
     @cached_property
     def by_address(self) -> Mapping[str, Account]:
         """Aliases too; a primary address comes before an alias, and the first alias before a later one."""
-        aliases = (
-            (alias, account)
-            for account in reversed(tuple(self.accounts.values()))
-            for alias in reversed(account.addresses[1:])
-        )
-        return {**dict(aliases), **{account.email: account for account in self.accounts.values()}}
+        aliases = {alias: had for had in reversed([*self.accounts.values()]) for alias in had.addresses[1:]}
+        return aliases | {account.email: account for account in self.accounts.values()}
 
 
 @dataclass(frozen=True)
@@ -681,6 +624,8 @@ class District:
     # What an admin has decided: DCID -> Google's id of the account that is theirs, or ids of those that are not.
     theirs: Mapping[int, str] = field(default_factory=dict)
     not_theirs: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    # By Google's id: the runs that took an account out of groups since it was last suspended.
+    groups_left: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> dict[str, Attribute]:
@@ -700,16 +645,9 @@ class District:
         return owner is None or not owner.is_active
 
     @cached_property
-    def unclaimed(self) -> list[Account]:
-        return [account for account in self.google.accounts.values() if self.is_unclaimed(account)]
-
-    @cached_property
-    def unclaimed_by_number(self) -> Mapping[str, list[Account]]:
-        return grouped((number, account) for account in self.unclaimed for number in account.employee_ids)
-
-    @cached_property
-    def unclaimed_by_name(self) -> Mapping[tuple[str, str], list[Account]]:
-        return grouped((account.folded_name, account) for account in self.unclaimed)
+    def unclaimed_by_trait(self) -> Mapping[object, list[Account]]:
+        unclaimed = [account for account in self.google.accounts.values() if self.is_unclaimed(account)]
+        return grouped((trait, account) for account in unclaimed for trait in account.traits)
 
     def claimants(self, address: str) -> list[Staff]:
         """The active people to whom PowerSchool gives this address; who is skipped does not count."""
@@ -743,7 +681,6 @@ class Change:
 class Entry:
     """What the journal of a run says of one change: the latest of its lines."""
 
-    number: int
     state: str
     dcid: int
     account: str
@@ -755,17 +692,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done about one person: nothing, a creation (`had` is None), or changes to an account.
-
-    `undoes` are the journal's entries where the plan is to put them back.
-    """
+    """What is to be done about one person: nothing, a creation (`had` is None), or changes to an account."""
 
     person: Staff
     had: Account | None = None
     changes: tuple[Change, ...] = ()
     remarks: tuple[Remark, ...] = ()
-    evidence: str = ""
-    undoes: tuple[Entry, ...] = ()
+    evidence: str = ""  # what says that the account is theirs
+    undoes: tuple[Entry, ...] = ()  # of the journal, where the plan is to put them back
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -830,25 +764,8 @@ class Morning:
     nights: tuple[Night, ...] = ()  # the last 30 runs of everybody, this one the last
 
 
-@dataclass(frozen=True)
-class Options:
-    """The command line."""
-
-    config: Path
-    dry_run: bool = False
-    only: Sequence[str] = ()
-    allow: Sequence[tuple[str, int]] = ()
-    csv: Path | None = None
-    decide: Path | None = None
-    page: Path | None = None
-    check: bool = False
-    setup: bool = False
-    explain: str | None = None
-    undo: str | None = None
-    yes: bool = False
-    authorize: bool = False
-    mail_test: bool = False
-    verbose: bool = False
+class Options(argparse.Namespace):
+    """The command line, as `options_of` declares it."""
 
     @property
     def is_part(self) -> bool:
@@ -858,8 +775,8 @@ class Options:
     @property
     def is_of_everybody(self) -> bool:
         """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
-        others = (self.check, self.setup, self.authorize, self.mail_test, self.undo is not None)
-        return not (self.dry_run or self.is_part or self.explain is not None or any(others))
+        others = (self.dry_run, self.is_part, self.check, self.setup, self.authorize, self.mail_test)
+        return not any(others) and self.explain is None and self.undo is None
 
 
 @dataclass
@@ -868,7 +785,7 @@ class Run:
 
     folder: Path
     started: datetime
-    settings: Settings = field(default_factory=lambda: NO_SETTINGS)
+    settings: Settings = NO_SETTINGS
     deadline: float = float("inf")
     api: Any = None
     credentials: Any = None
@@ -922,12 +839,6 @@ class Run:
     @property
     def today(self) -> date:
         return self.started.astimezone().date()
-
-
-NO_SETTINGS: Any = None
-T = TypeVar("T")
-R = TypeVar("R")
-NOTHING: Mapping[str, object] = {}
 
 
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
@@ -1079,8 +990,7 @@ def needs_everything(run: Run, district: District, people: Collection[Staff]) ->
 
 def district_of(run: Run, powerschool: PowerSchool, google: Google, *, only: bool = False) -> District:
     """Both sides, and what the journals of past runs leave to be finished."""
-    closings, aliases = unfinished(run)
-    return District(run.settings, powerschool, google, run.today, own_admin(), only, closings, aliases)
+    return District(run.settings, powerschool, google, run.today, own_admin(), only, **unfinished(run))
 
 
 def stop_at(faults: Sequence[Remark]) -> None:
@@ -1212,30 +1122,23 @@ def same_employee_id(person: Staff, account: Account) -> bool:
     return fold_number(person.teacher_number) in account.employee_ids
 
 
-def agreement(person: Staff, account: Account, powerschool: PowerSchool) -> str:
-    """What besides the DCID says that the account is this person's: design rule "Whose account", or "".
+def agrees(person: Staff, account: Account, powerschool: PowerSchool) -> bool:
+    """True if one thing besides the DCID says that the account is this person's.
 
     A name alone says so only where PowerSchool gives nothing of the account to another active person.
     """
-    if person.email and person.email in account.addresses:
-        return "address"
-    if same_employee_id(person, account):
-        return "employee ID"
-    rivals = [
-        *powerschool.active_by_address.get(account.email, ()),
-        *(rival for number in account.employee_ids for rival in powerschool.active_by_number.get(number, ())),
-        *powerschool.active_by_name.get(account.folded_name, ()),
-    ]
-    given, family = names_of(person)
-    if any(rival.dcid != person.dcid for rival in rivals):
-        return "both names" if same_names(person, account) else ""
-    if family and family == account.folded_name[1]:
-        return "family name"
-    return "given name" if given and given == account.folded_name[0] else ""
+    if (person.email and person.email in account.addresses) or same_employee_id(person, account):
+        return True
+    rivals = (rival for trait in (account.email, *account.traits) for rival in powerschool.by_trait.get(trait, ()))
+    if any(rival.is_active and rival.dcid != person.dcid for rival in rivals):
+        return same_names(person, account)
+    return any(name and name == held for name, held in zip(names_of(person), account.folded_name, strict=True))
 
 
-def about(person: Staff, rule: Rule, seen: str, remedy: str = "", watched: tuple[str, str] = ("", "")) -> Remark:
-    return Remark(rule, str(person), seen, remedy, subject_of(person), watched[0], watched)
+def about(
+    person: Staff, rule: Rule, seen: str, remedy: str = "", watched: tuple[str, str] = ("", ""), part: str = ""
+) -> Remark:
+    return Remark(rule, str(person), seen, remedy, subject_of(person), part or watched[0], watched)
 
 
 def subject_of(person: Staff) -> str:
@@ -1280,20 +1183,17 @@ def plan_person(person: Staff, district: District) -> Plan:
 
 def plan_decided(person: Staff, had: Account, district: District) -> Plan:
     """The account that is the person's by an admin's decision gets the DCID and nothing else, if no rule forbids it."""
-    owner, rule = district.owner(had), skip_rule(person, district.settings)
+    rule, is_rivals = skip_rule(person, district.settings), not district.is_unclaimed(had) and had.dcid != person.dcid
     carrying = [account.email for account in district.google.by_dcid.get(person.dcid, ()) if account.id != had.id]
     others = [p for email in (person.email, had.email) for p in district.claimants(email) if p.dcid != person.dcid]
+    is_strange = not agrees(person, had, district.powerschool)
     against = {
         f"skipped by rule ({rule.label if rule else ''})": rule,
         f"{had.email} has an admin role": had.is_delegated_admin,
         f"{' and '.join(carrying)} carries this DCID already": carrying,
-        f"{had.email} carries DCID {had.dcid}, which is {owner}, who is active": (
-            owner and owner.is_active and owner.dcid != person.dcid
-        ),
+        f"{had.email} carries DCID {had.dcid}, which is {district.owner(had)}, who is active": is_rivals,
         f"PowerSchool gives its address to {'; '.join(map(str, others))}": others,
-        f"the next run would take {had.email}, {had.name}, for somebody else's: nothing but the DCID would agree": (
-            not agreement(person, had, district.powerschool)
-        ),
+        f"the next run would take {had.email}, {had.name}, for somebody else's: nothing else would agree": is_strange,
     }
     if seen := next((words for words, is_so in against.items() if is_so), ""):
         return left_alone(person, Rule.NOT_LINKED, seen, had=had)
@@ -1318,29 +1218,20 @@ def bad_names(person: Staff, settings: Settings) -> set[str]:
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
-    holder = district.google.by_address.get(person.email)
     open_accounts = [
         account
         for account in lookalikes(person, district)
         if account.is_open and is_staff_place(account, district) and not district.claimants(account.email)
-        if account.dcid is None or account is holder
+        if account.dcid is None or person.email in account.addresses
     ]
-    if not open_accounts:
-        return Plan(person)
-    account = open_accounts[0]
-    same = "address" if account is holder else same_words(person, account)
-    seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
-    by_hand = link_by_hand(person, account, district.settings)
-    remedy = f"if it is theirs, suspend it, or {by_hand}; if not, {name_in_hands_off(account)}; {OR_DECIDE}"
-    return Plan(person, remarks=(replace(about(person, Rule.LEFT_OPEN, seen, remedy), part=account.id),))
+    return possible_account(person, open_accounts[:1], district)
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:
     """The accounts of no active person's DCID with the address, number or names of this one, but for HANDS_OFF's."""
     holder = district.google.by_address.get(person.email)
     found = [holder] if holder and district.is_unclaimed(holder) and not district.claimants(person.email) else []
-    found += district.unclaimed_by_number.get(fold_number(person.teacher_number), ())
-    found += (account for name in person.folded_names for account in district.unclaimed_by_name.get(name, ()))
+    found += (account for trait in person.traits for account in district.unclaimed_by_trait.get(trait, ()))
     return [
         account
         for account in {account.id: account for account in found}.values()
@@ -1381,37 +1272,32 @@ def plan_unfound(person: Staff, district: District) -> Plan:
     if holder is None:
         return plan_creation(person, district)
     is_anothers, same = not district.is_unclaimed(holder), same_words(person, holder)
-    if holder.email != person.email and same and not is_anothers:
+    if holder.email == person.email and not is_anothers:
+        return plan_account(person, holder, district)
+    if same and not is_anothers:
         return possible_account(person, [holder], district)
-    if is_anothers or holder.email != person.email:
-        seen = f"the address is an alias of {holder.email}, {holder.name}"
-        if is_anothers:
-            also = f", which has the same {same}" if same else ""
-            seen = f"the address belongs to the account of {district.owner(holder)}{also}"
-        return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
-    return plan_account(person, holder, district)
+    seen = f"the address is an alias of {holder.email}, {holder.name}"
+    if is_anothers:
+        also = f", which has the same {same}" if same else ""
+        seen = f"the address belongs to the account of {district.owner(holder)}{also}"
+    return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
 
 
 def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
     if had.id == district.theirs.get(person.dcid):
         return plan_decided(person, had, district)
-    if had.dcid == person.dcid and not agreement(person, had, district.powerschool):
+    evidence = "DCID"
+    if had.dcid == person.dcid and not agrees(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
         remedy = "correct the DCID there, or the person in PowerSchool"
         return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
-    if had.dcid == person.dcid:
-        evidence = "DCID"
-    elif doubt := link_doubt(person, had, district):
-        return Plan(person, had, remarks=(doubt,))
-    else:
+    if had.dcid != person.dcid:
+        if doubt := link_doubt(person, had, district):
+            return Plan(person, had, remarks=(doubt,))
         evidence = "address and names" if same_names(person, had) else "address and employee ID"
     plan = plan_active(person, had, district) if person.is_active else plan_leaver(person, had, district)
     return replace(plan, evidence=evidence)
-
-
-def link_by_hand(person: Staff, account: Account, settings: Settings) -> str:
-    return f"set {settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
 
 
 OR_DECIDE = "or decide it with --csv and --decide (README)"
@@ -1424,14 +1310,16 @@ def either_way(person: Staff, account: Account, district: District) -> str:
     """
     same = same_words(person, account)
     other = "give the person another address in PowerSchool"
-    if person.email not in account.addresses:
+    if person.email not in account.addresses or not person.is_active:
         other = name_in_hands_off(account)
     elif same and district.is_unclaimed(account):  # or it is told all the same as a possible account
         other += f" and {name_in_hands_off(account)}"
     elif person.email in account.aliases and not same:
         other = f"remove the alias there, or {other}"
     whose = "it is theirs" if account.dcid is None else "it is the same person"
-    return f"if {whose}, {link_by_hand(person, account, district.settings)}; if not, {other}"
+    close = "" if person.is_active else "suspend it, or "
+    link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+    return f"if {whose}, {close}{link}; if not, {other}"
 
 
 def link_doubt(person: Staff, account: Account, district: District) -> Remark | None:
@@ -1439,22 +1327,22 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
 
     Being wrong here hands one person another's mailbox, so in doubt it is reported.
     """
-    owner, remedy = district.owner(account), f"{either_way(person, account, district)}; {OR_DECIDE}"
-    names, number = same_names(person, account), same_employee_id(person, account)
+    rule, remedy = Rule.NOT_LINKED, f"{either_way(person, account, district)}; {OR_DECIDE}"
+    owner, names, number = district.owner(account), same_names(person, account), same_employee_id(person, account)
     if account.dcid is not None and not (owner and not owner.is_active and names and number):
-        seen = f"{account.email} carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
-        return about(person, Rule.PROBABLE_REHIRE, seen, remedy)
-    if not (names or number):
-        seen = f"{account.email} has the address but another name ({account.name}) and no such employee ID"
-        return about(person, Rule.NOT_LINKED, seen, remedy)
-    if account.is_delegated_admin or account.is_admin:
-        return about(person, Rule.NOT_LINKED, f"{account.email} has an admin role and no DCID", remedy)
-    if not district.settings.LINK_BY_EMAIL:
-        return about(person, Rule.NOT_LINKED, f"{account.email} has no DCID and LINK_BY_EMAIL is False", remedy)
-    if not account.is_open and not is_closed_by_us(account, district.settings):
+        rule, seen = Rule.PROBABLE_REHIRE, f"carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
+    elif not (names or number):
+        seen = f"has the address but another name ({account.name}) and no such employee ID"
+    elif account.is_delegated_admin or account.is_admin:
+        seen = "has an admin role and no DCID"
+    elif not district.settings.LINK_BY_EMAIL:
+        seen = "has no DCID and LINK_BY_EMAIL is False"
+    elif account.is_open or is_closed_by_us(account, district.settings):
+        return None
+    else:
         state = "archived" if account.archived else f"suspended in {account.org_unit}"
-        return about(person, Rule.LINKED_LATER, f"{account.email} has no DCID and is {state}", "left as it is")
-    return None
+        rule, seen, remedy = Rule.LINKED_LATER, f"has no DCID and is {state}", "left as it is"
+    return about(person, rule, f"{account.email} {seen}", remedy)
 
 
 def is_closed_by_us(account: Account, settings: Settings) -> bool:
@@ -1464,10 +1352,7 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 
 def possible_twins(person: Staff, district: District) -> list[Account]:
-    """The accounts that carry no active person's DCID and may be this person's.
-
-    Who has no address is looked for by the employee ID alone.
-    """
+    """The accounts of no active person's DCID that may be this one's, who has no address by the employee ID alone."""
     return [
         account
         for account in lookalikes(person, district)
@@ -1491,33 +1376,32 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
         carries = "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner}"
         seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
         rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
+        if not person.is_active:
+            same = "address" if person.email in account.addresses else same_words(person, account)
+            seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
+            rule = Rule.LEFT_OPEN
         remedy = f"{either_way(person, account, district)}; {OR_DECIDE}"
-        remarks.append(replace(about(person, rule, seen, remedy), part=account.id))
+        remarks.append(about(person, rule, seen, remedy, part=account.id))
     return Plan(person, remarks=tuple(remarks))
 
 
 def with_hands_off(plan: Plan, district: District) -> Plan:
     """The plan; or where the account is never written, only the remark that says so, if anything would be due."""
     remark = hands_off(plan.person, plan.had, district, has_left=not plan.person.is_active)
-    if remark is None:
-        return plan
     is_due = plan.changes or plan.needs_attention
-    return replace(plan, changes=(), remarks=(remark,) if is_due else plan.remarks)
+    return replace(plan, changes=(), remarks=(remark,)) if remark and is_due else plan
 
 
 def hands_off(person: Staff, had: Account | None, district: District, *, has_left: bool) -> Remark | None:
     """Why this person's account is never written, if so."""
     addresses = {person.email, *(had.addresses if had else ())}
     for reason, until, is_valid in in_hands_off(person.dcid, addresses, district):
-        if is_valid:
-            return about(person, Rule.HANDS_OFF, f"{reason} (HANDS_OFF until {until})")
-        over = f"HANDS_OFF ended on {until} ({reason})"
-        return about(person, Rule.HANDS_OFF_OVER, over, "remove the entry or give it a new day")
+        seen, over = f"{reason} (HANDS_OFF until {until})", "remove the entry or give it a new day"
+        return about(person, Rule.HANDS_OFF, seen) if is_valid else about(person, Rule.HANDS_OFF_OVER, seen, over)
     if had is None:
         return None
     if had.is_admin and has_left and had.is_open:
-        seen = f"{had.email} is a super admin and no longer active"
-        return about(person, Rule.SUPER_ADMIN_LEFT, seen, "close it in the Admin console")
+        return about(person, Rule.SUPER_ADMIN_LEFT, f"{had.email} is a super admin", "close it in the Admin console")
     if had.is_admin:
         return about(person, Rule.SUPER_ADMIN, f"{had.email} is a super admin", "not written")
     if is_at_or_below(had.org_unit, district.settings.PROTECTED_OUS):
@@ -1551,7 +1435,7 @@ Wishes = Iterator[Wish | Remark]  # what a rule demands, and why it demands less
 
 def plan_creation(person: Staff, district: District) -> Plan:
     """A new account with everything in one insert; nobody is created while an account may already be theirs."""
-    settings, google = district.settings, district.google
+    google = district.google
     if person.email in google.groups:
         remedy = "give the group or the person another one"
         return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", remedy)
@@ -1565,27 +1449,16 @@ def plan_creation(person: Staff, district: District) -> Plan:
             if gone.dcid != person.dcid:
                 remedy += f"or if it is not theirs, give the person another address {OR_DECIDE}, "
             remedy += "or wait until 20 days are over"
-            return Plan(person, remarks=(replace(about(person, Rule.RECENTLY_DELETED, seen, remedy), part=gone.id),))
+            return Plan(person, remarks=(about(person, Rule.RECENTLY_DELETED, seen, remedy, part=gone.id),))
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
     if twins := possible_twins(person, district):
         return possible_account(person, twins, district)
-    if faults := tuple(filter(None, (name_fault(person), *odd_values(person)))):
-        return Plan(person, remarks=faults)
-    target, missing = building_org_unit(person, district)
-    if missing:
-        return Plan(person, remarks=(no_org_unit(person, missing, settings, google.org_units),))
-    wanted, remarks = wishes_and_remarks(wanted_fields(person, district))
-    wanted |= {
-        EMAIL: person.email,
-        GIVEN_NAME: proper_case(person.first_name),
-        FAMILY_NAME: proper_case(person.last_name),
-        ORG_UNIT: target,
-        settings.dcid_attribute: str(person.dcid),
-        EMPLOYEE_ID: person.teacher_number if settings.SET_EMPLOYEE_ID else "",
-    }
-    change = Change("create", {}, {name: text for name, text in wanted.items() if text})
-    return Plan(person, None, (change,), remarks)
+    wanted, remarks = wanted_account(person, Account("", dict.fromkeys(ATTRIBUTES, "")), district)
+    if person.odd or not {GIVEN_NAME, ORG_UNIT} <= wanted.keys():
+        return Plan(person, remarks=remarks)
+    filled = {name: text for name, text in wanted.items() if text and name != SUSPENDED}
+    return Plan(person, None, (Change("create", {}, filled),), remarks)
 
 
 def plan_active(person: Staff, had: Account, district: District) -> Plan:
@@ -1598,25 +1471,14 @@ def plan_active(person: Staff, had: Account, district: District) -> Plan:
         return left_alone(person, Rule.LOCKED_OUT, f"active, but {seen}", remedy, had)
     if fault := homeschool_fault(person, district):
         return Plan(person, had, remarks=(fault,))
-    address, told = wishes_and_remarks(wanted_address(person, had, district))
-    wanted, remarks = wishes_and_remarks(
-        odd_values(person),
-        wanted_name(person, had, district.settings, bool(address), bool(told)),
-        wanted_org_unit(person, had, district),
-        wanted_fields(person, district),
-    )
-    wanted |= {**address, SUSPENDED: NO, district.settings.dcid_attribute: str(person.dcid)}
-    if district.settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.texts_of(EMPLOYEE_ID)}:
-        wanted[EMPLOYEE_ID] = person.teacher_number
-    return Plan(person, had, differences(had, wanted, district), (*told, *remarks))
+    wanted, remarks = wanted_account(person, had, district)
+    return Plan(person, had, differences(had, wanted, district), remarks)
 
 
 def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who left: suspended and in or below SUSPENDED_OU; being there is the mark of done."""
-    role = f"{had.email} still has an admin role"
-    remarks: tuple[Remark, ...] = ()
-    if had.is_delegated_admin:
-        remarks = (about(person, Rule.ADMIN_ROLE, role, "take it away in the Admin console"),)
+    role, remedy = f"{had.email} still has an admin role", "take it away in the Admin console"
+    remarks = (about(person, Rule.ADMIN_ROLE, role, remedy),) if had.is_delegated_admin else ()
     is_away = is_at_or_below(had.org_unit, [district.settings.SUSPENDED_OU])
     if had.archived or (had.is_suspended and is_away):
         return Plan(person, had, remarks=remarks)
@@ -1624,6 +1486,21 @@ def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
         return Plan(person, had, remarks=(*remarks, exception))
     wanted = {SUSPENDED: YES, ORG_UNIT: had.org_unit if is_away else district.suspended_ou}
     return Plan(person, had, differences(had, wanted, district), remarks)
+
+
+def wanted_account(person: Staff, had: Account, district: District) -> tuple[dict[str, str], tuple[Remark, ...]]:
+    """What the account of somebody who works here should be, and why it is less than that; a new one has no id."""
+    settings = district.settings
+    address, told = wishes_and_remarks(wanted_address(person, had, district))
+    wanted, remarks = wishes_and_remarks(
+        wanted_name(person, had, settings, bool(address), bool(told)),
+        wanted_org_unit(person, had, district),
+        wanted_fields(person, district),
+    )
+    wanted |= {**address, SUSPENDED: NO, settings.dcid_attribute: str(person.dcid)}
+    if settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.employee_id_texts}:
+        wanted[EMPLOYEE_ID] = person.teacher_number
+    return wanted, (*told, *remarks)
 
 
 def wishes_and_remarks(*rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
@@ -1714,8 +1591,7 @@ def why_not_closed(person: Staff, had: Account, district: District) -> Remark | 
         seen = f"PowerSchool gives {had.email} to {owners[0]}, who is active"
         return about(person, Rule.ADDRESS_IN_USE, seen, "not suspended")
     if had.is_open and not district.only and (last := hold_window(district.settings, district.today)):
-        seen = f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)"
-        return about(person, Rule.CALENDAR, seen)
+        return about(person, Rule.CALENDAR, f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)")
     return None
 
 
@@ -1755,22 +1631,14 @@ def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
             remedy = "remove the alias there, or " if person.email in holder.aliases else ""
-        owner = district.owner(holder)
-        if owner is not None and (owner.email, holder.email) == (had.email, person.email):
-            one, other = sorted((had.email, holder.email))  # so that both people's lines say the same
-            remedy = (
-                f"the two are exchanged: in the Admin console give {one} a third address and remove its alias {one}, "
-                f"then give {other} the address {one} and remove its alias {other}; or "
-            )
-        remedy += "correct PowerSchool"
-        yield about(person, Rule.ADDRESS_TAKEN, seen, remedy)
+        yield about(person, Rule.ADDRESS_TAKEN, seen, f"{remedy}correct PowerSchool")
     else:
         yield EMAIL, person.email
 
 
 def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool) -> Wishes:
     """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
-    if waits or names_of(person) == had.folded_name:
+    if waits or (had.id and names_of(person) == had.folded_name):
         return
     if settings.UPDATE_NAMES or is_renamed:
         fault = name_fault(person)
@@ -1785,14 +1653,11 @@ def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: boo
 def name_fault(person: Staff) -> Remark | None:
     """Why Google would refuse the name (users resource: both parts, at most 60 characters each, no < or >), if so."""
     for part, text in (("first", person.first_name), ("last", person.last_name)):
-        if not text:
-            return about(person, Rule.FAULTY_NAME, f"the {part} name is empty", "fill it in PowerSchool")
-        if len(text) > LONGEST_NAME:
-            seen = f"the {part} name has {len(text)} characters, Google takes {LONGEST_NAME}"
-            return about(person, Rule.FAULTY_NAME, seen, "shorten it in PowerSchool")
-        if "<" in text or ">" in text:
-            seen = f"the {part} name holds < or >, which Google refuses"
-            return about(person, Rule.FAULTY_NAME, seen, "correct it in PowerSchool")
+        fault = "" if text else "is empty"
+        fault = f"has {len(text)} characters, Google takes {LONGEST_NAME}" if len(text) > LONGEST_NAME else fault
+        fault = "holds < or >, which Google refuses" if {"<", ">"} & set(text) else fault
+        if fault:
+            return about(person, Rule.FAULTY_NAME, f"the {part} name {fault}", "correct it in PowerSchool")
     return None
 
 
@@ -1826,7 +1691,9 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
     elif missing:
-        yield no_org_unit(person, missing, settings, district.google.org_units)
+        seen = f"the org unit {missing} does not exist in Google"
+        remedy = org_unit_remedy(missing, settings, district.google.org_units)
+        yield about(person, Rule.MISSING_ORG_UNIT, seen, remedy)
     else:
         yield ORG_UNIT, target
 
@@ -1849,11 +1716,6 @@ def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
     return known, "" if known else path
 
 
-def no_org_unit(person: Staff, path: str, settings: Settings, org_units: Mapping[str, str]) -> Remark:
-    seen = f"the org unit {path} does not exist in Google"
-    return about(person, Rule.MISSING_ORG_UNIT, seen, org_unit_remedy(path, settings, org_units))
-
-
 def org_unit_remedy(path: str, settings: Settings, org_units: Mapping[str, str]) -> str:
     """What to do about an org unit of staff that Google does not have."""
     near = nearly(path, org_units)
@@ -1870,60 +1732,47 @@ def staff_type(person: Staff) -> int:
     return min(regular) if regular else TYPE_SUBSTITUTE if TYPE_SUBSTITUTE in types else TYPE_UNASSIGNED
 
 
-def access_list(person: Staff) -> str:
-    return ";".join(map(str, sorted({school for school, _ in person.schools} - {NO_SCHOOL})))
-
-
-def building_shown(person: Staff, district: District) -> str:
-    alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
-    return alias or district.school_name(person.homeschool)
-
-
-# A value of a person that a field can hold -> the type of field that --setup makes for it, and the value as text.
-PERSON_VALUES: dict[str, tuple[str, Callable[[Staff, District], str]]] = {
-    "dcid":               ("INT64", lambda person, _: str(person.dcid)),
-    "homeschool_id":      ("INT64", lambda person, _: str(person.homeschool)),
-    "school_access_list": ("STRING", lambda person, _: access_list(person)),
-    "staff_type":         ("INT64", lambda person, _: str(staff_type(person))),
-    "staff_group":        ("INT64", lambda person, _: person.group),
-    "teacher_number":     ("", lambda person, _: person.teacher_number),
-    "building":           ("STRING", building_shown),
+# A value of a person that a field can hold -> the type of field that --setup makes for it, "" where any may be.
+PERSON_VALUES = {
+    "dcid": "INT64", "homeschool_id": "INT64", "school_access_list": "STRING", "staff_type": "INT64",
+    "staff_group": "INT64", "teacher_number": "", "building": "STRING",
 }  # fmt: skip
 
 
-def value_type(value: str) -> str:
-    """The type of field that suits a value of a person, or "" where any may."""
-    return PERSON_VALUES[value][0] if value in PERSON_VALUES else ""
+def values_of(person: Staff, district: District) -> dict[str, str]:
+    """Every value of a person that a field can hold, as text."""
+    alias = district.settings.BUILDING_ALIASES.get(person.homeschool)
+    return {
+        **person.extension,
+        "dcid": str(person.dcid),
+        "homeschool_id": str(person.homeschool),
+        "school_access_list": ";".join(map(str, sorted({school for school, _ in person.schools} - {NO_SCHOOL}))),
+        "staff_type": str(staff_type(person)),
+        "staff_group": person.group,
+        "teacher_number": person.teacher_number,
+        "building": alias or district.school_name(person.homeschool),
+    }
 
 
 def wanted_fields(person: Staff, district: District) -> Wishes:
-    """The text of every field but the DCID's; what does not fit or is ambiguous stays as it is, and is told once."""
-    settings = district.settings
+    """The text of every field but the DCID's; what is odd, does not fit or is ambiguous stays as it is, and is told."""
+    for seen, value in {seen: value for value, seen in person.odd.items()}.items():
+        yield about(person, Rule.VALUE, seen, "correct it in PowerSchool", part=value)
+    values = values_of(person, district)
     for name, attribute in district.attributes.items():
-        if not name.startswith("customSchemas.") or attribute.kind == "link" or attribute.value in person.odd:
+        value, text = attribute.value, values.get(attribute.value, "")
+        if not name.startswith("customSchemas.") or attribute.kind == "link" or value in person.odd:
             continue
-        known = PERSON_VALUES.get(attribute.value)
-        text = known[1](person, district) if known else person.extension.get(attribute.value, "")
-        if attribute.value in person.ambiguous:
-            table = settings.EXTENSION_COLUMNS[attribute.value].partition(".")[0]
-            several = f"more than one {attribute.label.rpartition('.')[2]} in {table} of PowerSchool"
-            yield value_fault(person, attribute.value, several, "delete all but one (Google unchanged)")
+        if value in person.ambiguous:
+            table = district.settings.EXTENSION_COLUMNS[value].partition(".")[0]
+            seen = f"more than one {attribute.label.rpartition('.')[2]} in {table} of PowerSchool"
+            yield about(person, Rule.VALUE, seen, "delete all but one (Google unchanged)", part=value)
         elif (fitting := form(text, attribute.type)) is None:
-            shown = "(private)" if attribute.value in settings.PRIVATE_VALUES else f"'{shorten(text)}'"
+            shown = "(private)" if value in district.settings.PRIVATE_VALUES else f"'{shorten(text)}'"
             seen = f"{shown} does not fit {attribute.label} ({attribute.type}, {LONGEST_VALUE} characters)"
-            yield value_fault(person, attribute.value, seen, "correct it in PowerSchool (Google unchanged)")
+            yield about(person, Rule.VALUE, seen, "correct it in PowerSchool (Google unchanged)", part=value)
         else:
             yield name, fitting
-
-
-def odd_values(person: Staff) -> Iterator[Remark]:
-    """What PowerSchool holds that cannot be; nothing that depends on it is changed."""
-    for words, value in {words: value for value, words in person.odd.items()}.items():
-        yield value_fault(person, value, words, "correct it in PowerSchool")
-
-
-def value_fault(person: Staff, value: str, seen: str, remedy: str) -> Remark:
-    return replace(about(person, Rule.VALUE, seen, remedy), part=value)
 
 
 def shorten(text: str) -> str:
@@ -1941,9 +1790,9 @@ def implausible(powerschool: PowerSchool, google: Google) -> list[Remark]:
         "PowerSchool returned no active staff (no SCHOOLSTAFF row with status 1)": [*powerschool.active],
         "Google returned no accounts": google.accounts or google.others or not google.is_whole,
     }
-    found = "; ".join(sentence for sentence, there in needed.items() if not there)
+    seen = "; ".join(words for words, there in needed.items() if not there)
     remedy = "that cannot be right, so nothing was decided. Check the rights of the two logins"
-    return [Remark(Rule.IMPLAUSIBLE, "", found, remedy)] if found else []
+    return [Remark(Rule.IMPLAUSIBLE, "", seen, remedy)] if seen else []
 
 
 def foreign_staff(district: District) -> list[Remark]:
@@ -1960,44 +1809,35 @@ def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
     found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
     if len(strange) <= 5 or len(strange) <= 0.05 * found:
         return []
-    some = " ".join(f"dcid:{plan.person.dcid}" for plan in strange[:5])
+    some = " ".join(subject_of(plan.person) for plan in strange[:5])
     seen = f"{len(strange)} of {found} accounts look like somebody else's by their DCID: was PowerSchool rebuilt?"
-    remedy = f"Look at some of them with --explain before anything else: {some}"
-    return [Remark(Rule.IMPLAUSIBLE, "", f"{seen} {remedy}")]
+    return [Remark(Rule.IMPLAUSIBLE, "", f"{seen} Look at some of them with --explain before anything else: {some}")]
 
 
 @dataclass(frozen=True)
 class Held:
-    """What is too much: kind -> people over a limit, the kinds that wait for another reason, and the reasons."""
+    """The kinds that are too much, those of them that wait for the linking and why, and a remark for each reason."""
 
-    over: Mapping[str, int]
-    waiting: frozenset[str]
+    kinds: frozenset[str]
+    unlinked: frozenset[str]
     why_unlinked: str
     remarks: tuple[Remark, ...]
 
-    @property
-    def kinds(self) -> frozenset[str]:
-        return frozenset(self.over) | self.waiting
-
 
 def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> Held:
-    """What of these plans is held back, with a remark for each reason."""
+    """What of these plans is held back."""
     limits = {**district.settings.LIMITS, **allowed}
     over = over_limits(plans, limits)
     is_of_everybody = not district.only and district.google.is_whole
-    waiting, why = unlinked_hold(district, allowed) if is_of_everybody else (frozenset(), "")
-    remarks = [limit_remark(kind, limits[kind], plans) for kind in over]
-    if "suspend" not in allowed and is_of_everybody and "suspend" not in over:
-        shares = shares_held(plans, district)
-        waiting |= {"suspend"} if shares else set()
-        remarks += shares
-    if why and any(plan.kinds & waiting for plan in plans):
-        links = sum("link" in without_held(plan, frozenset(over) | waiting, district).kinds for plan in plans)
-        way = f"This run links {links}: run it again afterwards." if links else "Link those in doubt by hand."
-        if "link" in over:
-            way = "First let the links through, as the line on them says."
+    unlinked, why = unlinked_hold(district, allowed) if is_of_everybody else (frozenset(), "")
+    remarks = [limit_remark(kind, plans, f", the limit is {limits[kind]}") for kind in over]
+    if is_of_everybody and "suspend" not in {*allowed, *over}:
+        remarks += shares_held(plans, district)
+    kinds = unlinked | {remark.who for remark in remarks}
+    if why and any(plan.kinds & unlinked for plan in plans):
+        way = "Let the links through, run it again, and link those in doubt by hand."
         remarks.insert(0, Remark(Rule.LIMIT, "", f"{why} {way}"))
-    return Held(over, waiting, why, tuple(remarks))
+    return Held(kinds, unlinked, why, tuple(remarks))
 
 
 def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
@@ -2006,23 +1846,20 @@ def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    right = f"if that is right, {allow_option('suspend', max(count, 1))}"
     remarks = []
     if count > 3 and count > share * known:
-        names = "; ".join(str(plan.person) for plan in plans if "suspend" in limited_kinds(plan))
-        seen = f"{people(count)} of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
-        remarks.append(
-            Remark(Rule.LIMIT, "suspend", f"{seen}, so nobody of these is changed", f"{right}. Held: {names}")
-        )
+        why = f" of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
+        remarks.append(limit_remark("suspend", plans, why))
     if nobodys > 5 and nobodys > 0.05 * len(opened):
         seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
+        right = f"if that is right, {allow_option('suspend', max(count, 1))}"
         remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right))
     return remarks
 
 
-def limit_remark(kind: str, limit: int, plans: Sequence[Plan]) -> Remark:
+def limit_remark(kind: str, plans: Sequence[Plan], why: str) -> Remark:
     held = [str(plan.person) for plan in plans if kind in limited_kinds(plan)]
-    seen = f"{people(len(held))}, the limit is {limit}, so nobody of these is changed"
+    seen = f"{people(len(held))}{why}, so nobody of these is changed"
     return Remark(Rule.LIMIT, kind, seen, f"if that is right, {allow_option(kind, len(held))}. Held: {'; '.join(held)}")
 
 
@@ -2033,9 +1870,7 @@ def allow_option(kind: str, count: int) -> str:
 def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[frozenset[str], str]:
     """Linking comes first: while most staff accounts carry no DCID, nobody is created or suspended."""
     linked = unlinked = 0
-    for person in district.powerschool.staff:
-        if not person.is_active or skip_rule(person, district.settings):
-            continue
+    for person in (person for person in district.powerschool.active if not skip_rule(person, district.settings)):
         holder = district.google.by_address.get(person.email)
         if person.dcid in district.google.by_dcid:
             linked += 1
@@ -2044,10 +1879,9 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
     if linked >= unlinked:
         return frozenset(), ""
     few = f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first."
-    if "create" in allowed:
-        return frozenset({"suspend"}), f"{few} Until half of them do, nobody is suspended."
-    lifts = "nobody is suspended or created (--allow create=N lifts that)."
-    return frozenset({"create", "suspend"}), f"{few} Until half of them do, {lifts}"
+    creation = "" if "create" in allowed else " or created (--allow create=N lifts that)"
+    kinds = frozenset({"suspend"}) if "create" in allowed else frozenset({"create", "suspend"})
+    return kinds, f"{few} Until half of them do, nobody is suspended{creation}."
 
 
 def limited_kinds(plan: Plan) -> frozenset[str]:
@@ -2458,7 +2292,7 @@ def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -
     """True for a protected account without DCID and without address, employee ID or name of anybody in PowerSchool."""
     if account.dcid is not None or not is_at_or_below(account.org_unit, settings.PROTECTED_OUS):
         return False
-    return powerschool.traits.isdisjoint((*account.addresses, *account.employee_ids, account.folded_name))
+    return powerschool.by_trait.keys().isdisjoint((*account.addresses, *account.traits))
 
 
 def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Account, str]]:
@@ -3016,7 +2850,7 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         else:
             raise
     if not plan.undoes and any(change.kind == "reactivate" for change in due):
-        for past in groups_to_get_back(run, now.id):
+        for past in reversed(district.groups_left.get(now.id, ())):
             again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
             log.info("%s was in groups before: %s", plan.person, again)
 
@@ -3290,15 +3124,9 @@ def note_failure(
 def undo(run: Run, options: Options) -> int:
     """Put back what a run changed, after showing it and asking; returns the exit code."""
     path, entries = find_journal(run.folder, options.undo or "")
-    try:
-        started = datetime.strptime(path.stem, RUN_NAME).replace(tzinfo=timezone.utc)
-    except ValueError:
-        raise RunError(f"{path} is damaged", "its name is no start of a run") from None
-    hours = (run.started - started).total_seconds() / 3600
     counts = counts_in_words(Counter(entry.change.kind for entry in entries))
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
-    ago = f"{hours:.1f} hours ago" if hours >= 0 else "from the future by this machine's clock"
-    log.info("Undo of run %s, %s, %s did: %s", path.stem, ago, what, counts)
+    log.info("Undo of run %s, %s did: %s", path.stem, what, counts)
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_frame(run), run.today, own_admin(), only=True)
     groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
@@ -3308,12 +3136,11 @@ def undo(run: Run, options: Options) -> int:
         progress(run, f"Looking at accounts: {len(plans)} of {len(groups)}")
     for word in options.only:
         if not any(is_named(plan, word) for plan in plans):
-            seen = f"run {path.stem} changed nobody with this address, DCID or Employee ID"
-            remedy = f"see whom with  python sync.py --undo {path.stem} --dry-run"
-            raise RunError(f"--only {word}", seen, remedy)
+            remedy = f"see whom run {path.stem} changed with  python sync.py --undo {path.stem} --dry-run"
+            raise RunError(f"--only {word}", "nobody changed has this address, DCID or Employee ID", remedy)
     plans = [plan for plan in plans if not options.only or any(is_named(plan, word) for word in options.only)]
     held = too_much(plans, district, dict(options.allow))
-    run.held = Counter(held.over)
+    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
     plans = [without_held(plan, held.kinds, district) for plan in plans]
     due = [plan for plan in plans if plan.changes]
     run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
@@ -3335,8 +3162,7 @@ def is_named(plan: Plan, word: str) -> bool:
 
 def look_up_undo(run: Run, entries: Sequence[Entry], district: District) -> Plan:
     """The plan that puts this account back; one that Google does not show now does not keep the others from it."""
-    first, newest = entries[0], entries[-1]
-    person = Staff(newest.dcid, "", "", newest.email)
+    first, person = entries[0], Staff(entries[-1].dcid, "", "", entries[-1].email)
     try:
         now = get_account(run, first.account or first.email)
     except GoogleError as error:
@@ -3416,10 +3242,9 @@ def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
 
 
 def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
-    """The changes of a journal as they ended, but for those that failed, and last those that are only intended.
+    """The changes of a journal as they ended, but for those that failed, and last those that a crash cut off.
 
-    These were cut off by a crash: whether they were made, Google says. What this version does not know, as in a journal
-    of version 1, is left out.
+    Whether these were made, Google says. What this version does not know, as in a journal of version 1, is left out.
     """
     begun: dict[tuple[int, str, str], Entry] = {}
     known = {*ATTRIBUTES, "aliases", "alias", "group", "groupId", "role", "delivery_settings"}
@@ -3429,17 +3254,11 @@ def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
         if not all(isinstance(text, str) and (n in known or n.startswith("customSchemas.")) for n, text in sides):
             continue
         key, when = (row["change"], change.kind, change.before.get("groupId", "")), datetime.fromisoformat(row["time"])
-        who = (row["dcid"], row["account"], row["email"])
-        begun[key] = Entry(row["change"], row["state"], *who, change, when, "undo" in row)
+        begun[key] = Entry(row["state"], row["dcid"], row["account"], row["email"], change, when, "undo" in row)
         if row["state"] != "intended":
             ended = begun.pop(key)
             yield from () if ended.state == "failed" else (ended,)
     yield from begun.values()
-
-
-def all_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The lines of all journals, the oldest first."""
-    return (row for path in journals(run.folder) for row in whole_rows(run, path))
 
 
 def whole_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
@@ -3477,12 +3296,17 @@ def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[str, str], int]]:
-    """What the journals, read once, leave to be finished: `closings` and `lost_aliases` of a District."""
+def unfinished(run: Run) -> dict[str, Any]:
+    """What the journals, read once, leave to be finished, as a District keeps it."""
     closings: dict[str, tuple[datetime, str]] = {}
     aliases: dict[tuple[str, str], int] = {}
-    for entry in (entry for path in journals(run.folder) for entry in changes_in(whole_rows(run, path))):
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path, entry in ((p, entry) for p in journals(run.folder) for entry in changes_in(whole_rows(run, p))):
         kind, before, after = entry.change.kind, entry.change.before, entry.change.after
+        if kind == "leave group" and path.stem not in groups[entry.account]:
+            groups[entry.account].append(path.stem)
+        elif kind in {"suspend", "reactivate", "join group"}:
+            groups[entry.account] = [name for name in groups[entry.account] if name == path.stem]
         # Whether an account was moved, its org unit says.
         if kind != "leave group" and (kind != "move to suspended" or entry.state == "done"):
             closings.pop(entry.account, None)
@@ -3493,19 +3317,7 @@ def unfinished(run: Run) -> tuple[dict[str, tuple[datetime, str]], dict[tuple[st
         elif kind in {"rename", "add alias"} and entry.state == "done":
             # It is back: who takes it away later means it.
             aliases.pop((entry.account, after.get(EMAIL) or after.get("alias", "")), None)
-    return closings, aliases
-
-
-def groups_to_get_back(run: Run, account_id: str) -> list[str]:
-    """The runs whose journals took this account out of groups since it was last suspended, the newest first."""
-    found = []
-    for path in reversed([path for path in journals(run.folder) if path.stem != run.name]):
-        kinds = {entry.change.kind for entry in changes_in(whole_rows(run, path)) if entry.account == account_id}
-        if "leave group" in kinds:
-            found.append(path.stem)
-        if kinds & {"suspend", "reactivate", "join group"}:
-            break
-    return found
+    return {"closings": closings, "lost_aliases": aliases, "groups_left": groups}
 
 
 # Checking, setting up, explaining: the steps of a run that go on past faults and write nothing to an account.
@@ -3750,7 +3562,7 @@ def doubtful_types(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """Fields whose type does not suit their value; the run reports every value that does not fit."""
     makes = {"STRING": "make a text field (STRING)", "INT64": "make a field for whole numbers (INT64)"}
     for name, value in settings.fields.items():
-        has, wants = schemas.get(name, {}).get("fieldType", "STRING"), value_type(value)
+        has, wants = schemas.get(name, {}).get("fieldType", "STRING"), PERSON_VALUES.get(value, "")
         if value != "dcid" and has not in TYPES_FOR.get(wants, (has,)):
             yield fact(f"{name} is {has}, which cannot hold a {value}", makes[wants])
 
@@ -3911,7 +3723,7 @@ def field_definition(settings: Settings, name: str) -> dict[str, Any]:
     return {
         "fieldName": label,
         "displayName": label.replace("_", " "),
-        "fieldType": value_type(value) or "STRING",
+        "fieldType": PERSON_VALUES.get(value) or "STRING",
         "multiValued": False,
         "indexed": True,
         "readAccessType": "ADMINS_AND_SELF",
@@ -3972,7 +3784,7 @@ def explain(run: Run, options: Options) -> int:
                 log.info("Rule: %s", rule)
             log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
         reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
-        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
+        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.unlinked else []
         for reason in [*reasons, *strange] if plan.changes else ():
             log.info("Held back: %s", reason)
         if plan.changes and not is_whole:
@@ -4859,7 +4671,7 @@ def still_so(run: Run, rule: Rule, group_id: str, account: Account | None) -> bo
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
     """By the journals, where there is no memory: what happens only once and may not have been put right."""
     found = {}
-    for row in all_rows(run):
+    for row in (row for path in journals(run.folder) for row in whole_rows(run, path)):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
         group, group_id = row["before"].get("group", ""), row["before"].get("groupId", "")
         remark = None
@@ -6179,7 +5991,7 @@ def options_of(argv: Sequence[str] | None) -> Options:
     add("--config", metavar="FILE", type=Path, default=beside, help="another config.py; all else is kept beside it")
     add("--verbose", action="store_true", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
-    options = Options(**vars(parser.parse_args(argv)))
+    options = parser.parse_args(argv, namespace=Options())
     names = ("check", "setup", "explain", "undo", "authorize", "mail_test", "decide")
     modes = [name.replace("_", "-") for name in names if getattr(options, name) not in {None, False}]
     # None is ever ignored in silence.
@@ -6197,7 +6009,8 @@ def options_of(argv: Sequence[str] | None) -> Options:
     for words, is_so in contradictions.items():
         if is_so:
             parser.error(words)
-    return replace(options, config=options.config.resolve())
+    options.config = options.config.resolve()
+    return options
 
 
 def allowance(text: str) -> tuple[str, int]:

@@ -395,14 +395,13 @@ ADDRESSES = (
             {"new": (0, OPEN), "desk": (None, OPEN)}, ("new",)),
         Way("or correct PowerSchool", powerschool(0, email_addr="ada"), {"ada": (0, OPEN), "desk": (None, OPEN)}),
     )),
-    # Two people exchanged their addresses; both lines say the same steps.
+    # Two people exchanged their addresses.
     Situation(Rule.ADDRESS_TAKEN, steps(
         ada(), bea(), in_step(0), in_step(1), powerschool(0, email_addr="bea"), powerschool(1, email_addr="ada")), (
-        Way("in the Admin console give <ada> a third address and remove its alias <ada>, then give <bea> the address "
-            "<ada> and remove its alias <bea>",
+        Way("give that account another address and remove the alias that this leaves",
             steps(lambda case: case.rename_in_console("ada", "third"), lambda case: case.remove_alias("third", "ada"),
-                  lambda case: case.rename_in_console("bea", "ada"), lambda case: case.remove_alias("ada", "bea")),
-            {"bea": (0, OPEN), "ada": (1, OPEN)}, ("bea",)),
+                  lambda case: case.rename_in_console("bea", "x4"), lambda case: case.remove_alias("x4", "bea")),
+            {"bea": (0, OPEN), "ada": (1, OPEN)}, ("ada", "bea")),
         Way("or correct PowerSchool", steps(powerschool(0, email_addr="ada"), powerschool(1, email_addr="bea")),
             {"ada": (0, OPEN), "bea": (1, OPEN)}),
     )),
@@ -541,11 +540,11 @@ STATES = (
             {"ada": (0, OPEN)}, ("ada",)),
     )),
     Situation(Rule.FAULTY_NAME, lambda case: case.person(0, "", "ada"), (
-        Way("fill it in PowerSchool", lambda case: case.powerschool(0, first_name=case.name("Ada")),
+        Way("correct it in PowerSchool", lambda case: case.powerschool(0, first_name=case.name("Ada")),
             {"ada": (0, OPEN)}, ("ada",)),
     )),
     Situation(Rule.FAULTY_NAME, lambda case: case.person(0, "Ada" * 20, "ada"), (
-        Way("shorten it in PowerSchool", lambda case: case.powerschool(0, first_name=case.name("Ada")),
+        Way("correct it in PowerSchool", lambda case: case.powerschool(0, first_name=case.name("Ada")),
             {"ada": (0, OPEN)}, ("ada",)),
     )),
     Situation(Rule.FAULTY_NAME, lambda case: case.person(0, "<Ada>", "ada"), (

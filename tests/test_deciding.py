@@ -215,29 +215,29 @@ def test_employee_ids_are_the_same_when_filled_and_equal(number: str, held: str,
     assert sync.same_employee_id(staff(teacher_number=number), account(employee_id=held)) is same
 
 
-@table("changes, found", {
-    "the primary address": ({"email": MAYA_AT}, "address"),
-    "an alias": ({"aliases": (MAYA_AT,)}, "address"),
-    "the employee ID": ({"employee_id": "t7 "}, "employee ID"),
-    "the family name": ({"family_name": "PATEL"}, "family name"),
-    "the given name": ({"given_name": "Máya"}, "given name"),
+@table("changes, agrees", {
+    "the primary address": ({"email": MAYA_AT}, True),
+    "an alias": ({"aliases": (MAYA_AT,)}, True),
+    "the employee ID": ({"employee_id": "t7 "}, True),
+    "the family name": ({"family_name": "PATEL"}, True),
+    "the given name": ({"given_name": "Máya"}, True),
     "everything comes later in the alphabet": (
-        {"employee_id": "T9", "given_name": "Zoe", "family_name": "Zed"}, "",
+        {"employee_id": "T9", "given_name": "Zoe", "family_name": "Zed"}, False,
     ),
     "everything comes earlier in the alphabet": (
-        {"employee_id": "T1", "given_name": "Abe", "family_name": "Abbot"}, "",
+        {"employee_id": "T1", "given_name": "Abe", "family_name": "Abbot"}, False,
     ),
-    "given for family is nothing": ({"family_name": "Maya", "given_name": "Patel"}, ""),
-    "nothing": ({}, ""),
+    "given for family is nothing": ({"family_name": "Maya", "given_name": "Patel"}, False),
+    "nothing": ({}, False),
 })  # fmt: skip
-def test_one_thing_besides_the_dcid_has_to_agree(changes: dict[str, Any], found: str) -> None:
-    assert sync.agreement(staff(), stranger(**changes), PowerSchool(SCHOOLS, (staff(),))) == found
+def test_one_thing_besides_the_dcid_has_to_agree(changes: dict[str, Any], agrees: bool) -> None:
+    assert sync.agrees(staff(), stranger(**changes), PowerSchool(SCHOOLS, (staff(),))) is agrees
 
 
 def test_what_is_empty_on_both_sides_agrees_in_nothing() -> None:
     person = staff(first_name="", last_name="", email="", teacher_number="")
     held = account(email="x@d118.org", given_name="", family_name="", employee_id="")
-    assert sync.agreement(person, held, PowerSchool(SCHOOLS, (person,))) == ""
+    assert not sync.agrees(person, held, PowerSchool(SCHOOLS, (person,)))
 
 
 @table("rival", {
@@ -250,10 +250,10 @@ def test_what_is_empty_on_both_sides_agrees_in_nothing() -> None:
 })  # fmt: skip
 def test_a_name_alone_is_no_proof_where_the_account_is_somebody_elses(rival: Staff) -> None:
     held = stranger(family_name="Patel")
-    assert sync.agreement(staff(), held, PowerSchool(SCHOOLS, (staff(),))) == "family name"
-    assert sync.agreement(staff(), held, PowerSchool(SCHOOLS, (staff(), rival))) == ""
+    assert sync.agrees(staff(), held, PowerSchool(SCHOOLS, (staff(),)))
+    assert not sync.agrees(staff(), held, PowerSchool(SCHOOLS, (staff(), rival)))
     gone = replace(rival, schools=())
-    assert sync.agreement(staff(), held, PowerSchool(SCHOOLS, (staff(), gone))) == "family name"
+    assert sync.agrees(staff(), held, PowerSchool(SCHOOLS, (staff(), gone)))
 
 
 @table("path, tops, inside", {
@@ -443,8 +443,7 @@ def test_long_values_are_shortened(text: str, shown: str) -> None:
     "the group": (staff(group="12"), {}, "staff_group", "12"),
 })  # fmt: skip
 def test_the_values_of_a_person(person: Staff, config: dict[str, Any], name: str, expected: str) -> None:
-    _, text_of = sync.PERSON_VALUES[name]
-    assert text_of(person, district(**config)) == expected
+    assert sync.values_of(person, district(**config))[name] == expected
 
 
 @table("person, field_types, name, expected, note", {
@@ -731,6 +730,17 @@ def test_a_new_account_gets_everything_at_once() -> None:
         **{field(name): value for name, value in MAYA_FIELDS.items() if name != "Sync.Group"},
     }  # fmt: skip
     assert planned.remarks == ()
+
+
+def test_a_new_account_has_a_name_without_letters_as_it_stands() -> None:
+    (created,) = plan(staff(first_name="7", last_name="8")).changes
+    assert (created.after[sync.GIVEN_NAME], created.after[sync.FAMILY_NAME]) == ("7", "8")
+
+
+def test_all_that_keeps_an_account_from_being_made_is_told_at_once() -> None:
+    planned = plan(staff(first_name="", homeschool=106, odd={"staff_group": "GROUPVALUE is x"}))
+    assert planned.changes == ()
+    assert {label for _, label in told(planned)} == {"faulty name", "missing org unit", "value"}
 
 
 def test_a_new_account_has_no_employee_id_where_the_setting_says_so() -> None:
@@ -1248,7 +1258,7 @@ def test_a_held_creation_is_no_creation() -> None:
 
 def test_what_is_held_is_told_with_the_people_and_the_way_through() -> None:
     plans = [planned_with(change("suspend")), planned_with(change("suspend"), dcid=8), planned_with(change("move"))]
-    assert str(sync.limit_remark("suspend", 1, plans)) == (
+    assert str(sync.limit_remark("suspend", plans, ", the limit is 1")) == (
         "suspend: 2 people, the limit is 1, so nobody of these is changed: if that is right, --allow suspend=2. "
         "Held: Maya Patel, maya.patel@d118.org (DCID 7); Maya Patel, maya.patel@d118.org (DCID 8)"
     )
@@ -1304,7 +1314,7 @@ def test_what_is_held_is_over_a_limit_or_waits_for_the_linking() -> None:
     for only, waiting in ((False, frozenset({"create", "suspend"})), (True, frozenset[str]())):
         world = district(people, accounts, LIMITS={"suspend": 1, "move": 1}, only=only)
         held = sync.too_much([suspended, suspended], world, {})
-        assert (dict(held.over), held.waiting) == ({"suspend": 2}, waiting)
+        assert held.unlinked == waiting
         assert held.kinds == {"suspend", *waiting}
         assert all(remark.rule is Rule.LIMIT for remark in held.remarks)
         assert len(held.remarks) == (1 if only else 2)
@@ -1335,7 +1345,7 @@ def test_many_open_accounts_of_nobody_hold_suspensions(nobodys: int, held: bool)
     people = [staff(dcid=n, email=f"p{n}@d118.org", teacher_number="") for n in range(1, 121 - nobodys)]
     accounts = [account(id=str(n), email=f"p{n}@d118.org", dcid=n, employee_id="") for n in range(1, 121)]
     found = sync.too_much([], district(people, accounts), {})
-    assert ("suspend" in found.waiting) is held
+    assert ("suspend" in found.kinds) is held
 
 
 @table("outside, stops", {"half": (2, False), "more than half": (3, True)})
@@ -1349,9 +1359,7 @@ def test_a_district_whose_staff_are_outside_its_domains_stops(outside: int, stop
 def test_a_missing_org_unit_is_told_with_the_setting_that_names_it() -> None:
     settings = settings_with(SUBSTITUTE_OU="/Subs")
     for path, setting in (("/Subs", "correct SUBSTITUTE_OU"), ("/D118 Staff/X", "name another one in BUILDING_OUS")):
-        remark = sync.no_org_unit(staff(), path, settings, {})
-        assert remark.rule is Rule.MISSING_ORG_UNIT
-        assert remark.reason == f"the org unit {path} does not exist in Google: create it with --setup, or {setting}"
+        assert sync.org_unit_remedy(path, settings, {}) == f"create it with --setup, or {setting}"
 
 
 STRANGE = Plan(staff(), account(), remarks=(Remark(Rule.SOMEBODY_ELSES, "", ""),))

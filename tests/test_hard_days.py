@@ -490,8 +490,6 @@ def test_a_run_from_the_future_is_named_as_such(bed: Bed) -> None:
     assert [line for line in warnings(outcome) if "20990101T060000Z" in line and "future" in line]
     undone = bed.run("--undo", "last", "--dry-run").output
     assert "20990101T060000Z" in undone
-    assert "from the future" in undone
-    assert "-" not in undone.partition("Undo of run 20990101T060000Z, ")[2].partition(" ")[0]
     (bed.runs / "last-good.txt").write_text("2099-01-01T06:00:00+00:00", "utf-8")
     assert "WARNING  the last good run is from the future" in bed.run("--check").output
 
@@ -596,11 +594,11 @@ def test_a_large_journal_is_read_once_and_in_a_stream(bed: Bed) -> None:
     times, peak = measured()
     assert times == 1
     assert peak < bound
-    # Back at work: which run took the account out of its groups is looked for in the journals, the newest first.
+    # Back at work: which run took the account out of its groups was read with all the rest.
     newest_journal(bed).unlink()
     bed.powerschool.affiliations(1)[0]["status"] = CURRENT
     times, peak = measured()
-    assert times == 2
+    assert times == 1
     assert peak < bound
     assert not bed.google.user("ada.stone@d118.org")["suspended"]
 

@@ -496,7 +496,7 @@ def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
 ) -> None:
     run = sync.Run(bed.folder, TUESDAY)  # it could not read its settings
     today = str(TUESDAY.astimezone().date())
-    everybody = sync.Options(bed.config)
+    everybody = sync.options_of(["--config", str(bed.config)])
     new = morning(new=(matter(replace(LOCKED, who="Zo\u00eb \u0141ukasz")),))
     with MailServer(tmp_path, refused={"gone@d118.org": "550 unknown"}) as server:
         monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_file))
@@ -504,11 +504,9 @@ def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
         bed.write()
         assert sync.mail_morning(run, everybody, new, {}) == {"day": today, "is_owed": False}
         assert sync.mail_morning(run, everybody, morning(), {"day": "before"}) == {"day": "before"}, "nothing is due"
-        for options in (
-            {"dry_run": True}, {"only": ["7"]}, {"check": True}, {"setup": True}, {"explain": "7"}, {"undo": "last"},
-            {"authorize": True}, {"mail_test": True},
-        ):  # fmt: skip
-            assert sync.mail_morning(run, replace(everybody, **options), new, None) == {}
+        for words in ("dry-run", "only 7", "check", "setup", "explain 7", "undo last", "authorize", "mail-test"):
+            options = sync.options_of(["--config", str(bed.config), *f"--{words}".split()])
+            assert sync.mail_morning(run, options, new, None) == {}
         assert len(server.mails) == 1
         bed.settings["MAIL_TO"] = ["it@d118.org", "gone@d118.org"]
         bed.write()
