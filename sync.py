@@ -1631,6 +1631,13 @@ def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
             remedy = "remove the alias there, or " if person.email in holder.aliases else ""
+        owner = district.owner(holder)
+        if owner is not None and (owner.email, holder.email) == (had.email, person.email):
+            one, other = sorted((had.email, holder.email))  # so that both people's lines say the same
+            remedy = (
+                f"the two are exchanged: in the Admin console give {one} a third address and remove its alias {one}, "
+                f"then give {other} the address {one} and remove its alias {other}; or "
+            )
         yield about(person, Rule.ADDRESS_TAKEN, seen, f"{remedy}correct PowerSchool")
     else:
         yield EMAIL, person.email

@@ -395,13 +395,14 @@ ADDRESSES = (
             {"new": (0, OPEN), "desk": (None, OPEN)}, ("new",)),
         Way("or correct PowerSchool", powerschool(0, email_addr="ada"), {"ada": (0, OPEN), "desk": (None, OPEN)}),
     )),
-    # Two people exchanged their addresses.
+    # Two people exchanged their addresses; both lines say the same steps.
     Situation(Rule.ADDRESS_TAKEN, steps(
         ada(), bea(), in_step(0), in_step(1), powerschool(0, email_addr="bea"), powerschool(1, email_addr="ada")), (
-        Way("give that account another address and remove the alias that this leaves",
+        Way("in the Admin console give <ada> a third address and remove its alias <ada>, then give <bea> the address "
+            "<ada> and remove its alias <bea>",
             steps(lambda case: case.rename_in_console("ada", "third"), lambda case: case.remove_alias("third", "ada"),
-                  lambda case: case.rename_in_console("bea", "x4"), lambda case: case.remove_alias("x4", "bea")),
-            {"bea": (0, OPEN), "ada": (1, OPEN)}, ("ada", "bea")),
+                  lambda case: case.rename_in_console("bea", "ada"), lambda case: case.remove_alias("ada", "bea")),
+            {"bea": (0, OPEN), "ada": (1, OPEN)}, ("bea",)),
         Way("or correct PowerSchool", steps(powerschool(0, email_addr="ada"), powerschool(1, email_addr="bea")),
             {"ada": (0, OPEN), "bea": (1, OPEN)}),
     )),
