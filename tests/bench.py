@@ -5,6 +5,8 @@ ratio to a floor that no client can be under: the pages of the listing one after
 once as WRITES_AT_ONCE says. The first lines show how fast the stand-in answers without that delay, so that it is not
 what is measured. The quota of 2,400 queries a minute and 10 creations a second is kept by the stand-in. Processor time
 is that of the run alone; memory is the most that any run until then has held.
+With 0 milliseconds there is one dry run
+and no more.
 """
 
 from __future__ import annotations
@@ -80,6 +82,8 @@ def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
     reading = (pages + 3) * latency  # the token, org units and schemas besides
     print(f"{staff} staff among {accounts} accounts, {latency * 1000:.0f} ms an answer, {at_once} at once")
     print(timed(bed, "--dry-run").line("without delay", 0))
+    if not latency:
+        return
     bed.google.latency = latency
     bed.google.world.queries_a_minute, bed.google.world.creations_a_second = 2400, 10
     first = timed(bed)
