@@ -44,7 +44,6 @@ import sys
 import textwrap
 import threading
 import time
-import tokenize
 import traceback
 import unicodedata
 import warnings
@@ -3360,14 +3359,11 @@ VARIABLES = (
     "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS", "REQUESTS_CA_BUNDLE",
     "SMTP_USER", "SMTP_PASSWORD", "SSL_CERT_FILE",
 )  # fmt: skip
-TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE", "STRING")}
-# Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
-CLOCK_DOUBT, CLOCK_FAULT = 60, 300
+CLOCK_DOUBT = 60  # seconds; a service account's sign-in is refused where a clock differs by about five minutes
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
 AS_SHIPPED: frozenset[object] = frozenset(
     {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"}
 )
-LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
 
@@ -3376,17 +3372,12 @@ def check(run: Run, options: Options) -> int:
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run, options)
-    remarks = [*machine_facts(run.folder), last_run_fact(run)]
-    remarks += [fact(remark.who, remark.remedy) for remark in open_to_others(options.config)]
-    remarks.append(mail_fact(mail_settings(options.config), values))
+    remarks = [*machine_facts(options.config), last_run_fact(run), mail_fact(mail_settings(options.config), values)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += [] if faults else [fact("every setting in config.py is well-formed")]
     powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
     attempt(remarks, partial(look_at_google, run, powerschool, remarks))
-    if faults:
-        later = "tables, org units, schemas and tonight's run were not looked at"
-        remarks.append(fact(later, "run --check again once config.py is right"))
     for remark in remarks:
         words = ": ".join(filter(None, (remark.who, remark.seen)))
         remedy = f" -> {remark.remedy}" if remark.remedy else ""
@@ -3431,72 +3422,52 @@ def bare_settings() -> Settings:
     return Settings(**dict.fromkeys(REQUIRED_SETTINGS, nothing))
 
 
-def machine_facts(folder: Path) -> Iterator[Remark]:
+def machine_facts(config: Path) -> Iterator[Remark]:
     """This account and its variables (never their values), and what it can do in the folder, tried for real."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     remedies = {remark.who: remark.reason for remark in environment_faults()}
     for name in VARIABLES:
         words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
         yield fault(words, remedies[name]) if name in remedies else fact(words)
-    is_posix = sys.platform != "win32"
-    if is_posix and os.geteuid() == 0 and folder.stat().st_uid != 0:
-        words = "this is root, and the folder of config.py belongs to another account"
-        yield fact(words, "run the script as that account, as the scheduled task does")
-    tried = {
-        "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "x"),
-        "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "x"),
-        "StaffLog.txt": (folder / "StaffLog.txt", "r+"),
-    }
-    for name, (path, mode) in tried.items():
-        if not exists(path.parent if mode == "x" else path):
+    for place in (config.parent, config.parent / "runs", config.parent / "StaffLog.txt"):
+        is_log = place.name == "StaffLog.txt"
+        tried = place if is_log else place / f".staffsync-{os.getpid()}"
+        if not exists(place):
             continue
         try:
-            path.open(mode).close()
-            if mode == "x":
-                path.unlink()
-            yield fact(f"{name} can be written")
+            tried.open("r+" if is_log else "x").close()
+            if not is_log:
+                tried.unlink()
+            yield fact(f"{place} can be written")
         except OSError as error:
-            mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
-            yield fault(f"{name} cannot be written by this account ({error.strerror})", mend)
-    free, make_room = shutil.disk_usage(folder).free >> 20, "make room: a run keeps a log and a journal"
-    yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
-    for name, bits, use, remedy in (
-        ("credentials.json", 0o077, "read", "keep it to this account: chmod 600"),
-        ("token.json", 0o077, "read", "keep it to this account: chmod 600"),
-    ):
-        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & bits:
-            yield fact(f"other accounts of this machine can {use} {name}", f"{remedy} {name}")
+            yield no_access(place, "written", error).remark
+    yield from open_to_others(config, "write", 0o022, "chmod go-w")
+    for name in ("credentials.json", "token.json"):
+        yield from open_to_others(config.with_name(name), "read", 0o077, "chmod 600")
 
 
 def last_run_fact(run: Run) -> Remark:
     """How long ago the last good run was: one of everybody that came to its end."""
-    if not exists(run.folder / "StaffLog.txt"):
-        return fact("no run yet", "look at a dry run first, then schedule it")
     good = last_good(run.folder)
     if good is None:
-        return fact("no run of everybody that came to its end is on record", "see the end of StaffLog.txt")
-    days = (run.started - good).total_seconds() / 86400
-    if days < 0:
-        return fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
+        return fact("no run yet of everybody that came to its end", "look at a dry run first, later at StaffLog.txt")
+    hours = (run.started - good).total_seconds() / 3600
     remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
-    is_late = days * 24 > run.settings.EXPECT_RUN_HOURS
-    return fact(f"the last good run was {days:.1f} days ago", remedy if is_late else "")
+    is_late = not 0 <= hours <= run.settings.EXPECT_RUN_HOURS
+    return fact(f"the last good run was {hours / 24:.1f} days ago", remedy if is_late else "")
 
 
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
-    """Connection, tables and counts; what PowerSchool says, as far as it can be read."""
+    """Connection, tables and counts; what PowerSchool says, if all of it can be read."""
     settings = run.settings
     if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
         raise RunError("PowerSchool was not looked at", "", "set the variables above first")
-    connection = connect_powerschool(settings)
-    mode = "thin" if connection.thin else "thick"
-    words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
-    remarks.append(fact(words))
-    if not settings.STAFF_OU:
-        return None
-    unreadable = set()
-    with contextlib.closing(connection):
-        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
+    is_readable = bool(settings.STAFF_OU)
+    with contextlib.closing(connect_powerschool(settings)) as connection:
+        mode = "thin" if connection.thin else "thick"
+        words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
+        remarks.append(fact(words))
+        for table, columns in {**COLUMNS, **extension_columns(settings)}.items() if is_readable else ():
             place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
             sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
             try:
@@ -3504,106 +3475,62 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
                 remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
             except RunError as error:
                 remarks.append(replace(error.remark, who=f"table {place}"))
-                unreadable.add(table)
-    if unreadable & set(COLUMNS):
+                is_readable = False
+    if not is_readable:
         return None
-    if unreadable:
-        settings = replace(settings, EXTENSION_COLUMNS={})
-    powerschool = read_powerschool(replace(run, settings=settings))
-    staff, schools, active = powerschool.staff, powerschool.schools, list(powerschool.active)
-    with_address = sum(bool(person.email) for person in active)
-    few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
-    homes, district = {person.homeschool for person in active}, without_google(settings, powerschool)
-    lost = sum(not district.school_name(person.homeschool) for person in active)
-    words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
-    remarks += [
-        fact(f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"),
-        fact(f"active staff with an address: {with_address}", few),
-        fact(words, "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""),
-    ]
+    powerschool = read_powerschool(run)
+    active = [person.email for person in powerschool.active]
+    words = f"PowerSchool holds {len(powerschool.schools)} schools, {len(powerschool.staff)} staff, "
+    remarks.append(fact(f"{words}{len(active)} of them active, {sum(map(bool, active))} of these with an address"))
     return powerschool
 
 
-def without_google(settings: Settings, powerschool: PowerSchool) -> District:
-    """Enough to say where PowerSchool's people belong."""
-    return District(settings, powerschool, Google({}, {}, {}), date.min)
-
-
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
-    """Sign-in, clock, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
+    """Sign-in, clock, schemas, org units, accounts, and tonight's plan where nothing stands in its way."""
     settings = run.settings
-    connect_google(run, may_ask=False)
+    connect_google(run)
     kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
     org_units = read_org_units(run)
-    remarks += [clock_fact(run.google_time)] if run.google_time else []
+    if run.google_time:
+        seconds = abs(run.google_time.timestamp() - time.time())
+        remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
+        words = f"this machine's clock differs from Google's by {seconds:.0f} seconds"
+        remarks.append(fact(words, remedy if seconds > CLOCK_DOUBT else ""))
     if not settings.STAFF_OU:
         return
     schemas = read_schemas(run)
-    remarks += schema_facts(settings, schemas)
-    settings = run.settings = usable_settings(settings, schemas, powerschool)
-    in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
-    google = None
-    if "dcid" in settings.fields.values():
-        google = attempt(remarks, partial(list_accounts, run, in_place, schemas, None))
-    else:
-        remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
+    faults = schema_faults(settings, schemas)
+    remarks += [*faults, *schema_facts(settings, schemas)]
+    missing = missing_org_units(settings, org_units)
+    remarks += missing or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
+    google = None if faults or missing else list_accounts(run, org_units, schemas, None)
     remarks += org_unit_facts(settings, org_units, powerschool, google)
-    if google is None:
-        return
-    seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
-    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
-    words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
-    remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
-    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
-    places = [str(place) for place, domain in enumerate(settings.GOOGLE_DOMAINS, 1) if domain.casefold() in aliases]
-    if places:
-        remarks.append(fact(f"GOOGLE_DOMAINS: entry {', '.join(places)} is seen only as an alias of another domain"))
-    if powerschool is not None:
-        remarks += implausible(powerschool, google)
-        remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
-
-
-def clock_fact(google_time: datetime) -> Remark:
-    """This machine's clock against the Date of Google's last answer (RFC 9110, 6.6.1)."""
-    seconds = abs(google_time.timestamp() - time.time())
-    words = f"Google can be reached, and this machine's clock differs from Google's by {seconds:.0f} seconds"
-    remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
-    return fault(words, remedy) if seconds > CLOCK_FAULT else fact(words, remedy if seconds > CLOCK_DOUBT else "")
+    if google:
+        remarks.append(fact(f"Google accounts: {len(google.accounts)}"))
+    if google and powerschool:
+        remarks += implausible(powerschool, google) or plan_facts(run, powerschool, google)
 
 
 def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """Each field of CUSTOM_SCHEMAS with type, index and who may read it."""
-    yield from schema_faults(settings, schemas)
-    yield from doubtful_types(settings, schemas)
     for name, value in settings.fields.items():
-        entry = schemas.get(name)
-        if entry is None:
-            continue
-        is_indexed, reader = entry.get("indexed", True), entry.get("readAccessType", "ALL_DOMAIN_USERS")
-        words = f"custom schema field {name}: {entry['fieldType']}, {'' if is_indexed else 'not '}indexed, {reader}"
-        remedies = []
-        if value == "dcid" and not is_indexed:
-            remedies.append("index it, so that a new account is looked up by its DCID too")
-        if reader != "ADMINS_AND_SELF":
-            remedies.append("everybody in the domain, students too, can read it: let only admins and the user see it")
-        yield fact(words, "; ".join(remedies))
-
-
-def doubtful_types(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
-    """Fields whose type does not suit their value; the run reports every value that does not fit."""
-    makes = {"STRING": "make a text field (STRING)", "INT64": "make a field for whole numbers (INT64)"}
-    for name, value in settings.fields.items():
-        has, wants = schemas.get(name, {}).get("fieldType", "STRING"), value_type(value)
-        if value != "dcid" and has not in TYPES_FOR.get(wants, (has,)):
-            yield fact(f"{name} is {has}, which cannot hold a {value}", makes[wants])
+        if entry := schemas.get(name):
+            is_indexed, reader = entry.get("indexed", True), entry.get("readAccessType", "ALL_DOMAIN_USERS")
+            words = f"custom schema field {name}: {entry['fieldType']}, {'' if is_indexed else 'not '}indexed, {reader}"
+            remedies = {
+                "index it, so that a new account is looked up by its DCID too": value == "dcid" and not is_indexed,
+                "everybody in the domain, students too, can read it: let only admins and the user see it": (
+                    reader != "ADMINS_AND_SELF"
+                ),
+            }
+            yield fact(words, "; ".join(remedy for remedy, is_so in remedies.items() if is_so))
 
 
 def org_unit_facts(
     settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None, google: Google | None
 ) -> Iterator[Remark]:
     """The org units that config.py names, and every one the active staff belong in, with how many."""
-    yield from missing_org_units(settings, org_units) or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
     places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
     yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
     for path, count in sorted(places.items(), key=lambda entry: (not nearly(entry[0], org_units), entry)):
@@ -3617,30 +3544,17 @@ def org_unit_facts(
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
     """The org units, with how many, of the active staff who have an account or an address with which one is made."""
-    district, linked = without_google(settings, powerschool), google.by_dcid if google else {}
+    district = District(settings, powerschool, Google({}, {}, {}), date.min)
+    linked = google.by_dcid if google else {}
     known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
     placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
     return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
-
-
-def usable_settings(settings: Settings, schemas: Schemas, powerschool: PowerSchool | None) -> Settings:
-    """The settings without the schema fields that are faulty or whose value could not be read."""
-    known = {*PERSON_VALUES, *(powerschool.staff[0].extension if powerschool and powerschool.staff else ())}
-    usable: dict[str, dict[str, str]] = {}
-    for schema, held in settings.CUSTOM_SCHEMAS.items():
-        for label, value in held.items():
-            alone = replace(settings, CUSTOM_SCHEMAS={schema: {label: value}})
-            if value in known and not schema_faults(alone, schemas):
-                usable.setdefault(schema, {})[label] = value
-    return replace(settings, CUSTOM_SCHEMAS=usable)
 
 
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
     yield from idle_settings(district, is_check=True)
-    unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
-    yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
     if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
         yield from faults
@@ -3653,11 +3567,8 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     needy = sum(replace(p, remarks=left_by_decision(p.remarks, memory)).needs_attention for p in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
-    for remark in held.remarks:
-        if remark.who:
-            yield fact(
-                f"{remark.who}: {remark.seen}", "look at them in a dry run, which names how they are let through"
-            )
+    remedy = "look at them in a dry run, which names how they are let through"
+    yield from (fact(f"{remark.who}: {remark.seen}", remedy) for remark in held.remarks if remark.who)
     if held.why_unlinked:
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
@@ -3672,11 +3583,6 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    # Aliases as shipped are several with one name, which nobody here knows.
-    names = Counter(name.casefold() for name in settings.BUILDING_ALIASES.values())
-    lost = {n: name.casefold() for n, name in settings.BUILDING_ALIASES.items() if not district.school_name(n)}
-    told = [str(number) for number, name in lost.items() if is_check or name in schools or names[name] == 1]
-    idle += [("BUILDING_ALIASES", f"the school numbers {', '.join(told)}", "nothing knows")] if told else []
     if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
         idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
@@ -3715,19 +3621,17 @@ def set_up(run: Run, options: Options) -> int:
     powerschool = read_powerschool(run)
     connect_google(run)
     schemas, org_units = read_schemas(run), read_org_units(run)
-    usable = usable_settings(settings, schemas, powerschool)
-    knows_accounts = "dcid" in usable.fields.values()
-    google = list_accounts(replace(run, settings=usable), org_units, schemas, None) if knows_accounts else None
+    schema_remarks = schema_faults(settings, schemas)
+    google = None if schema_remarks else list_accounts(run, org_units, schemas, None)
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool, google)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
     misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
     lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
-    units = {path.lower(): path for path in sorted(lacking, key=lambda path: (path.count("/"), path))}.values()
+    units = {path.lower(): path for path in sorted(lacking)}.values()
     missing = [name for name in settings.fields if name not in schemas]
-    faults = (*missing_org_units(settings, org_units), *schema_faults(settings, schemas))
     # What exists and cannot hold its value is told, never replaced: that would lose what it holds.
-    wrong = [r for r in (*faults, *doubtful_types(settings, schemas)) if r.rule is not Rule.MISSING]
+    wrong = [r for r in (*missing_org_units(settings, org_units), *schema_remarks) if r.rule is not Rule.MISSING]
     for remark in wrong:
         log.error("Set-up leaves this to you: %s", remark)
     for path in sorted(units, key=lambda path: not nearly(path, org_units)):
@@ -3794,7 +3698,7 @@ def explain(run: Run, options: Options) -> int:
         raise RunError("--explain", "say whom", "an address, dcid:131, teacher:131 or a name")
     district = read_both(run, options)
     staff = district.powerschool.staff
-    named = [person for person in staff if is_like({who}, *names_of(person))]
+    named = [person for person in staff if fold(who) in spellings(*names_of(person))]
     fits = people_meant(who, district) or (named if len(named) == 1 else [])
     if not fits:
         return tell_nearby(who, district)
@@ -3809,10 +3713,10 @@ def explain(run: Run, options: Options) -> int:
         for change in plan.changes:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
-        if not plan.changes:
+        if not plan.changes and plan.had is not None and not plan.remarks:
             rule = f"in step: {IN_STEP}" if plan.person.is_active else f"suspend: {KINDS['suspend'].rule}"
-            if plan.had is not None and not plan.remarks:
-                log.info("Rule: %s", rule)
+            log.info("Rule: %s", rule)
+        if not plan.changes:
             log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
         reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
         reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
@@ -3823,27 +3727,25 @@ def explain(run: Run, options: Options) -> int:
 
 def tell_sides(person: Staff, district: District) -> None:
     """What PowerSchool and Google say of one person."""
-    private = district.settings.PRIVATE_VALUES
-    name = district.school_name(person.homeschool) or "unknown"
+    google, private = district.google, district.settings.PRIVATE_VALUES
     rows = ", ".join(f"school {number} (staff type {kind})" for number, kind in person.schools) or "no school"
     said = {
         "teacher_number": person.teacher_number or "(none)",
-        "homeschool_id": f"{person.homeschool} ({name})",
+        "homeschool_id": f"{person.homeschool} ({district.school_name(person.homeschool) or 'unknown'})",
         "school_access_list": rows,
     }
     number, home, places = ("(private)" if value in private else text for value, text in said.items())
     log.info("PowerSchool: %s, teacher number %s", person, number)
     log.info("PowerSchool: home school %s, active at %s", home, places)
-    accounts = {account.id: account for account in district.google.by_dcid.get(person.dcid, ())}
-    holder = district.google.by_address.get(person.email)
-    accounts |= {holder.id: holder} if holder else {}
-    for account in accounts.values():
-        tell_account(account)
+    holder = google.by_address.get(person.email)
+    accounts = [*google.by_dcid.get(person.dcid, ()), *([holder] if holder else ())]
+    for account in {account.id: account for account in accounts}.values():
+        tell_account(account, "Google:")
     if not accounts:
         log.info("Google: no account has this DCID or this address")
 
 
-def tell_account(account: Account, heading: str = "Google:") -> None:
+def tell_account(account: Account, heading: str) -> None:
     admin = ", an administrator" if account.is_admin or account.is_delegated_admin else ""
     dcid = "no DCID" if account.dcid is None else f"DCID {account.dcid}"
     words = f"{account.email}, {account.name}, {dcid}, {account.state}, in {account.org_unit}{admin}"
@@ -3853,28 +3755,27 @@ def tell_account(account: Account, heading: str = "Google:") -> None:
 def tell_nearby(who: str, district: District) -> int:
     """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
     text, google = whom(who)[1], district.google
-    local, holder = text.partition("@")[0], google.by_address.get(text)
-    words = {text, local, *({holder.name} if holder else ())}
+    local = text.partition("@")[0]
+    asked = {text, local, fold(text), fold(local)} - {""}
     for person in district.powerschool.staff:
-        is_numbered = text == fold_number(person.teacher_number) or local == person.email.partition("@")[0] != ""
-        if is_numbered or is_like(words, *names_of(person)):
+        if asked & {fold_number(person.teacher_number), person.email.partition("@")[0], *spellings(*names_of(person))}:
             log.info("Near: PowerSchool has %s", person)
-    near = [google.by_address[address] for address in difflib.get_close_matches(text, google.by_address, 3, 0.8)]
+    if holder := google.by_address.get(text):
+        tell_account(holder, "Google:")
+        log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
+        return DONE
+    misspelt = {google.by_address[near].id for near in difflib.get_close_matches(text, google.by_address, 3, 0.8)}
     for account in google.accounts.values():
-        if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
-            near.append(account)
-    protected = district.settings.PROTECTED_OUS
-    for account in {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}.values():
-        tell_account(account, "Google:" if account.email == text else "Near: Google has")
-    if holder is None or holder.email != text:
-        raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
-    log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
-    return DONE
+        known = {str(account.dcid), *account.employee_ids, *spellings(*account.folded_name)}
+        is_protected = is_at_or_below(account.org_unit, district.settings.PROTECTED_OUS)
+        if (asked & known or account.id in misspelt) and not is_protected:
+            tell_account(account, "Near: Google has")
+    raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
 
 
-def is_like(words: Iterable[str], first: str, last: str) -> bool:
-    """True if one of these words is somebody's given, family or full name in either order."""
-    return bool({fold(word) for word in words} & ({first, last, first + last, last + first} - {""}))
+def spellings(first: str, last: str) -> set[str]:
+    """How somebody with these folded names may be asked for: by one of them or by both, in either order."""
+    return {first, last, first + last, last + first} - {""}
 
 
 # Telling: one line each, readable by a person and by findstr.
@@ -5291,11 +5192,7 @@ def like(words: str, pattern: str) -> Shape:
     return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
 
 
-OrgUnit = Annotated[
-    str,
-    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
-    like("a path without / at its end", ".*[^/]"),
-]
+OrgUnit = Annotated[str, like('a path such as "/D118 Staff", with / at its beginning and none at its end', "/(.*[^/])")]
 Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
 Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
 Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
@@ -5337,13 +5234,10 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
 def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
     """The settings in this config.py by name, and every fault in it."""
     try:
-        source = path.read_bytes()
-        if source[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in source:
-            return {}, [fault("it is saved as UTF-16", "save it as UTF-8 (in Notepad: Save as, Encoding)")]
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
-        return values, [*glued_texts(source), *config_faults(values)] or contradictions(values)
+        return values, config_faults(values) or contradictions(values)
     except OSError as error:
-        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", right_command(path))]
+        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})")]
     except SyntaxError as error:
         return {}, [fault(f"line {error.lineno} is not valid Python ({error.msg})")]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
@@ -5371,18 +5265,6 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
         else:
             near = difflib.get_close_matches(name, hints, 1)
             faults.append(fault(f"{name} is not a setting{f': is {near[0]} meant?' if near else ''}"))
-    return faults
-
-
-def glued_texts(source: bytes) -> list[Remark]:
-    """Where two texts of a list have no comma between them: Python makes one entry of them, which nobody wrote."""
-    faults, depth, before = [], 0, ""
-    for token in tokenize.tokenize(io.BytesIO(source).readline):
-        depth += (token.string == "[") - (token.string == "]") if token.type == tokenize.OP else 0
-        if token.type == tokenize.STRING and before and depth:
-            faults.append(fault(f"line {token.start[0]}: a comma is missing between {before} and {token.string}"))
-        if token.type not in {tokenize.NL, tokenize.COMMENT}:
-            before = token.string if token.type == tokenize.STRING else ""
     return faults
 
 
@@ -5510,11 +5392,10 @@ def authorize(run: Run) -> int:
     return DONE
 
 
-def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "", may_ask: bool = True) -> None:
+def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "") -> None:
     """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot.
 
-    An OAuth client signs in with a browser for the option `browser`, or where there is no token.json and somebody may
-    be asked; a service account never needs one.
+    An OAuth client signs in with a browser for the option `browser`; a service account never needs one.
     """
     path, token = run.folder / "credentials.json", run.folder / "token.json"
     client = read_client(path)
@@ -5523,8 +5404,6 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
     elif browser:
         run.credentials = browser_sign_in(path, client, scopes, browser)
     else:
-        if may_ask and has_terminal() and not token.exists():
-            write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
         run.credentials = refreshed(run, saved_credentials(token), scopes)
     http = connection(run.settings, run.credentials)
     run.api = build("admin", "directory_v1", cache_discovery=False, http=http)
@@ -5700,25 +5579,15 @@ def no_access(path: Path, done: str, error: OSError, remedy: str = "") -> RunErr
     who = f"{path} cannot be {done} by the account {account_name()} ({error.strerror})"
     if error.errno in FULL_DISK:
         return RunError(who, "", "make room on the disk", Rule.FULL_DISK)
-    return RunError(who, "", remedy or (right_command(path) if isinstance(error, PermissionError) else ""))
+    return RunError(who, "", remedy)
 
 
-def right_command(path: Path) -> str:
-    """The command that lets this account use the file or, where there is none, its folder."""
-    while not exists(path) and path != path.parent:
-        path = path.parent
-    if sys.platform == "win32":
-        return f'run  icacls "{path}" /grant "{account_name()}:M"'
-    is_own = path.stat().st_uid == os.geteuid()
-    return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
-
-
-def open_to_others(config: Path) -> list[Remark]:
-    """Whoever can write config.py can have the next run do anything: it is Python."""
-    if sys.platform == "win32" or not exists(config) or not config.stat().st_mode & 0o022:
+def open_to_others(path: Path, use: str, bits: int, command: str) -> list[Remark]:
+    """Whoever can write config.py can have the next run do anything: it is Python. The other files are secrets."""
+    if sys.platform == "win32" or not exists(path) or not path.stat().st_mode & bits:
         return []
-    words = f"other accounts of this machine can write {config.name}"
-    return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
+    words = f"other accounts of this machine can {use} {path.name}"
+    return [Remark(Rule.SETTING, words, "", f"{command} {shlex.quote(path.name)}")]
 
 
 def no_link(name: str, flags: int) -> int:
@@ -5941,7 +5810,7 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
-    run.remarks += open_to_others(options.config)
+    run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
     ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
     if ahead:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
