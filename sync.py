@@ -3361,9 +3361,7 @@ VARIABLES = (
 )  # fmt: skip
 CLOCK_DOUBT = 60  # seconds; a service account's sign-in is refused where a clock differs by about five minutes
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
-AS_SHIPPED: frozenset[object] = frozenset(
-    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"}
-)
+AS_SHIPPED = frozenset({"/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"})
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
 
@@ -3372,7 +3370,7 @@ def check(run: Run, options: Options) -> int:
     values, faults = read_config(options.config)
     run.settings = bare_settings() if faults else settings_of(values)
     begin_deadline(run, options)
-    remarks = [*machine_facts(options.config), last_run_fact(run), mail_fact(mail_settings(options.config), values)]
+    remarks = [*machine_facts(run, options.config), mail_fact(mail_settings(options.config), values)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
     remarks += [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += [] if faults else [fact("every setting in config.py is well-formed")]
@@ -3422,63 +3420,48 @@ def bare_settings() -> Settings:
     return Settings(**dict.fromkeys(REQUIRED_SETTINGS, nothing))
 
 
-def machine_facts(config: Path) -> Iterator[Remark]:
-    """This account and its variables (never their values), and what it can do in the folder, tried for real."""
+def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
+    """This account, its variables (never their values), what it can do in the folder, and how old the last run is."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     remedies = {remark.who: remark.reason for remark in environment_faults()}
     for name in VARIABLES:
         words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
         yield fault(words, remedies[name]) if name in remedies else fact(words)
-    for place in (config.parent, config.parent / "runs", config.parent / "StaffLog.txt"):
-        is_log = place.name == "StaffLog.txt"
-        tried = place if is_log else place / f".staffsync-{os.getpid()}"
-        if not exists(place):
-            continue
+    probe = f".staffsync-{os.getpid()}"
+    tried = {run.folder: probe, run.folder / "runs": probe, run.folder / "StaffLog.txt": ""}
+    for place in filter(exists, tried):
         try:
-            tried.open("r+" if is_log else "x").close()
-            if not is_log:
-                tried.unlink()
+            (place / tried[place]).open("x" if tried[place] else "r+").close()
+            if tried[place]:
+                (place / probe).unlink()
             yield fact(f"{place} can be written")
         except OSError as error:
             yield no_access(place, "written", error).remark
     yield from open_to_others(config, "write", 0o022, "chmod go-w")
     for name in ("credentials.json", "token.json"):
-        yield from open_to_others(config.with_name(name), "read", 0o077, "chmod 600")
-
-
-def last_run_fact(run: Run) -> Remark:
-    """How long ago the last good run was: one of everybody that came to its end."""
+        yield from open_to_others(run.folder / name, "read", 0o077, "chmod 600")
     good = last_good(run.folder)
     if good is None:
-        return fact("no run yet of everybody that came to its end", "look at a dry run first, later at StaffLog.txt")
-    hours = (run.started - good).total_seconds() / 3600
-    remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
-    is_late = not 0 <= hours <= run.settings.EXPECT_RUN_HOURS
-    return fact(f"the last good run was {hours / 24:.1f} days ago", remedy if is_late else "")
+        yield fact("no run yet of everybody that came to its end", "look at a dry run first, later at StaffLog.txt")
+    else:
+        hours = (run.started - good).total_seconds() / 3600
+        remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
+        is_late = not 0 <= hours <= run.settings.EXPECT_RUN_HOURS
+        yield fact(f"the last good run was {hours / 24:.1f} days ago", remedy if is_late else "")
 
 
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
-    """Connection, tables and counts; what PowerSchool says, if all of it can be read."""
-    settings = run.settings
+    """Connection, tables and counts; what PowerSchool says."""
     if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
         raise RunError("PowerSchool was not looked at", "", "set the variables above first")
-    is_readable = bool(settings.STAFF_OU)
-    with contextlib.closing(connect_powerschool(settings)) as connection:
-        mode = "thin" if connection.thin else "thick"
-        words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
-        remarks.append(fact(words))
-        for table, columns in {**COLUMNS, **extension_columns(settings)}.items() if is_readable else ():
-            place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
-            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
-            try:
-                fetch(connection, sql, f"reading {place}")
-                remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
-            except RunError as error:
-                remarks.append(replace(error.remark, who=f"table {place}"))
-                is_readable = False
-    if not is_readable:
+    with contextlib.closing(connect_powerschool(run.settings)) as connection:
+        words, mode = "PowerSchool can be reached and lets this login in", "thin" if connection.thin else "thick"
+        remarks.append(fact(f"{words} (Oracle {connection.version}, {mode} mode)"))
+    if not run.settings.STAFF_OU:
         return None
     powerschool = read_powerschool(run)
+    for table, columns in {**COLUMNS, **extension_columns(run.settings)}.items():
+        remarks.append(fact(f"table {table.upper()} can be read: {', '.join(columns).upper()}"))
     active = [person.email for person in powerschool.active]
     words = f"PowerSchool holds {len(powerschool.schools)} schools, {len(powerschool.staff)} staff, "
     remarks.append(fact(f"{words}{len(active)} of them active, {sum(map(bool, active))} of these with an address"))
@@ -3500,31 +3483,19 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     if not settings.STAFF_OU:
         return
     schemas = read_schemas(run)
-    faults = schema_faults(settings, schemas)
-    remarks += [*faults, *schema_facts(settings, schemas)]
-    missing = missing_org_units(settings, org_units)
-    remarks += missing or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
-    google = None if faults or missing else list_accounts(run, org_units, schemas, None)
+    faults = [*schema_faults(settings, schemas), *missing_org_units(settings, org_units)]
+    remarks += faults or [fact("the fields and org units that config.py names exist")]
+    for name in filter(schemas.get, settings.fields):
+        reader = schemas[name].get("readAccessType", "ALL_DOMAIN_USERS")
+        remedy = "everybody in the domain, students too, can read it: let only admins and the user see it"
+        words = f"custom schema field {name}: {schemas[name]['fieldType']}, {reader}"
+        remarks.append(fact(words, "" if reader == "ADMINS_AND_SELF" else remedy))
+    google = None if faults else list_accounts(run, org_units, schemas, None)
     remarks += org_unit_facts(settings, org_units, powerschool, google)
     if google:
         remarks.append(fact(f"Google accounts: {len(google.accounts)}"))
     if google and powerschool:
         remarks += implausible(powerschool, google) or plan_facts(run, powerschool, google)
-
-
-def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
-    """Each field of CUSTOM_SCHEMAS with type, index and who may read it."""
-    for name, value in settings.fields.items():
-        if entry := schemas.get(name):
-            is_indexed, reader = entry.get("indexed", True), entry.get("readAccessType", "ALL_DOMAIN_USERS")
-            words = f"custom schema field {name}: {entry['fieldType']}, {'' if is_indexed else 'not '}indexed, {reader}"
-            remedies = {
-                "index it, so that a new account is looked up by its DCID too": value == "dcid" and not is_indexed,
-                "everybody in the domain, students too, can read it: let only admins and the user see it": (
-                    reader != "ADMINS_AND_SELF"
-                ),
-            }
-            yield fact(words, "; ".join(remedy for remedy, is_so in remedies.items() if is_so))
 
 
 def org_unit_facts(
@@ -3554,7 +3525,7 @@ def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
-    yield from idle_settings(district, is_check=True)
+    yield from idle_settings(district)
     plans = [plan_person(person, district) for person in powerschool.staff]
     if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
         yield from faults
@@ -3573,46 +3544,37 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
 
-def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
-    """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
+def idle_settings(district: District) -> list[Remark]:
+    """Each entry that means to protect somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
-    addresses = {*google.by_address, *google.others, *(person.email for person in powerschool.staff)}
-    schools = {"", *(name.casefold() for name in powerschool.schools.values())}
+    known = {*google.by_address, *google.others}
+    addresses = known | {person.email for person in powerschool.staff}
     idle: list[tuple[str, object, str]] = [
         ("HANDS_OFF", key, "is no address or DCID on either side")
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
-        idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
     idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
-    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
+    if district.admin_email and district.admin_email not in known:
         idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects no admin"))
-    return [
-        Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
-        for setting, entry, why in idle
-        if is_check or entry not in AS_SHIPPED
-    ]
+    remedy = "correct it or take it out"
+    return [Remark(Rule.SETTING, f"{name} names {entry}, which {why}", "", remedy) for name, entry, why in idle]
 
 
 def paste_safe(text: str, domains: object, folder: Path) -> str:
     """The text without what must not stand in a public thread: hosts, logins, addresses, domains, folders."""
-    dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
+    dsn, home = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("HOME") or os.environ.get("USERPROFILE", "")
     places = " ".join((dsn, os.environ.get("HTTPS_PROXY", ""), os.environ.get("https_proxy", "")))
     words = dict.fromkeys(re.findall(r"(?i)(?:HOST\s*=\s*|//|@|,|^|\s)([\w.-]+)", places), "(host)")
     words |= dict.fromkeys(re.findall(r"[\w-]+(?:\.[\w-]+)+", str(domains)), "(domain)")
-    words |= {
-        dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)",
-        user_name(): "(login)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)",
-        os.environ.get("HOME") or os.environ.get("USERPROFILE", ""): "(home)",
-    }  # fmt: skip
-    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
+    words |= {dsn: "(hidden)", user_name(): "(login)"}
+    words |= {home: "(home)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)"}
+    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", text)
     for word in sorted(filter(None, words), key=len, reverse=True):
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
         text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", words[word], text, flags=re.IGNORECASE)
-    text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
-    return without_folders(text)
+    return without_folders(re.sub(r":( dcid:\d+)+", "", text))
 
 
 def set_up(run: Run, options: Options) -> int:
@@ -3638,7 +3600,7 @@ def set_up(run: Run, options: Options) -> int:
         near = nearly(path, org_units)
         log.info("Missing: the org unit %s%s", path, f" (did you mean {near}, which Google has?)" if near else "")
     for name in missing:
-        log.info("Missing: the custom schema field %s (%s)", name, field_definition(settings, name)["fieldType"])
+        log.info("Missing: the custom schema field %s", name)
     if not units and not missing:
         log.info("Nothing is missing")
     elif not options.dry_run:
@@ -3650,42 +3612,38 @@ def set_up(run: Run, options: Options) -> int:
     return ATTENTION if wrong else DONE
 
 
-def field_definition(settings: Settings, name: str) -> dict[str, Any]:
-    """A custom schema field as Google wants it, for admins and the person only."""
-    value, label = settings.fields[name], name.partition(".")[2]
-    return {
-        "fieldName": label,
-        "displayName": label.replace("_", " "),
-        "fieldType": value_type(value) or "STRING",
-        "multiValued": False,
-        "indexed": True,
-        "readAccessType": "ADMINS_AND_SELF",
-    }
-
-
 def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known: Iterable[str]) -> None:
     """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
     connect_google(run, SETUP_SCOPES, browser="--setup")
-    schemas = run.api.schemas()
+    customer, schemas = {"customerId": "my_customer"}, run.api.schemas()
     for path in units:
         parent, _, name = path.rpartition("/")
         body: dict[str, Any] = {"name": name, "parentOrgUnitPath": parent or "/"}
-        read_request(run, run.api.orgunits().insert(customerId="my_customer", body=body), f"creating {path}")
+        read_request(run, run.api.orgunits().insert(**customer, body=body), f"creating {path}")
         run.writes += 1
         log.info("Created: the org unit %s", path)
     for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
-        added = [field_definition(run.settings, name) for name in missing if name.startswith(f"{schema}.")]
+        added: list[dict[str, Any]] = [
+            {
+                "fieldName": name.partition(".")[2],
+                "displayName": name.partition(".")[2].replace("_", " "),
+                "fieldType": value_type(run.settings.fields[name]) or "STRING",
+                "indexed": True,
+                "readAccessType": "ADMINS_AND_SELF",
+            }
+            for name in missing
+            if name.startswith(f"{schema}.")
+        ]
         body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
-        request = schemas.insert(customerId="my_customer", body=body)
+        request = schemas.insert(**customer, body=body)
         if shown := {name for name in known if name.startswith(f"{schema}.")}:
-            mine = {"customerId": "my_customer", "schemaKey": schema}
-            had = read_request(run, schemas.get(**mine), f"reading the custom schema {schema}")
+            had = read_request(run, schemas.get(**customer, schemaKey=schema), f"reading the custom schema {schema}")
             if lost := shown - {f"{schema}.{entry['fieldName']}" for entry in had["fields"]}:  # as a late answer may be
                 seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
                 raise RunError(seen, "", "run --setup again later")
             kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
             body |= {"displayName": had["displayName"], "fields": [*kept, *added]}
-            request = schemas.update(**mine, body=body)
+            request = schemas.update(**customer, schemaKey=schema, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
@@ -5174,47 +5132,35 @@ def keep_page(run: Run, morning: Morning, settings: Settings, district: District
 # Settings: config.py and the environment, every fault in one go.
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What its type does not say of a setting, in words, and whether a value has it."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
 def is_day(text: str) -> bool:
     with contextlib.suppress(ValueError):
         return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text) and date.fromisoformat(text))
     return False
 
 
-def like(words: str, pattern: str) -> Shape:
-    return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
-
-
-OrgUnit = Annotated[str, like('a path such as "/D118 Staff", with / at its beginning and none at its end', "/(.*[^/])")]
-Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
-Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
-Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
-MonthDay = Annotated[str, Shape('a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}"))]
+# What its type does not say of a setting: in words, and as a pattern or a test of the value.
+OrgUnit = Annotated[str, 'a path such as "/D118 Staff", with / at its beginning and none at its end', "/(.*[^/])"]
+Domain = Annotated[str, 'a domain such as "d118.org"', r"[^@\s]+"]
+Text = Annotated[str, "text that is not empty", r"(?s).*\S.*"]
+Day = Annotated[str, 'a day such as "2027-06-30"', is_day]
+MonthDay = Annotated[str, 'a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}")]
 MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
-MailAddress = Annotated[str, like('an address such as "it@d118.org"', MAIL_ADDRESS)]
-MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?")]
-MailServer = Annotated[
-    str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
-]
-MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
-MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
-OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
-Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
-FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
-PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
-LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
-Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
-Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
-Port = Annotated[int, Shape("a port such as 587", lambda value: 0 < value < 65536)]
-Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
-Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
+MailAddress = Annotated[str, 'an address such as "it@d118.org"', MAIL_ADDRESS]
+MailSender = Annotated[str, '"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?"]
+SERVER = "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}"
+MailServer = Annotated[str, '"" or a name without port, such as "smtp.d118.org"', SERVER]
+MailWhen = Annotated[str, '"news", "problems" or "always"', {"news", "problems", "always"}.__contains__]
+MailSecurity = Annotated[str, '"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__]
+OracleSchema = Annotated[str, '"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?"]
+Column = Annotated[str, '"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}"]
+FieldName = Annotated[str, "a name of letters, digits, _ and -", r"[A-Z0-9_-]+"]
+PersonOrAccount = Annotated[str | int, "an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*"]
+LimitedKind = Annotated[str, f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__]
+Number = Annotated[int, "a whole number, 0 or more", lambda value: value >= 0]
+Workers = Annotated[int, "a whole number from 1 to 20", lambda value: 1 <= value <= 20]
+Port = Annotated[int, "a port such as 587", lambda value: 0 < value < 65536]
+Share = Annotated[float, "a share such as 0.2", lambda value: 0 < value <= 1]
+Amount = Annotated[float, "a number above 0 and at most 86400", lambda value: 0 < value <= 86400]
 
 
 def load_settings(path: Path) -> Settings:
@@ -5242,9 +5188,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
         return {}, [fault(f"line {error.lineno} is not valid Python ({error.msg})")]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        hint = " (True, False and None begin with a capital, and text stands in quotes)"
-        words = f"it stops at line {line} with {type(error).__name__}: {error}"
-        return {}, [fault(words + (hint if isinstance(error, NameError) else ""))]
+        return {}, [fault(f"it stops at line {line} with {type(error).__name__}: {error}")]
 
 
 def mail_settings(path: Path) -> Settings | None:
@@ -5270,15 +5214,15 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
 
 def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]:
     """What is there and what it must be, for everything in a setting that its type does not allow."""
-    kind, *shapes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    kind, words, fits = get_args(hint) if get_origin(hint) is Annotated else (hint, "", "(?s).*")
     origin, parts = get_origin(kind) or kind, get_args(kind)
     accepted: Any = {float: (int, float), tuple: (tuple, list), UnionType: kind}.get(origin, origin)
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
     if not is_right or (origin is tuple and len(value) != len(parts)):
         quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
         yield f"{value!r}{place}", f"{type_words(hint)}{quotes}"
-    elif unfit := [shape.words for shape in shapes if not shape.fits(value)]:
-        yield f"{value!r}{place}", unfit[0]
+    elif not (re.fullmatch(fits, str(value), re.IGNORECASE) if isinstance(fits, str) else fits(value)):
+        yield f"{value!r}{place}", words
     elif origin in {list, tuple}:
         for position, entry in enumerate(value):
             yield from misfits(entry, parts[0 if origin is list else position], place)
@@ -5290,13 +5234,12 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
 
 def type_words(hint: Any) -> str:
     """A type of setting in the words of somebody who edits config.py."""
-    kind, *shapes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    if shapes:
-        return str(shapes[0].words)
-    parts = [type_words(part) for part in get_args(kind)]
+    if get_origin(hint) is Annotated:
+        return str(get_args(hint)[1])
+    parts = [type_words(part) for part in get_args(hint)]
     plain = {bool: "True or False", str: "text in quotes"}
     nested = {list: "a list in [], each entry {}", dict: "entries in {{}}, each {} with {} after the colon"}
-    return plain.get(kind) or nested.get(get_origin(kind), "a pair in (): {} and {}").format(*parts)
+    return plain.get(hint) or nested.get(get_origin(hint), "a pair in (): {} and {}").format(*parts)
 
 
 def contradictions(values: Mapping[str, Any]) -> list[Remark]:
@@ -5356,38 +5299,31 @@ def own_admin() -> str:
 
 # Signing in to Google: credentials.json is read and judged once, token.json written at a sign-in.
 
-STEP_3 = "from the Google Cloud console (README.md, step 3)"
 AUTHORIZE = "run  python sync.py --authorize"
+DOWNLOAD = "download it from the Google Cloud console (README.md, step 3)"
 NEW_KEY = "create a new key in the Google Cloud console"
 # Words of Google's refusals of an access token, and what to do (facts of OAuth 2.0 expiration); the first that fits.
 REFUSED_TOKENS = {
-    "rapt|Reauthentication":
-        "session control wants this admin to sign in again and again: exempt this app as trusted, or use a service "
-        "account",
-    "unauthorized_client|client not authorized":
-        "the service account has no domain-wide delegation for exactly these scopes: {scopes}",
+    "rapt|Reauthentication": "session control asks for a new sign-in: exempt this app, or use a service account",
+    "unauthorized_client|client not authorized": "no domain-wide delegation for exactly these scopes: {scopes}",
     "scope": f"the sign-in lacks a scope: {AUTHORIZE}  and tick every box",
-    "invalid_client|deleted_client":
-        f"the OAuth client was deleted or its secret changed: download credentials.json again, then {AUTHORIZE}",
-    "admin_policy_enforced":
-        "the Admin console blocks this app: trust it under Security, API controls, Manage app access",
-    "Invalid email|Not a valid email":
-        "Google refuses the service account: GOOGLE_ADMIN_EMAIL must be the address of an admin",
+    "invalid_client|deleted_client": f"the OAuth client was deleted: download credentials.json again, then {AUTHORIZE}",
+    "admin_policy_enforced": "the Admin console blocks this app: trust it under Security, API controls",
+    "Invalid email|Not a valid email": "GOOGLE_ADMIN_EMAIL must be the admin for whom the service account acts",
     "Signature|account not found": f"Google refuses the service account: {NEW_KEY}",
     "JWT": "Google refuses the service account: set this machine's clock",
     "": "the sign-in in token.json is dead (revoked, unused for six months, or seven days old while the OAuth app is "
-        f"in Testing: make it Internal): {AUTHORIZE}",
-}  # fmt: skip
+    f"in Testing: make it Internal): {AUTHORIZE}",
+}
 
 
 def authorize(run: Run) -> int:
     """The browser sign-in that every later run uses: writes token.json."""
-    path, token = run.folder / "credentials.json", run.folder / "token.json"
-    client = read_client(path)
+    client, token = read_client(run.folder), run.folder / "token.json"
     if is_service_account(client):
-        seen = f"{path} is a service account, which signs in without a browser"
+        seen = "credentials.json is a service account, which signs in without a browser"
         raise RunError(seen, "", "run  python sync.py --check")
-    write_private(token, browser_sign_in(path, client, SCOPES, "--authorize").to_json())
+    write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
     log.info("Signed in: %s is written. Next: python sync.py --check  looks at everything", token)
     return DONE
 
@@ -5397,16 +5333,14 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
 
     An OAuth client signs in with a browser for the option `browser`; a service account never needs one.
     """
-    path, token = run.folder / "credentials.json", run.folder / "token.json"
-    client = read_client(path)
+    client = read_client(run.folder)
     if is_service_account(client):
-        run.credentials = refreshed(run, delegated_credentials(path, client, scopes), scopes)
+        run.credentials = refreshed(run, delegated_credentials(client, scopes), scopes)
     elif browser:
-        run.credentials = browser_sign_in(path, client, scopes, browser)
+        run.credentials = browser_sign_in(client, scopes, browser)
     else:
-        run.credentials = refreshed(run, saved_credentials(token), scopes)
-    http = connection(run.settings, run.credentials)
-    run.api = build("admin", "directory_v1", cache_discovery=False, http=http)
+        run.credentials = refreshed(run, saved_credentials(run.folder / "token.json"), scopes)
+    run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run.settings, run.credentials))
 
 
 def connection(settings: Settings, credentials: Any) -> Any:
@@ -5434,14 +5368,14 @@ def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
     return credentials
 
 
-def read_client(path: Path) -> dict[str, Any]:
+def read_client(folder: Path) -> dict[str, Any]:
     """credentials.json: a service account key, or an OAuth client of type Desktop app; RunError if it is neither."""
-    client = read_json(path, f"download it {STEP_3}")
+    client = read_json(folder / "credentials.json", DOWNLOAD)
     if "PUT-YOUR" in json.dumps(client):
-        raise RunError(f"{path} is still the example", "", f"download your own {STEP_3}")
+        raise RunError("credentials.json is still the example", "", DOWNLOAD)
     if not is_service_account(client) and "installed" not in client:
-        seen = f"{path} is neither an OAuth client of type Desktop app nor a service account key"
-        raise RunError(seen, "", "download one of these (README.md, step 3)")
+        seen = "credentials.json is neither an OAuth client of type Desktop app nor a service account key"
+        raise RunError(seen, "", DOWNLOAD)
     return client
 
 
@@ -5449,7 +5383,7 @@ def is_service_account(client: Mapping[str, Any]) -> bool:
     return client.get("type") == "service_account"
 
 
-def delegated_credentials(path: Path, client: Mapping[str, Any], scopes: Sequence[str]) -> Any:
+def delegated_credentials(client: Mapping[str, Any], scopes: Sequence[str]) -> Any:
     """The credentials of a service account with domain-wide delegation, acting as GOOGLE_ADMIN_EMAIL."""
     from google.oauth2 import service_account  # noqa: PLC0415 - needed by few districts, slow to load
 
@@ -5459,7 +5393,7 @@ def delegated_credentials(path: Path, client: Mapping[str, Any], scopes: Sequenc
     try:
         credentials = service_account.Credentials.from_service_account_info(dict(client), scopes=scopes)
     except (ValueError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a whole service account key", "", NEW_KEY) from None
+        raise RunError("credentials.json is not a whole service account key", "", NEW_KEY) from None
     return credentials.with_subject(own_admin())
 
 
@@ -5493,7 +5427,7 @@ def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[s
     return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]")
 
 
-def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:
+def browser_sign_in(client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:
     """Fresh credentials with these scopes from a sign-in in a browser; RunError if none comes in five minutes."""
     import webbrowser  # noqa: PLC0415 - a nightly run never needs these two
 
@@ -5503,15 +5437,13 @@ def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str]
     try:
         flow = InstalledAppFlow.from_client_config(client, scopes)
     except (ValueError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a whole OAuth client", "", "download it again (README.md, step 3)") from None
+        raise RunError("credentials.json is not a whole OAuth client", "", DOWNLOAD) from None
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
-    prompt = (
-        "Open this address in a browser and sign in as an admin: {url}\n"
-        f"It waits five minutes. Over SSH, first run on the computer with the browser:  "
-        f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
-    )
-    os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
+    forward = f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
+    prompt = "Open this address in a browser within five minutes and sign in as an admin: {url}\n"
+    prompt += f"Over SSH, first run on the computer with the browser:  {forward}"
+    os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - a box that was not ticked is told below
     has_browser = False
     with contextlib.suppress(webbrowser.Error):
         has_browser = bool(webbrowser.get())
@@ -5609,14 +5541,14 @@ def write_private(path: Path, text: str, remedy: str = "") -> None:
     """Write a file only its owner can read (0600), whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
-            with open_private(draft, "w") as file:
-                file.write(text)
-            patiently(partial(draft.replace, path))
-        finally:
-            draft.unlink(missing_ok=True)
+        with open_private(draft, "w") as file:
+            file.write(text)
+        patiently(partial(draft.replace, path))
     except OSError as error:
         raise no_access(path, "written", error, remedy) from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def keep_owner(path: Path) -> None:
@@ -5658,15 +5590,11 @@ def only_run(run: Run) -> Iterator[None]:
         if not try_lock(file):
             since = file.read().strip() or "moments ago"
             raise RunError(f"Another run is under way, started {since}", "", "this one did nothing", Rule.BUSY)
-        if file.writable():
+        with contextlib.suppress(OSError):  # it is a lock without these too
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
             keep_owner(path)
-            with contextlib.suppress(OSError):
-                path.chmod(0o644)
-            try:  # past Python's own buffer, which would try again when the file is closed
-                os.ftruncate(file.fileno(), 0)
-                os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
-            except OSError as error:
-                raise no_access(path, "written", error) from None
+            path.chmod(0o644)
         yield
 
 
@@ -5712,8 +5640,9 @@ def keep_records(run: Run) -> None:
     oldest = (run.google_time - timedelta(days=run.settings.KEEP_DAYS)).strftime(RUN_NAME)
     newest = {path.stem for path in journals(run.folder)[-NEVER_DROPPED:]}
     with contextlib.suppress(OSError):
-        for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt|html)", path.name), folder.iterdir()):
-            if path.stem < oldest and path.stem not in newest:
+        for path in folder.iterdir():
+            is_ours = re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt|html)", path.name)
+            if is_ours and path.stem < oldest and path.stem not in newest:
                 path.unlink()
 
 

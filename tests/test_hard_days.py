@@ -853,27 +853,22 @@ def test_the_check_works_without_a_home(bed: Bed) -> None:
 
 def test_an_entry_that_fits_nobody_is_a_warning_in_every_run_and_as_shipped_only_in_the_check(bed: Bed) -> None:
     settled(bed)
-    bed.powerschool.schools[0]["name"] = "Lincoln High School"
-    bed.settings["BUILDING_OUS"] = {5: OU_OF[HIGH]}
     for path in ("/Administrators", "/Temporary Re-Activations", "/Substitute Teachers"):
         del bed.google.org_units[path.lower()]
-    bed.powerschool.schools = [row for row in bed.powerschool.schools if row["name"] != "Substitute"]
     outcome = bed.run()
     assert (outcome.exit_code, warnings(outcome)) == (0, []), "nothing but what was shipped"
     checked = bed.run("--check").output
-    for entry in ("Substitute", "/Administrators", "/Temporary Re-Activations"):
+    for entry in ("/Administrators", "/Temporary Re-Activations"):
         assert re.search(rf"WARNING .*names (the org unit )?{entry},", checked), (entry, checked)
 
     odd = {
-        "GOOGLE_DOMAINS": ["d118.org", "d18.example"], "SUBSTITUTE_BUILDING": "Substitut",
-        "BUILDING_OUS": {5: OU_OF[HIGH], 4712: "/D118 Staff/Garage"}, "SUBSTITUTE_OU": "/Subs",
+        "GOOGLE_DOMAINS": ["d118.org", "d18.example"],
+        "BUILDING_OUS": {4712: "/D118 Staff/Garage"}, "SUBSTITUTE_OU": "/Subs",
         "FROZEN_OUS": ["/Board"], "TEMPORARY_REACTIVATION_OUS": ["/Guests"],
         "HANDS_OFF": {"nobody@d118.org": ("on leave", "2099-12-31")},
     }  # fmt: skip
     bed.settings |= odd
-    entries = (
-        "d18.example", "Substitut", "/D118 Staff/Garage", "/Subs", "/Board", "/Guests", "nobody@d118.org",
-    )  # fmt: skip
+    entries = ("d18.example", "/D118 Staff/Garage", "/Subs", "/Board", "/Guests", "nobody@d118.org")
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
     for entry in entries:
@@ -1004,7 +999,7 @@ def test_a_table_that_is_not_there_is_named_in_a_run_and_in_the_check(bed: Bed) 
         assert outcome.exit_code == 2
         assert f"reading {table}" in last_line(outcome.output)
         assert "ORA-00942" in last_line(outcome.output)
-        assert re.search(rf"FAULT .*table {table}", bed.run("--check").output)
+        assert re.search(rf"FAULT .*reading {table}", bed.run("--check").output)
 
 
 def test_a_misspelt_option_is_asked_for(bed: Bed) -> None:
