@@ -3491,26 +3491,19 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
         words = f"custom schema field {name}: {schemas[name]['fieldType']}, {reader}"
         remarks.append(fact(words, "" if reader == "ADMINS_AND_SELF" else remedy))
     google = None if faults else list_accounts(run, org_units, schemas, None)
-    remarks += org_unit_facts(settings, org_units, powerschool, google)
+    places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
+    remarks += idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
+    for path, count in sorted(places.items(), key=lambda entry: (not nearly(entry[0], org_units), entry)):
+        if path.lower() in org_units:
+            remarks.append(fact(f"org unit {path}: {people(count)}"))
+        else:
+            words = f"org unit {path} does not exist; waiting for it: {people(count)}"
+            rule = Rule.FAULT if nearly(path, org_units) else Rule.MISSING
+            remarks.append(Remark(rule, words, "", org_unit_remedy(path, settings, org_units)))
     if google:
         remarks.append(fact(f"Google accounts: {len(google.accounts)}"))
     if google and powerschool:
         remarks += implausible(powerschool, google) or plan_facts(run, powerschool, google)
-
-
-def org_unit_facts(
-    settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None, google: Google | None
-) -> Iterator[Remark]:
-    """The org units that config.py names, and every one the active staff belong in, with how many."""
-    places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
-    yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
-    for path, count in sorted(places.items(), key=lambda entry: (not nearly(entry[0], org_units), entry)):
-        if path.lower() in org_units:
-            yield fact(f"org unit {path}: {people(count)}")
-        else:
-            words = f"org unit {path} does not exist; waiting for it: {people(count)}"
-            rule = Rule.FAULT if nearly(path, org_units) else Rule.MISSING
-            yield Remark(rule, words, "", org_unit_remedy(path, settings, org_units))
 
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
@@ -3656,7 +3649,7 @@ def explain(run: Run, options: Options) -> int:
         raise RunError("--explain", "say whom", "an address, dcid:131, teacher:131 or a name")
     district = read_both(run, options)
     staff = district.powerschool.staff
-    named = [person for person in staff if fold(who) in spellings(*names_of(person))]
+    named = [person for person in staff if fold(who) in spellings(person)]
     fits = people_meant(who, district) or (named if len(named) == 1 else [])
     if not fits:
         return tell_nearby(who, district)
@@ -3698,41 +3691,38 @@ def tell_sides(person: Staff, district: District) -> None:
     holder = google.by_address.get(person.email)
     accounts = [*google.by_dcid.get(person.dcid, ()), *([holder] if holder else ())]
     for account in {account.id: account for account in accounts}.values():
-        tell_account(account, "Google:")
+        tell_account(account)
     if not accounts:
         log.info("Google: no account has this DCID or this address")
 
 
-def tell_account(account: Account, heading: str) -> None:
+def tell_account(account: Account) -> None:
     admin = ", an administrator" if account.is_admin or account.is_delegated_admin else ""
     dcid = "no DCID" if account.dcid is None else f"DCID {account.dcid}"
     words = f"{account.email}, {account.name}, {dcid}, {account.state}, in {account.org_unit}{admin}"
-    log.info("%s %s", heading, words)
+    log.info("Google: %s", words)
 
 
 def tell_nearby(who: str, district: District) -> int:
     """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
-    text, google = whom(who)[1], district.google
-    local = text.partition("@")[0]
-    asked = {text, local, fold(text), fold(local)} - {""}
+    text, google, protected = whom(who)[1], district.google, district.settings.PROTECTED_OUS
+    asked = {text, text.partition("@")[0], fold(text), fold(text.partition("@")[0])} - {""}
     for person in district.powerschool.staff:
-        if asked & {fold_number(person.teacher_number), person.email.partition("@")[0], *spellings(*names_of(person))}:
+        if asked & {fold_number(person.teacher_number), person.email.partition("@")[0], *spellings(person)}:
             log.info("Near: PowerSchool has %s", person)
-    if holder := google.by_address.get(text):
-        tell_account(holder, "Google:")
+    near = difflib.get_close_matches(text, google.by_address, 3, 0.8)
+    for address in [text] if text in google.by_address else near:
+        if address == text or not is_at_or_below(google.by_address[address].org_unit, protected):
+            tell_account(google.by_address[address])
+    if text in google.by_address:
         log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
         return DONE
-    misspelt = {google.by_address[near].id for near in difflib.get_close_matches(text, google.by_address, 3, 0.8)}
-    for account in google.accounts.values():
-        known = {str(account.dcid), *account.employee_ids, *spellings(*account.folded_name)}
-        is_protected = is_at_or_below(account.org_unit, district.settings.PROTECTED_OUS)
-        if (asked & known or account.id in misspelt) and not is_protected:
-            tell_account(account, "Near: Google has")
     raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
 
 
-def spellings(first: str, last: str) -> set[str]:
-    """How somebody with these folded names may be asked for: by one of them or by both, in either order."""
+def spellings(person: Staff) -> set[str]:
+    """How somebody may be asked for, folded: by one name or by both, in either order."""
+    first, last = names_of(person)
     return {first, last, first + last, last + first} - {""}
 
 
@@ -5320,7 +5310,7 @@ REFUSED_TOKENS = {
 def authorize(run: Run) -> int:
     """The browser sign-in that every later run uses: writes token.json."""
     client, token = read_client(run.folder), run.folder / "token.json"
-    if is_service_account(client):
+    if "installed" not in client:
         seen = "credentials.json is a service account, which signs in without a browser"
         raise RunError(seen, "", "run  python sync.py --check")
     write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
@@ -5334,7 +5324,7 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
     An OAuth client signs in with a browser for the option `browser`; a service account never needs one.
     """
     client = read_client(run.folder)
-    if is_service_account(client):
+    if "installed" not in client:
         run.credentials = refreshed(run, delegated_credentials(client, scopes), scopes)
     elif browser:
         run.credentials = browser_sign_in(client, scopes, browser)
@@ -5351,19 +5341,12 @@ def connection(settings: Settings, credentials: Any) -> Any:
 def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
     """These credentials with an access token fresh from Google; RunError with the remedy where there is none."""
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
-
-    def refresh() -> None:
-        run.requests += 1
-        try:
-            credentials.refresh(google_auth_httplib2.Request(http))
-        except TypeError:  # a filter's page for a token
-            raise json.JSONDecodeError("no JSON in Google's answer", "", 0) from None
-
+    run.requests += 1
     try:
-        retrying(run, refresh)
+        retrying(run, partial(credentials.refresh, google_auth_httplib2.Request(http)))
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error, scopes) from None
-    except (*TRANSPORT_ERRORS, ValueError) as error:  # a proxy without a port
+    except (*TRANSPORT_ERRORS, ValueError, TypeError) as error:  # a proxy without a port, a filter's page for a token
         raise unreachable(error) from None
     return credentials
 
@@ -5373,14 +5356,10 @@ def read_client(folder: Path) -> dict[str, Any]:
     client = read_json(folder / "credentials.json", DOWNLOAD)
     if "PUT-YOUR" in json.dumps(client):
         raise RunError("credentials.json is still the example", "", DOWNLOAD)
-    if not is_service_account(client) and "installed" not in client:
+    if "installed" not in client and client.get("type") != "service_account":
         seen = "credentials.json is neither an OAuth client of type Desktop app nor a service account key"
         raise RunError(seen, "", DOWNLOAD)
     return client
-
-
-def is_service_account(client: Mapping[str, Any]) -> bool:
-    return client.get("type") == "service_account"
 
 
 def delegated_credentials(client: Mapping[str, Any], scopes: Sequence[str]) -> Any:
@@ -5391,10 +5370,10 @@ def delegated_credentials(client: Mapping[str, Any], scopes: Sequence[str]) -> A
         remedy = "credentials.json is a service account, so set it to the address of the admin it acts for"
         raise RunError("the environment variable GOOGLE_ADMIN_EMAIL is not set", "", remedy)
     try:
-        credentials = service_account.Credentials.from_service_account_info(dict(client), scopes=scopes)
+        account = service_account.Credentials.from_service_account_info
+        return account(dict(client), scopes=scopes, subject=own_admin())
     except (ValueError, TypeError, AttributeError):
         raise RunError("credentials.json is not a whole service account key", "", NEW_KEY) from None
-    return credentials.with_subject(own_admin())
 
 
 def saved_credentials(path: Path) -> Credentials:
@@ -5580,10 +5559,8 @@ def only_run(run: Run) -> Iterator[None]:
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
         keep_owner(path.parent)
-        try:
-            file = open(path, "a+", encoding="utf-8", opener=no_link)  # noqa: SIM115
-        except PermissionError:
-            file = open(path, encoding="utf-8", opener=no_link)  # noqa: SIM115
+        mode = "r" if exists(path) and not os.access(path, os.W_OK) else "a+"  # it is enough to lock it
+        file = open(path, mode, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
         raise no_access(path, "opened", error) from None
     with file:
