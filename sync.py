@@ -3359,7 +3359,6 @@ VARIABLES = (
     "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS", "REQUESTS_CA_BUNDLE",
     "SMTP_USER", "SMTP_PASSWORD", "SSL_CERT_FILE",
 )  # fmt: skip
-CLOCK_DOUBT = 60  # seconds; a service account's sign-in is refused where a clock differs by about five minutes
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
 AS_SHIPPED = frozenset({"/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"})
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
@@ -3406,11 +3405,8 @@ def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
         return look()
     except RunError as error:
         remarks.append(error.remark)
-    except GoogleError as error:
-        remarks.append(fault(str(error), "run again later"))
     except Exception as error:  # noqa: BLE001 - one side that fails must not hide the other
-        words = f"a bug in Staff Sync ({type(error).__name__})"
-        remarks.append(fault(words, "please report the lines that a dry run has of it"))
+        remarks.append(fault(f"a bug in Staff Sync ({type(error).__name__})", "please report what a dry run says"))
     return None
 
 
@@ -3479,7 +3475,7 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
         seconds = abs(run.google_time.timestamp() - time.time())
         remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
         words = f"this machine's clock differs from Google's by {seconds:.0f} seconds"
-        remarks.append(fact(words, remedy if seconds > CLOCK_DOUBT else ""))
+        remarks.append(fact(words, remedy if seconds > 60 else ""))
     if not settings.STAFF_OU:
         return
     schemas = read_schemas(run)
@@ -3664,15 +3660,16 @@ def explain(run: Run, options: Options) -> int:
         for change in plan.changes:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
-        if not plan.changes and plan.had is not None and not plan.remarks:
+        if plan.changes:
+            reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
+            reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
+            for reason in [*reasons, *strange]:
+                log.info("Held back: %s", reason)
+            continue
+        if plan.had is not None and not plan.remarks:
             rule = f"in step: {IN_STEP}" if plan.person.is_active else f"suspend: {KINDS['suspend'].rule}"
             log.info("Rule: %s", rule)
-        if not plan.changes:
-            log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
-        reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
-        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.waiting else []
-        for reason in [*reasons, *strange] if plan.changes else ():
-            log.info("Held back: %s", reason)
+        log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
     return DONE
 
 
@@ -5137,8 +5134,7 @@ MonthDay = Annotated[str, 'a month and a day such as "06-10"', lambda value: is_
 MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
 MailAddress = Annotated[str, 'an address such as "it@d118.org"', MAIL_ADDRESS]
 MailSender = Annotated[str, '"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?"]
-SERVER = "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}"
-MailServer = Annotated[str, '"" or a name without port, such as "smtp.d118.org"', SERVER]
+MailServer = Annotated[str, '"" or a name without port, as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}"]
 MailWhen = Annotated[str, '"news", "problems" or "always"', {"news", "problems", "always"}.__contains__]
 MailSecurity = Annotated[str, '"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__]
 OracleSchema = Annotated[str, '"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?"]
@@ -5325,30 +5321,25 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
     """
     client = read_client(run.folder)
     if "installed" not in client:
-        run.credentials = refreshed(run, delegated_credentials(client, scopes), scopes)
+        run.credentials = delegated_credentials(client, scopes)
     elif browser:
         run.credentials = browser_sign_in(client, scopes, browser)
     else:
-        run.credentials = refreshed(run, saved_credentials(run.folder / "token.json"), scopes)
+        run.credentials = saved_credentials(run.folder / "token.json")
+    http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
+    run.requests += 1
+    try:
+        retrying(run, partial(run.credentials.refresh, google_auth_httplib2.Request(http)))
+    except google.auth.exceptions.RefreshError as error:
+        raise refused_token(error, scopes) from None
+    except (*TRANSPORT_ERRORS, ValueError, TypeError) as error:  # a proxy without a port, a filter's page for a token
+        raise unreachable(error) from None
     run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run.settings, run.credentials))
 
 
 def connection(settings: Settings, credentials: Any) -> Any:
     """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
     return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
-
-
-def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
-    """These credentials with an access token fresh from Google; RunError with the remedy where there is none."""
-    http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
-    run.requests += 1
-    try:
-        retrying(run, partial(credentials.refresh, google_auth_httplib2.Request(http)))
-    except google.auth.exceptions.RefreshError as error:
-        raise refused_token(error, scopes) from None
-    except (*TRANSPORT_ERRORS, ValueError, TypeError) as error:  # a proxy without a port, a filter's page for a token
-        raise unreachable(error) from None
-    return credentials
 
 
 def read_client(folder: Path) -> dict[str, Any]:
@@ -5551,10 +5542,7 @@ def patiently(act: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def only_run(run: Run) -> Iterator[None]:
-    """Holds the lock of this folder; RunError with exit code 4 while another run holds it.
-
-    The operating system keeps the lock and drops it with the process, so a crashed run leaves nothing behind.
-    """
+    """Holds the lock of this folder, which the system drops with the process; RunError while another run has it."""
     path = run.folder / "runs" / "lock"
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
@@ -5598,10 +5586,7 @@ def try_lock(file: IO[str]) -> bool:
 
 
 def keep_records(run: Run) -> None:
-    """Keep this run's log beside its journal, and drop what is older than KEEP_DAYS, by its name and Google's clock.
-
-    Nothing goes in a run that Google has not told the time, and never the newest journals.
-    """
+    """Keep this run's log beside its journal, and drop what is older than KEEP_DAYS, by its name and Google's clock."""
     folder = run.folder / "runs"
     if run.journal_file is not None:
         with contextlib.suppress(OSError):  # what did not go to the disk has been told
