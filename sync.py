@@ -3367,7 +3367,7 @@ SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 def check(run: Run, options: Options) -> int:
     """Every fact a run rests on, a line each, to the last one; 0, or 1 with warnings, or 2 with faults."""
     values, faults = read_config(options.config)
-    run.settings = bare_settings() if faults else settings_of(values)
+    run.settings = settings_of({} if faults else values)  # without a district enough to try both sign-ins
     begin_deadline(run, options)
     remarks = [*machine_facts(run, options.config), mail_fact(mail_settings(options.config), values)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
@@ -3408,12 +3408,6 @@ def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
     except Exception as error:  # noqa: BLE001 - one side that fails must not hide the other
         remarks.append(fault(f"a bug in Staff Sync ({type(error).__name__})", "please report what a dry run says"))
     return None
-
-
-def bare_settings() -> Settings:
-    """Settings without a district, where config.py cannot be used: enough to try both sign-ins."""
-    nothing: Any = {}
-    return Settings(**dict.fromkeys(REQUIRED_SETTINGS, nothing))
 
 
 def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
@@ -3538,17 +3532,16 @@ def idle_settings(district: District) -> list[Remark]:
     settings, powerschool, google = district.settings, district.powerschool, district.google
     known = {*google.by_address, *google.others}
     addresses = known | {person.email for person in powerschool.staff}
-    idle: list[tuple[str, object, str]] = [
-        ("HANDS_OFF", key, "is no address or DCID on either side")
+    idle = [
+        f"HANDS_OFF names {key}, which is no address or DCID on either side"
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
-    idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
+    idle += [f"GOOGLE_DOMAINS names {domain}, which no address in Google has" for domain in unseen]
     if district.admin_email and district.admin_email not in known:
-        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects no admin"))
-    remedy = "correct it or take it out"
-    return [Remark(Rule.SETTING, f"{name} names {entry}, which {why}", "", remedy) for name, entry, why in idle]
+        idle.append(f"GOOGLE_ADMIN_EMAIL names {district.admin_email}, which is no account, so it protects no admin")
+    return [Remark(Rule.SETTING, words, "", "correct it or take it out") for words in idle]
 
 
 def paste_safe(text: str, domains: object, folder: Path) -> str:
@@ -3557,8 +3550,8 @@ def paste_safe(text: str, domains: object, folder: Path) -> str:
     places = " ".join((dsn, os.environ.get("HTTPS_PROXY", ""), os.environ.get("https_proxy", "")))
     words = dict.fromkeys(re.findall(r"(?i)(?:HOST\s*=\s*|//|@|,|^|\s)([\w.-]+)", places), "(host)")
     words |= dict.fromkeys(re.findall(r"[\w-]+(?:\.[\w-]+)+", str(domains)), "(domain)")
-    words |= {dsn: "(hidden)", user_name(): "(login)"}
-    words |= {home: "(home)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)"}
+    words |= {dsn: "(hidden)", user_name(): "(login)", str(Path(sys.executable).parent): "(python)"}
+    words |= {home: "(home)", str(folder): "(folder)"}
     text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", text)
     for word in sorted(filter(None, words), key=len, reverse=True):
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
@@ -5160,7 +5153,9 @@ def load_settings(path: Path) -> Settings:
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    return Settings(**{**values, "LIMITS": DEFAULT_LIMITS | values["LIMITS"]})
+    """The settings with these values; what is missing is empty, or as shipped where it was added later."""
+    empty: dict[str, Any] = {name: {} for name in REQUIRED_SETTINGS}
+    return Settings(**{**empty, **values, "LIMITS": DEFAULT_LIMITS | values.get("LIMITS", {})})
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
@@ -5181,7 +5176,7 @@ def mail_settings(path: Path) -> Settings | None:
     """What this config.py says of mail, beside faults elsewhere in it; None where it names nobody or not enough."""
     values, hints = read_config(path)[0], get_type_hints(Settings, include_extras=True)
     usable = {n: value for n, value in values.items() if n in hints and not any(misfits(value, hints[n]))}
-    return replace(bare_settings(), **usable) if usable.get("MAIL_TO") and not any(mail_faults(usable)) else None
+    return settings_of(usable) if usable.get("MAIL_TO") and not any(mail_faults(usable)) else None
 
 
 def config_faults(values: Mapping[str, Any]) -> list[Remark]:
@@ -5230,14 +5225,13 @@ def type_words(hint: Any) -> str:
 
 def contradictions(values: Mapping[str, Any]) -> list[Remark]:
     """Faults between settings that are each well-formed."""
-    schemas, extension = values["CUSTOM_SCHEMAS"], values["EXTENSION_COLUMNS"]
-    used = [value for held in schemas.values() for value in held.values()]
+    extension = values["EXTENSION_COLUMNS"]
+    used = [value for held in values["CUSTOM_SCHEMAS"].values() for value in held.values()]
     known = [*PERSON_VALUES, *extension]
     none_of = f"which is none of {', '.join(known)}"
-    faults = [f"CUSTOM_SCHEMAS names the value '{value}', {none_of}" for value in used if value not in known]
+    faults = [f"CUSTOM_SCHEMAS names the value '{v}', {none_of}" for v in used if v not in known]
     faults += [f"PRIVATE_VALUES names '{v}', which is no value" for v in values["PRIVATE_VALUES"] if v not in known]
-    faults += [f"EXTENSION_COLUMNS may not use the name '{value}'" for value in extension if value in PERSON_VALUES]
-    faults += [f"CUSTOM_SCHEMAS: '{schema}' has no field: delete it" for schema, held in schemas.items() if not held]
+    faults += [f"EXTENSION_COLUMNS may not use the name '{v}'" for v in extension if v in PERSON_VALUES]
     if used.count("dcid") != 1:
         faults.append(f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}")
     if not values["GOOGLE_DOMAINS"]:
@@ -5266,16 +5260,15 @@ def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
 
 def environment_faults() -> list[Remark]:
     """Every fault of the environment variables a run needs, each about the variable it names."""
-    unset = f"set it for the account {account_name()}, which runs this"
-    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
-    faults = [Remark(Rule.FAULT, name, "is not set", unset) for name in needed if not os.environ.get(name)]
     place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
+    unset = f"is not set: set it for the account {account_name()}, which runs this"
+    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
+    faults = [(name, unset) for name in needed if not os.environ.get(name)]
     if "@" in place or place.lower().startswith("jdbc:"):
-        seen = "must be host:1521/PSPRODDB alone: without jdbc:, user and password"
-        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen))
+        faults.append(("POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB alone: without jdbc:, user and password"))
     if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
-        faults.append(Remark(Rule.FAULT, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
-    return faults
+        faults.append(("NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
+    return [Remark(Rule.FAULT, name, seen) for name, seen in faults]
 
 
 def own_admin() -> str:
@@ -5470,10 +5463,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 def account_name() -> str:
     """The operating-system account this runs as."""
-    try:
+    with contextlib.suppress(OSError, KeyError, ImportError):
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "(unknown)"
+    return "(unknown)"
 
 
 def no_access(path: Path, done: str, error: OSError, remedy: str = "") -> RunError:
@@ -5532,11 +5524,10 @@ def keep_owner(path: Path) -> None:
 def patiently(act: Callable[[], object]) -> None:
     """Do this with a file; on Windows one that another program reads refuses it for a moment."""
     for wait in (0.1, 0.3, 1, 3) if sys.platform == "win32" else ():
-        try:
+        with contextlib.suppress(PermissionError):
             act()
             return
-        except PermissionError:
-            time.sleep(wait)
+        time.sleep(wait)
     act()
 
 

@@ -126,7 +126,6 @@ def test_only_the_settings_of_the_first_release_are_required(bed: Bed) -> None:
         ("HANDS_OFF = {'pat.lee': ('on leave', '2099-01-01')}", "must be an address or a DCID: not 'pat.lee'"),
         ("HANDS_OFF = {7: ('on leave', '2099-01-01'), 8: ('gone', '2027-6-31')}", "not '2027-6-31' for 8"),
         ("FROZEN_OUS = ['/A', '/B/']", "not '/B/'"),
-        ("CUSTOM_SCHEMAS = {'A': {'X': 'dcid'}, 'B': {}}", "CUSTOM_SCHEMAS: 'B' has no field"),
         ("HOLD_SUSPENSIONS = [('W01-1', 'W20-1')]", "HOLD_SUSPENSIONS must be"),
         ("TIMEOUT_SECONDS = 1e300", "TIMEOUT_SECONDS must be a number above 0 and at most 86400"),
         ("SET_EMPLOYEE_ID = true", "NameError: name 'true' is not defined"),

@@ -256,7 +256,7 @@ def test_settings_that_protect_or_place_nobody_are_told_by_the_check_and_the_run
     assert "HANDS_OFF names (address), which is no address or DCID on either side" in warnings
     told = bed.run().lines("WARN")
     assert "HANDS_OFF names may.patel@d118.org, which is no address or DCID on either side" in told[0]
-    assert "GOOGLE_ADMIN_EMAIL names nobody@d118.org, which is no account in Google" in told[1]
+    assert "GOOGLE_ADMIN_EMAIL names nobody@d118.org, which is no account, so it protects no admin" in told[1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes protect nothing on Windows")
