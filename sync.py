@@ -3604,23 +3604,23 @@ def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known
         read_request(run, run.api.orgunits().insert(**customer, body=body), f"creating {path}")
         run.writes += 1
         log.info("Created: the org unit %s", path)
-    for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
+    shown = grouped(name.partition(".")[::2] for name in known)
+    for schema, labels in grouped(name.partition(".")[::2] for name in missing).items():
         added: list[dict[str, Any]] = [
             {
-                "fieldName": name.partition(".")[2],
-                "displayName": name.partition(".")[2].replace("_", " "),
-                "fieldType": value_type(run.settings.fields[name]) or "STRING",
+                "fieldName": label,
+                "displayName": label.replace("_", " "),
+                "fieldType": value_type(run.settings.CUSTOM_SCHEMAS[schema][label]) or "STRING",
                 "indexed": True,
                 "readAccessType": "ADMINS_AND_SELF",
             }
-            for name in missing
-            if name.startswith(f"{schema}.")
+            for label in labels
         ]
         body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
         request = schemas.insert(**customer, body=body)
-        if shown := {name for name in known if name.startswith(f"{schema}.")}:
+        if schema in shown:
             had = read_request(run, schemas.get(**customer, schemaKey=schema), f"reading the custom schema {schema}")
-            if lost := shown - {f"{schema}.{entry['fieldName']}" for entry in had["fields"]}:  # as a late answer may be
+            if lost := {*shown[schema]} - {entry["fieldName"] for entry in had["fields"]}:  # as a late answer may be
                 seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
                 raise RunError(seen, "", "run --setup again later")
             kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
@@ -5320,12 +5320,19 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
     else:
         run.credentials = saved_credentials(run.folder / "token.json")
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
-    run.requests += 1
+
+    def refresh() -> None:
+        run.requests += 1
+        try:
+            run.credentials.refresh(google_auth_httplib2.Request(http))
+        except TypeError:  # a filter's page for a token
+            raise json.JSONDecodeError("no JSON in Google's answer", "", 0) from None
+
     try:
-        retrying(run, partial(run.credentials.refresh, google_auth_httplib2.Request(http)))
+        retrying(run, refresh)
     except google.auth.exceptions.RefreshError as error:
         raise refused_token(error, scopes) from None
-    except (*TRANSPORT_ERRORS, ValueError, TypeError) as error:  # a proxy without a port, a filter's page for a token
+    except (*TRANSPORT_ERRORS, ValueError) as error:  # a proxy without a port
         raise unreachable(error) from None
     run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run.settings, run.credentials))
 
