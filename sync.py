@@ -3371,8 +3371,8 @@ def check(run: Run, options: Options) -> int:
     begin_deadline(run, options)
     remarks = [*machine_facts(run, options.config), mail_fact(mail_settings(options.config), values)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
-    remarks += [fault("a setting in config.py", remark.who) for remark in faults]
-    remarks += [] if faults else [fact("every setting in config.py is well-formed")]
+    told = [fault("a setting in config.py", remark.who) for remark in faults]
+    remarks += told or [fact("every setting in config.py is well-formed")]
     powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
     attempt(remarks, partial(look_at_google, run, powerschool, remarks))
     for remark in remarks:
@@ -3669,11 +3669,10 @@ def explain(run: Run, options: Options) -> int:
 def tell_sides(person: Staff, district: District) -> None:
     """What PowerSchool and Google say of one person."""
     google, private = district.google, district.settings.PRIVATE_VALUES
-    rows = ", ".join(f"school {number} (staff type {kind})" for number, kind in person.schools) or "no school"
     said = {
         "teacher_number": person.teacher_number or "(none)",
         "homeschool_id": f"{person.homeschool} ({district.school_name(person.homeschool) or 'unknown'})",
-        "school_access_list": rows,
+        "school_access_list": ", ".join(f"school {n} (staff type {kind})" for n, kind in person.schools) or "no school",
     }
     number, home, places = ("(private)" if value in private else text for value, text in said.items())
     log.info("PowerSchool: %s, teacher number %s", person, number)
@@ -5252,10 +5251,6 @@ def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
     for name, what in (("MAIL_FROM", "the address it comes from"), ("SMTP_HOST", "the mail server")):
         if values.get("MAIL_TO") and not values.get(name):
             yield f"MAIL_TO names somebody, so {name} must be {what}"
-    user, password = os.environ.get("SMTP_USER"), os.environ.get("SMTP_PASSWORD")
-    if values.get("MAIL_TO") and bool(user) != bool(password):
-        lacking = "SMTP_USER" if password else "SMTP_PASSWORD"
-        yield f"MAIL_TO names somebody, but in the environment {lacking} is not set: set both for the sign-in, or none"
 
 
 def environment_faults() -> list[Remark]:
@@ -5300,8 +5295,7 @@ def authorize(run: Run) -> int:
     """The browser sign-in that every later run uses: writes token.json."""
     client, token = read_client(run.folder), run.folder / "token.json"
     if "installed" not in client:
-        seen = "credentials.json is a service account, which signs in without a browser"
-        raise RunError(seen, "", "run  python sync.py --check")
+        raise RunError("credentials.json is a service account: it needs no browser", "", "run  python sync.py --check")
     write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
     log.info("Signed in: %s is written. Next: python sync.py --check  looks at everything", token)
     return DONE
@@ -5348,8 +5342,7 @@ def read_client(folder: Path) -> dict[str, Any]:
     if "PUT-YOUR" in json.dumps(client):
         raise RunError("credentials.json is still the example", "", DOWNLOAD)
     if "installed" not in client and client.get("type") != "service_account":
-        seen = "credentials.json is neither an OAuth client of type Desktop app nor a service account key"
-        raise RunError(seen, "", DOWNLOAD)
+        raise RunError("credentials.json is neither a service account key nor an OAuth Desktop app", "", DOWNLOAD)
     return client
 
 
@@ -5576,8 +5569,8 @@ def try_lock(file: IO[str]) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
-        remedy = "keep this folder on a local disk"
-        raise RunError(f"{file.name} cannot be locked ({error.strerror})", "", remedy) from None
+        who = f"{file.name} cannot be locked ({error.strerror})"
+        raise RunError(who, "", "keep this folder on a local disk") from None
     finally:
         file.seek(0)
     return True
