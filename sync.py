@@ -3552,7 +3552,7 @@ def paste_safe(text: str, domains: object, folder: Path) -> str:
     words |= dict.fromkeys(re.findall(r"[\w-]+(?:\.[\w-]+)+", str(domains)), "(domain)")
     words |= {dsn: "(hidden)", user_name(): "(login)", str(Path(sys.executable).parent): "(python)"}
     words |= {home: "(home)", str(folder): "(folder)"}
-    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", text)
+    text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
     for word in sorted(filter(None, words), key=len, reverse=True):
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
         text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", words[word], text, flags=re.IGNORECASE)
