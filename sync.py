@@ -44,6 +44,7 @@ import sys
 import textwrap
 import threading
 import time
+import tokenize
 import traceback
 import unicodedata
 import warnings
@@ -5117,6 +5118,7 @@ def is_day(text: str) -> bool:
     return False
 
 
+QUOTES_BESIDE = re.compile(rb"""["'](\s|#.*\n)+[rRuU]?["']|[^\s"'](""|''|"'|'")[^\s"',:\])}]""")
 # What its type does not say of a setting: in words, and as a pattern or a test of the value.
 OrgUnit = Annotated[str, 'a path such as "/D118 Staff", with / at its beginning and none at its end', "/(.*[^/])"]
 Domain = Annotated[str, 'a domain such as "d118.org"', r"[^@\s]+"]
@@ -5160,8 +5162,11 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
 def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
     """The settings in this config.py by name, and every fault in it."""
     try:
+        source = path.read_bytes()
+        if source[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in source:
+            return {}, [fault("it is saved as UTF-16", "save it as UTF-8 (in Notepad: Save as, Encoding)")]
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
-        return values, config_faults(values) or contradictions(values)
+        return values, [*glued_texts(source), *config_faults(values)] or contradictions(values)
     except OSError as error:
         return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})")]
     except SyntaxError as error:
@@ -5189,6 +5194,20 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
         else:
             near = difflib.get_close_matches(name, hints, 1)
             faults.append(fault(f"{name} is not a setting{f': is {near[0]} meant?' if near else ''}"))
+    return faults
+
+
+def glued_texts(source: bytes) -> list[Remark]:
+    """Where two texts of a list have no comma between them: Python makes one entry of them, which nobody wrote."""
+    faults, depth, before = [], 0, ""
+    # Tokenizing is slow, so it waits for two quotes with at most space and comments between, which a good file has not.
+    tokens = tokenize.tokenize(io.BytesIO(source).readline) if QUOTES_BESIDE.search(source) else ()
+    for token in tokens:
+        depth += (token.string == "[") - (token.string == "]") if token.type == tokenize.OP else 0
+        if token.type == tokenize.STRING and before and depth:
+            faults.append(fault(f"line {token.start[0]}: a comma is missing between {before} and {token.string}"))
+        if token.type not in {tokenize.NL, tokenize.COMMENT}:
+            before = token.string if token.type == tokenize.STRING else ""
     return faults
 
 

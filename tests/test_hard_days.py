@@ -925,6 +925,10 @@ FAULTY_SETTINGS: tuple[tuple[str, dict[str, str | None], tuple[str, ...]], ...] 
     ('LIMITS = {"suspend": "10"}', {}, ("LIMITS", "'10' for 'suspend'", "without quotes")),
     ('LIMITS = {"supend": 10}', {}, ("LIMITS", "'supend'", "one of create, ")),
     ('UPDATE_NAMES = "True"', {}, ("UPDATE_NAMES", "'True'", "without quotes")),
+    ('BAD_NAMES = ["dummy", "training1" "plugin"]', {}, ("a comma is missing", '"training1"', '"plugin"')),
+    ('GOOGLE_DOMAINS = ["d118.org"\n    "d118.net"]', {}, ("a comma is missing", '"d118.org"')),
+    ('BAD_NAMES = ["dummy", "training1""plugin"]', {}, ("a comma is missing", '"training1"', '"plugin"')),
+    ('GOOGLE_DOMAINS = ["d118.org"  # ours\n    # old\n    "d118.net"]', {}, ("a comma is missing", '"d118.org"')),
     ("", {"POWERSCHOOL_PROD_DB": "jdbc:oracle:thin:@db.example:1521/PSPRODDB"}, ("jdbc:", "host:1521/PSPRODDB")),
 )  # fmt: skip
 
@@ -939,6 +943,26 @@ def test_a_faulty_setting_says_what_is_wrong_and_not_only_what_it_must_be(
     for word in words:
         assert word in last_line(outcome.output), outcome.output
     assert last_line(outcome.output).endswith("Nothing was written")
+
+
+def test_a_config_py_in_utf_16_is_told_as_such(bed: Bed) -> None:
+    bed.write()
+    text = bed.config.read_text("utf-8")
+    for encoding in ("utf-16", "utf-16-le"):
+        bed.config.write_bytes(text.encode(encoding))
+        outcome = run_as_it_is(bed)
+        assert outcome.exit_code == 2
+        assert "UTF-16" in last_line(outcome.output)
+        assert "save it as UTF-8" in last_line(outcome.output)
+
+
+def run_as_it_is(bed: Bed, *arguments: str) -> Outcome:
+    """A run with config.py as it lies there."""
+    written, bed.write = bed.write, lambda: None  # type: ignore[method-assign]
+    try:
+        return bed.run(*arguments)
+    finally:
+        bed.write = written  # type: ignore[method-assign]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
