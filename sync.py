@@ -3442,17 +3442,27 @@ def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
 
 
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
-    """Connection, tables and counts; what PowerSchool says."""
+    """Connection, every table and counts; what PowerSchool says, if all of it can be read."""
     if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
         raise RunError("PowerSchool was not looked at", "", "set the variables above first")
-    with contextlib.closing(connect_powerschool(run.settings)) as connection:
+    settings, unread = run.settings, False
+    with contextlib.closing(connect_powerschool(settings)) as connection:
         words, mode = "PowerSchool can be reached and lets this login in", "thin" if connection.thin else "thick"
         remarks.append(fact(f"{words} (Oracle {connection.version}, {mode} mode)"))
-    if not run.settings.STAFF_OU:
+        if not settings.STAFF_OU:
+            return None
+        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
+            place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
+            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
+            try:
+                fetch(connection, sql, f"reading {place}")
+                remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
+            except RunError as error:
+                remarks.append(replace(error.remark, who=f"table {place}"))
+                unread = True
+    if unread:
         return None
     powerschool = read_powerschool(run)
-    for table, columns in {**COLUMNS, **extension_columns(run.settings)}.items():
-        remarks.append(fact(f"table {table.upper()} can be read: {', '.join(columns).upper()}"))
     active = [person.email for person in powerschool.active]
     words = f"PowerSchool holds {len(powerschool.schools)} schools, {len(powerschool.staff)} staff, "
     remarks.append(fact(f"{words}{len(active)} of them active, {sum(map(bool, active))} of these with an address"))
@@ -5168,7 +5178,8 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
         return values, [*glued_texts(source), *config_faults(values)] or contradictions(values)
     except OSError as error:
-        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})")]
+        seen = f"it cannot be read by the account {account_name()} ({error.strerror})"
+        return {}, [fault(seen, right_command(path, error))]
     except SyntaxError as error:
         return {}, [fault(f"line {error.lineno} is not valid Python ({error.msg})")]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
@@ -5492,7 +5503,19 @@ def no_access(path: Path, done: str, error: OSError, remedy: str = "") -> RunErr
     who = f"{path} cannot be {done} by the account {account_name()} ({error.strerror})"
     if error.errno in FULL_DISK:
         return RunError(who, "", "make room on the disk", Rule.FULL_DISK)
-    return RunError(who, "", remedy)
+    return RunError(who, "", remedy or right_command(path, error))
+
+
+def right_command(path: Path, error: OSError) -> str:
+    """The command that lets this account use the file or, where there is none, its folder; "" if it already may."""
+    if not isinstance(error, PermissionError):
+        return ""
+    while not exists(path) and path != path.parent:
+        path = path.parent
+    if sys.platform == "win32":
+        return f'run  icacls "{path}" /grant "{account_name()}:M"'
+    is_own = path.stat().st_uid == os.geteuid()
+    return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
 
 
 def open_to_others(path: Path, use: str, bits: int, command: str) -> list[Remark]:

@@ -91,11 +91,12 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     for words in (
         "environment variable NEW_USER_PASSWORD: set -> must be 8 to 100",
         '"MOBILE": invalid identifier',
+        "table U_SHOES -> ",
         "the org unit /Nowhere (SUSPENDED_OU) does not exist -> create it with --setup",
         "Synchronization_Data.Shoe_Size does not exist",
     ):
         assert sum(words in line for line in faults) == 1, (words, faults)
-    assert len(faults) == 4, faults
+    assert len(faults) == 5, faults
     for words in ("config.py names the org unit /Gone", "seconds -> set the clock"):
         assert sum(words in line for line in warnings) == 1, (words, warnings)
     assert "a run tonight" not in outcome.output, "it would be refused"
