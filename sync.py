@@ -3472,7 +3472,7 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
     """Sign-in, clock, schemas, org units, accounts, and tonight's plan where nothing stands in its way."""
     settings = run.settings
-    connect_google(run)
+    connect_google(run, may_ask=False)
     kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
     org_units = read_org_units(run)
@@ -5331,18 +5331,21 @@ def authorize(run: Run) -> int:
     return DONE
 
 
-def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "") -> None:
+def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "", may_ask: bool = True) -> None:
     """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot.
 
-    An OAuth client signs in with a browser for the option `browser`; a service account never needs one.
+    An OAuth client signs in with a browser for the option `browser`, or where there is no token.json and somebody may
+    be asked; a service account never needs one.
     """
-    client = read_client(run.folder)
+    client, token = read_client(run.folder), run.folder / "token.json"
     if "installed" not in client:
         run.credentials = delegated_credentials(client, scopes)
     elif browser:
         run.credentials = browser_sign_in(client, scopes, browser)
     else:
-        run.credentials = saved_credentials(run.folder / "token.json")
+        if may_ask and has_terminal() and not exists(token):
+            write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
+        run.credentials = saved_credentials(token)
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
 
     def refresh() -> None:
