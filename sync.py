@@ -3361,7 +3361,8 @@ VARIABLES = (
     "SMTP_USER", "SMTP_PASSWORD", "SSL_CERT_FILE",
 )  # fmt: skip
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
-AS_SHIPPED = frozenset({"/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"})
+AS_SHIPPED = frozenset({"/Substitute Teachers", "/Administrators", "/Temporary Re-Activations", "Substitute"})
+LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
 
@@ -3428,16 +3429,20 @@ def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
             yield fact(f"{place} can be written")
         except OSError as error:
             yield no_access(place, "written", error).remark
+    free, make_room = shutil.disk_usage(run.folder).free >> 20, "make room: a run keeps a log and a journal"
+    yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
     yield from open_to_others(config, "write", 0o022, "chmod go-w")
     for name in ("credentials.json", "token.json"):
         yield from open_to_others(run.folder / name, "read", 0o077, "chmod 600")
     good = last_good(run.folder)
     if good is None:
         yield fact("no run yet of everybody that came to its end", "look at a dry run first, later at StaffLog.txt")
+    elif good > run.started:
+        yield fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
     else:
         hours = (run.started - good).total_seconds() / 3600
         remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
-        is_late = not 0 <= hours <= run.settings.EXPECT_RUN_HOURS
+        is_late = hours > run.settings.EXPECT_RUN_HOURS
         yield fact(f"the last good run was {hours / 24:.1f} days ago", remedy if is_late else "")
 
 
@@ -3486,11 +3491,7 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     schemas = read_schemas(run)
     faults = [*schema_faults(settings, schemas), *missing_org_units(settings, org_units)]
     remarks += faults or [fact("the fields and org units that config.py names exist")]
-    for name in filter(schemas.get, settings.fields):
-        reader = schemas[name].get("readAccessType", "ALL_DOMAIN_USERS")
-        remedy = "everybody in the domain, students too, can read it: let only admins and the user see it"
-        words = f"custom schema field {name}: {schemas[name]['fieldType']}, {reader}"
-        remarks.append(fact(words, "" if reader == "ADMINS_AND_SELF" else remedy))
+    remarks += schema_facts(settings, schemas)
     google = None if faults else list_accounts(run, org_units, schemas, None)
     places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
     remarks += idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
@@ -3503,8 +3504,30 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
             remarks.append(Remark(rule, words, "", org_unit_remedy(path, settings, org_units)))
     if google:
         remarks.append(fact(f"Google accounts: {len(google.accounts)}"))
+        remarks += alias_facts(settings, google)
     if google and powerschool:
         remarks += implausible(powerschool, google) or plan_facts(run, powerschool, google)
+
+
+def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
+    """Each field of CUSTOM_SCHEMAS that Google has, with its type, index and who may read it."""
+    for name in filter(schemas.get, settings.fields):
+        is_indexed, reader = schemas[name].get("indexed", True), schemas[name].get("readAccessType", "ALL_DOMAIN_USERS")
+        remedies = []
+        if name == settings.dcid_field and not is_indexed:
+            remedies.append("index it, so that a new account is looked up by its DCID too")
+        if reader != "ADMINS_AND_SELF":
+            remedies.append("everybody in the domain, students too, can read it: let only admins and the user see it")
+        index = "indexed" if is_indexed else "not indexed"
+        yield fact(f"custom schema field {name}: {schemas[name]['fieldType']}, {index}, {reader}", "; ".join(remedies))
+
+
+def alias_facts(settings: Settings, google: Google) -> Iterator[Remark]:
+    """The entries of GOOGLE_DOMAINS that are aliases of another domain; by their place, as their names stay private."""
+    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
+    for place, domain in enumerate(settings.GOOGLE_DOMAINS, 1):
+        if domain.casefold() in aliases:
+            yield fact(f"GOOGLE_DOMAINS: entry {place} is seen only as an alias of another domain")
 
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
@@ -3519,7 +3542,9 @@ def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
     district = district_of(run, powerschool, google)
-    yield from idle_settings(district)
+    yield from idle_settings(district, is_check=True)
+    unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
+    yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
     if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
         yield from faults
@@ -3538,8 +3563,8 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
 
-def idle_settings(district: District) -> list[Remark]:
-    """Each entry that means to protect somebody and fits nobody: most likely misspelt."""
+def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
+    """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
     known = {*google.by_address, *google.others}
     addresses = known | {person.email for person in powerschool.staff}
@@ -3548,6 +3573,16 @@ def idle_settings(district: District) -> list[Remark]:
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
+    schools = {"", *(name.casefold() for name in powerschool.schools.values())}
+    # Aliases as shipped are several with one name, which no school elsewhere has.
+    aliases, names = settings.BUILDING_ALIASES, Counter(settings.BUILDING_ALIASES.values())
+    told = {name for name in names if is_check or name.casefold() in schools or names[name] == 1}
+    lost = [str(number) for number, name in aliases.items() if not district.school_name(number) and name in told]
+    if lost:
+        idle.append(f"BUILDING_ALIASES names the school numbers {', '.join(lost)}, which nothing knows")
+    substitute = settings.SUBSTITUTE_BUILDING
+    if substitute.casefold() not in schools and (is_check or substitute not in AS_SHIPPED):
+        idle.append(f"SUBSTITUTE_BUILDING names {substitute}, which is no school's name")
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
     idle += [f"GOOGLE_DOMAINS names {domain}, which no address in Google has" for domain in unseen]
     if district.admin_email and district.admin_email not in known:

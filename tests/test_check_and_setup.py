@@ -57,7 +57,7 @@ def test_a_district_in_order_is_good_from_the_first_line_to_the_last(bed: Bed) -
         "PowerSchool holds 8 schools, 2 staff, 2 of them active, 2 of these with an address",
         "this machine's clock differs from Google's by",
         "signed in with an OAuth desktop client, all 5 scopes a run needs are granted",
-        "custom schema field Synchronization_Data.DCID: INT64, ADMINS_AND_SELF",
+        "custom schema field Synchronization_Data.DCID: INT64, indexed, ADMINS_AND_SELF",
         "the fields and org units that config.py names exist",
         "org unit /D118 Staff/Wauconda High School Staff: 1 person",
         "Google accounts: 2",
@@ -227,7 +227,7 @@ def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
 
     warnings = facts(outcome.output, "WARNING")
     for words in (
-        "Phones.Cell: STRING, ALL_DOMAIN_USERS -> everybody in the domain, students too, can read it",
+        "Phones.Cell: STRING, indexed, ALL_DOMAIN_USERS -> everybody in the domain, students too, can read it",
         "a run tonight would ask attention for 2 people",
         "suspend: 1 person, the limit is 0, so nobody of these is changed -> look at them in a dry run",
     ):
@@ -251,13 +251,15 @@ def test_settings_that_protect_or_place_nobody_are_told_by_the_check_and_the_run
         "dcid:8": ("new", "2099-12-31"),
         "may.patel@d118.org": ("typo", "2099-12-31"),
     }
+    bed.settings["BUILDING_ALIASES"] = {0: "Wauconda High School", 4711: "Wauconda High School"}
     bed.environment["GOOGLE_ADMIN_EMAIL"] = "nobody@d118.org"
     warnings = "".join(facts(bed.run("--check").output, "WARNING"))
-    assert warnings.count("-> correct it or take it out") == 2
+    assert warnings.count("-> correct it or take it out") == 3
     assert "HANDS_OFF names (address), which is no address or DCID on either side" in warnings
+    assert "BUILDING_ALIASES names the school numbers 4711" in warnings
     told = bed.run().lines("WARN")
-    assert "HANDS_OFF names may.patel@d118.org, which is no address or DCID on either side" in told[0]
-    assert "GOOGLE_ADMIN_EMAIL names nobody@d118.org, which is no account, so it protects no admin" in told[1]
+    assert [line.partition(" names ")[2][:19] for line in told[:2]] == ["may.patel@d118.org,", "the school numbers "]
+    assert "GOOGLE_ADMIN_EMAIL names nobody@d118.org, which is no account, so it protects no admin" in told[-1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes protect nothing on Windows")
@@ -351,6 +353,14 @@ def test_setup_reports_a_wrong_type(bed: Bed, tmp_path: Path) -> None:
     outcome = bed.run("--setup", "--yes")
     assert (outcome.exit_code, outcome.writes) == (1, [])
     assert "Text.DCID is STRING, but a DCID needs a whole number" in outcome.output
+
+
+def test_a_dcid_that_is_not_indexed_is_told(bed: Bed) -> None:
+    two_people(bed)
+    bed.google.add_schema("Slow", {"DCID": {"fieldType": "INT64", "indexed": False}})
+    bed.settings["CUSTOM_SCHEMAS"] = {"Slow": {"DCID": "dcid"}}
+    warnings = "".join(facts(bed.run("--check").output, "WARNING"))
+    assert "Slow.DCID: INT64, not indexed, ADMINS_AND_SELF -> index it" in warnings
 
 
 def test_a_setup_without_its_two_scopes_names_these(bed: Bed) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -126,6 +127,9 @@ def test_an_address_at_an_alias_of_the_domain_is_agreement(bed: Bed) -> None:
 
     assert (outcome.exit_code, outcome.writes) == (0, []), outcome.output
     assert outcome.lines("ERROR") == []
+    checked = bed.run("--check").output
+    assert re.search("good +GOOGLE_DOMAINS: entry 2 is seen only as an alias of another domain", checked)
+    assert "entry 1" not in checked
 
 
 @pytest.mark.parametrize(("days", "is_created"), [(2, False), (19, False), (21, True)])
