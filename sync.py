@@ -3334,13 +3334,8 @@ VARIABLES = (
     "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS", "REQUESTS_CA_BUNDLE",
     "SMTP_USER", "SMTP_PASSWORD", "SSL_CERT_FILE",
 )  # fmt: skip
-TYPES_FOR = {"STRING": ("STRING", "EMAIL", "PHONE"), "INT64": ("INT64", "DOUBLE", "STRING")}
-# Seconds by which a clock may differ: a service account's sign-in is refused at about five minutes.
-CLOCK_DOUBT, CLOCK_FAULT = 60, 300
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
-AS_SHIPPED: frozenset[object] = frozenset(
-    {"Substitute", "/Substitute Teachers", "/Administrators", "/Temporary Re-Activations"}
-)
+AS_SHIPPED = frozenset({"/Substitute Teachers", "/Administrators", "/Temporary Re-Activations", "Substitute"})
 LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
@@ -3348,19 +3343,14 @@ SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 def check(run: Run, options: Options) -> int:
     """Every fact a run rests on, a line each, to the last one; 0, or 1 with warnings, or 2 with faults."""
     values, faults = read_config(options.config)
-    run.settings = bare_settings() if faults else settings_of(values)
+    run.settings = settings_of({} if faults else values)  # without a district enough to try both sign-ins
     begin_deadline(run, options)
-    remarks = [*machine_facts(run.folder), last_run_fact(run)]
-    remarks += [fact(remark.who, remark.remedy) for remark in open_to_others(options.config)]
-    remarks.append(mail_fact(mail_settings(options.config), values))
+    remarks = [*machine_facts(run, options.config), mail_fact(mail_settings(options.config), values)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
-    remarks += [fault("a setting in config.py", remark.who) for remark in faults]
-    remarks += [] if faults else [fact("every setting in config.py is well-formed")]
+    told = [fault("a setting in config.py", remark.who) for remark in faults]
+    remarks += told or [fact("every setting in config.py is well-formed")]
     powerschool = attempt(remarks, partial(look_at_powerschool, run, remarks))
     attempt(remarks, partial(look_at_google, run, powerschool, remarks))
-    if faults:
-        later = "tables, org units, schemas and tonight's run were not looked at"
-        remarks.append(fact(later, "run --check again once config.py is right"))
     for remark in remarks:
         words = ": ".join(filter(None, (remark.who, remark.seen)))
         remedy = f" -> {remark.remedy}" if remark.remedy else ""
@@ -3391,85 +3381,55 @@ def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
         return look()
     except RunError as error:
         remarks.append(error.remark)
-    except GoogleError as error:
-        remarks.append(fault(str(error), "run again later"))
     except Exception as error:  # noqa: BLE001 - one side that fails must not hide the other
-        words = f"a bug in Staff Sync ({type(error).__name__})"
-        remarks.append(fault(words, "please report the lines that a dry run has of it"))
+        remarks.append(fault(f"a bug in Staff Sync ({type(error).__name__})", "please report what a dry run says"))
     return None
 
 
-def bare_settings() -> Settings:
-    """Settings without a district, where config.py cannot be used: enough to try both sign-ins."""
-    nothing: Any = {}
-    return Settings(**dict.fromkeys(REQUIRED_SETTINGS, nothing))
-
-
-def machine_facts(folder: Path) -> Iterator[Remark]:
-    """This account and its variables (never their values), and what it can do in the folder, tried for real."""
+def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
+    """This account, its variables (never their values), what it can do in the folder, and how old the last run is."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     remedies = {remark.who: remark.reason for remark in environment_faults()}
     for name in VARIABLES:
         words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
         yield fault(words, remedies[name]) if name in remedies else fact(words)
-    is_posix = sys.platform != "win32"
-    if is_posix and os.geteuid() == 0 and folder.stat().st_uid != 0:
-        words = "this is root, and the folder of config.py belongs to another account"
-        yield fact(words, "run the script as that account, as the scheduled task does")
-    tried = {
-        "the folder of config.py": (folder / f".staffsync-{os.getpid()}", "x"),
-        "the folder runs": (folder / "runs" / f".staffsync-{os.getpid()}", "x"),
-        "StaffLog.txt": (folder / "StaffLog.txt", "r+"),
-    }
-    for name, (path, mode) in tried.items():
-        if not exists(path.parent if mode == "x" else path):
-            continue
+    probe = f".staffsync-{os.getpid()}"
+    tried = {run.folder: probe, run.folder / "runs": probe, run.folder / "StaffLog.txt": ""}
+    for place in filter(exists, tried):
         try:
-            path.open(mode).close()
-            if mode == "x":
-                path.unlink()
-            yield fact(f"{name} can be written")
+            (place / tried[place]).open("x" if tried[place] else "r+").close()
+            if tried[place]:
+                (place / probe).unlink()
+            yield fact(f"{place} can be written")
         except OSError as error:
-            mend = no_access(path, "written", error).remark.remedy or "move away what is in its place"
-            yield fault(f"{name} cannot be written by this account ({error.strerror})", mend)
-    free, make_room = shutil.disk_usage(folder).free >> 20, "make room: a run keeps a log and a journal"
+            yield no_access(place, "written", error).remark
+    free, make_room = shutil.disk_usage(run.folder).free >> 20, "make room: a run keeps a log and a journal"
     yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
-    for name, bits, use, remedy in (
-        ("credentials.json", 0o077, "read", "keep it to this account: chmod 600"),
-        ("token.json", 0o077, "read", "keep it to this account: chmod 600"),
-    ):
-        if is_posix and exists(folder / name) and (folder / name).stat().st_mode & bits:
-            yield fact(f"other accounts of this machine can {use} {name}", f"{remedy} {name}")
-
-
-def last_run_fact(run: Run) -> Remark:
-    """How long ago the last good run was: one of everybody that came to its end."""
-    if not exists(run.folder / "StaffLog.txt"):
-        return fact("no run yet", "look at a dry run first, then schedule it")
+    yield from open_to_others(config, "write", 0o022, "chmod go-w")
+    for name in ("credentials.json", "token.json"):
+        yield from open_to_others(run.folder / name, "read", 0o077, "chmod 600")
     good = last_good(run.folder)
     if good is None:
-        return fact("no run of everybody that came to its end is on record", "see the end of StaffLog.txt")
-    days = (run.started - good).total_seconds() / 86400
-    if days < 0:
-        return fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
-    remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
-    is_late = days * 24 > run.settings.EXPECT_RUN_HOURS
-    return fact(f"the last good run was {days:.1f} days ago", remedy if is_late else "")
+        yield fact("no run yet of everybody that came to its end", "look at a dry run first, later at StaffLog.txt")
+    elif good > run.started:
+        yield fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
+    else:
+        hours = (run.started - good).total_seconds() / 3600
+        remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
+        is_late = hours > run.settings.EXPECT_RUN_HOURS
+        yield fact(f"the last good run was {hours / 24:.1f} days ago", remedy if is_late else "")
 
 
 def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
-    """Connection, tables and counts; what PowerSchool says, as far as it can be read."""
-    settings = run.settings
+    """Connection, every table and counts; what PowerSchool says, if all of it can be read."""
     if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
         raise RunError("PowerSchool was not looked at", "", "set the variables above first")
-    connection = connect_powerschool(settings)
-    mode = "thin" if connection.thin else "thick"
-    words = f"PowerSchool can be reached and lets this login in (Oracle {connection.version}, {mode} mode)"
-    remarks.append(fact(words))
-    if not settings.STAFF_OU:
-        return None
-    unreadable = set()
-    with contextlib.closing(connection):
+    settings, unread = run.settings, False
+    with contextlib.closing(connect_powerschool(settings)) as connection:
+        words, mode = "PowerSchool can be reached and lets this login in", "thin" if connection.thin else "thick"
+        remarks.append(fact(f"{words} (Oracle {connection.version}, {mode} mode)"))
+        if not settings.STAFF_OU:
+            return None
         for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
             place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
             sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
@@ -3478,136 +3438,81 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
                 remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
             except RunError as error:
                 remarks.append(replace(error.remark, who=f"table {place}"))
-                unreadable.add(table)
-    if unreadable & set(COLUMNS):
+                unread = True
+    if unread:
         return None
-    if unreadable:
-        settings = replace(settings, EXTENSION_COLUMNS={})
-    powerschool = read_powerschool(replace(run, settings=settings))
-    staff, schools, active = powerschool.staff, powerschool.schools, list(powerschool.active)
-    with_address = sum(bool(person.email) for person in active)
-    few = "" if 2 * with_address >= len(active) else "fill USERS.EMAIL_ADDR: nobody is created without an address"
-    homes, district = {person.homeschool for person in active}, without_google(settings, powerschool)
-    lost = sum(not district.school_name(person.homeschool) for person in active)
-    words = f"home schools of the active staff: {len(homes)}; staff with one that nothing knows: {lost}"
-    remarks += [
-        fact(f"PowerSchool holds {len(schools)} schools, {len(staff)} staff, {len(active)} of them active"),
-        fact(f"active staff with an address: {with_address}", few),
-        fact(words, "correct USERS.HOMESCHOOLID: these are reported and not written" if lost else ""),
-    ]
+    powerschool = read_powerschool(run)
+    active = [person.email for person in powerschool.active]
+    words = f"PowerSchool holds {len(powerschool.schools)} schools, {len(powerschool.staff)} staff, "
+    remarks.append(fact(f"{words}{len(active)} of them active, {sum(map(bool, active))} of these with an address"))
     return powerschool
 
 
-def without_google(settings: Settings, powerschool: PowerSchool) -> District:
-    """Enough to say where PowerSchool's people belong."""
-    return District(settings, powerschool, Google({}, org_units={}, field_types={}), date.min)
-
-
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
-    """Sign-in, clock, schemas, org units, accounts and tonight's plan, as it would be with the faults put right."""
+    """Sign-in, clock, schemas, org units, accounts, and tonight's plan where nothing stands in its way."""
     settings = run.settings
     connect_google(run, may_ask=False)
     kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
     org_units = read_org_units(run)
-    remarks += [clock_fact(run.google_time)] if run.google_time else []
+    if run.google_time:
+        seconds = abs(run.google_time.timestamp() - time.time())
+        remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
+        words = f"this machine's clock differs from Google's by {seconds:.0f} seconds"
+        remarks.append(fact(words, remedy if seconds > 60 else ""))
     if not settings.STAFF_OU:
         return
     schemas = read_schemas(run)
+    faults = [*schema_faults(settings, schemas), *missing_org_units(settings, org_units)]
+    remarks += faults or [fact("the fields and org units that config.py names exist")]
     remarks += schema_facts(settings, schemas)
-    settings = run.settings = usable_settings(settings, schemas, powerschool)
-    in_place = {path.lower(): path for path in (settings.STAFF_OU, settings.SUSPENDED_OU)} | org_units
     google = None
-    if "dcid" in settings.fields.values():
-        frame = frame_of(settings, in_place, schemas)
-        google = attempt(remarks, partial(list_accounts, run, frame, lambda: None))
-    else:
-        remarks.append(fact("accounts were not looked at", "they need the field that holds the DCID"))
-    remarks += org_unit_facts(settings, org_units, powerschool, google)
-    if google is None:
-        return
-    seen = {account.email.rpartition("@")[2] for account in google.accounts.values()}
-    ours = sum(is_ours(f"@{domain}", settings) for domain in seen)
-    words = f"Google accounts: {len(google.accounts)}; domains seen: {len(seen)}"
-    remarks.append(fact(f"{words}, of which GOOGLE_DOMAINS names {ours}"))
-    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
-    places = [str(place) for place, domain in enumerate(settings.GOOGLE_DOMAINS, 1) if domain.casefold() in aliases]
-    if places:
-        remarks.append(fact(f"GOOGLE_DOMAINS: entry {', '.join(places)} is seen only as an alias of another domain"))
-    if powerschool is not None:
-        remarks += implausible(powerschool, google)
-        remarks += plan_facts(run, powerschool, google) if powerschool.staff else []
-
-
-def clock_fact(google_time: datetime) -> Remark:
-    """This machine's clock against the Date of Google's last answer (RFC 9110, 6.6.1)."""
-    seconds = abs(google_time.timestamp() - time.time())
-    words = f"Google can be reached, and this machine's clock differs from Google's by {seconds:.0f} seconds"
-    remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
-    return fault(words, remedy) if seconds > CLOCK_FAULT else fact(words, remedy if seconds > CLOCK_DOUBT else "")
-
-
-def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
-    """Each field of CUSTOM_SCHEMAS with type, index and who may read it."""
-    yield from schema_faults(settings, schemas)
-    yield from doubtful_types(settings, schemas)
-    for name, value in settings.fields.items():
-        entry = schemas.get(name)
-        if entry is None:
-            continue
-        is_indexed, reader = entry.get("indexed", True), entry.get("readAccessType", "ALL_DOMAIN_USERS")
-        words = f"custom schema field {name}: {entry['fieldType']}, {'' if is_indexed else 'not '}indexed, {reader}"
-        remedies = []
-        if value == "dcid" and not is_indexed:
-            remedies.append("index it, so that a new account is looked up by its DCID too")
-        if reader != "ADMINS_AND_SELF":
-            remedies.append("everybody in the domain, students too, can read it: let only admins and the user see it")
-        yield fact(words, "; ".join(remedies))
-
-
-def doubtful_types(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
-    """Fields whose type does not suit their value; the run reports every value that does not fit."""
-    makes = {"STRING": "make a text field (STRING)", "INT64": "make a field for whole numbers (INT64)"}
-    for name, value in settings.fields.items():
-        has, wants = schemas.get(name, {}).get("fieldType", "STRING"), PERSON_VALUES.get(value, "")
-        if value != "dcid" and has not in TYPES_FOR.get(wants, (has,)):
-            yield fact(f"{name} is {has}, which cannot hold a {value}", makes[wants])
-
-
-def org_unit_facts(
-    settings: Settings, org_units: Mapping[str, str], powerschool: PowerSchool | None, google: Google | None
-) -> Iterator[Remark]:
-    """The org units that config.py names, and every one the active staff belong in, with how many."""
-    yield from missing_org_units(settings, org_units) or [fact("STAFF_OU, SUSPENDED_OU and PROTECTED_OUS exist")]
+    if not faults:
+        google = list_accounts(run, frame_of(settings, org_units, schemas), lambda: None)
     places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
-    yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
+    remarks += idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
     for path, count in sorted(places.items(), key=lambda entry: (not nearly(entry[0], org_units), entry)):
         if path.lower() in org_units:
-            yield fact(f"org unit {path}: {people(count)}")
+            remarks.append(fact(f"org unit {path}: {people(count)}"))
         else:
             words = f"org unit {path} does not exist; waiting for it: {people(count)}"
             rule = Rule.FAULT if nearly(path, org_units) else Rule.MISSING
-            yield Remark(rule, words, "", org_unit_remedy(path, settings, org_units))
+            remarks.append(Remark(rule, words, "", org_unit_remedy(path, settings, org_units)))
+    if google:
+        remarks.append(fact(f"Google accounts: {len(google.accounts)}"))
+        remarks += alias_facts(settings, google)
+    if google and powerschool:
+        remarks += implausible(powerschool, google) or plan_facts(run, powerschool, google)
+
+
+def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
+    """Each field of CUSTOM_SCHEMAS that Google has, with its type, index and who may read it."""
+    for name in filter(schemas.get, settings.fields):
+        is_indexed, reader = schemas[name].get("indexed", True), schemas[name].get("readAccessType", "ALL_DOMAIN_USERS")
+        remedies = []
+        if name == settings.dcid_field and not is_indexed:
+            remedies.append("index it, so that a new account is looked up by its DCID too")
+        if reader != "ADMINS_AND_SELF":
+            remedies.append("everybody in the domain, students too, can read it: let only admins and the user see it")
+        index = "indexed" if is_indexed else "not indexed"
+        yield fact(f"custom schema field {name}: {schemas[name]['fieldType']}, {index}, {reader}", "; ".join(remedies))
+
+
+def alias_facts(settings: Settings, google: Google) -> Iterator[Remark]:
+    """The entries of GOOGLE_DOMAINS that are aliases of another domain; by their place, as their names stay private."""
+    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
+    for place, domain in enumerate(settings.GOOGLE_DOMAINS, 1):
+        if domain.casefold() in aliases:
+            yield fact(f"GOOGLE_DOMAINS: entry {place} is seen only as an alias of another domain")
 
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
     """The org units, with how many, of the active staff who have an account or an address with which one is made."""
-    district, linked = without_google(settings, powerschool), google.by_dcid if google else {}
+    district = District(settings, powerschool, Google({}, org_units={}, field_types={}), date.min)
+    linked = google.by_dcid if google else {}
     known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
     placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
     return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
-
-
-def usable_settings(settings: Settings, schemas: Schemas, powerschool: PowerSchool | None) -> Settings:
-    """The settings without the schema fields that are faulty or whose value could not be read."""
-    known = {*PERSON_VALUES, *(powerschool.staff[0].extension if powerschool and powerschool.staff else ())}
-    usable: dict[str, dict[str, str]] = {}
-    for schema, held in settings.CUSTOM_SCHEMAS.items():
-        for label, value in held.items():
-            alone = replace(settings, CUSTOM_SCHEMAS={schema: {label: value}})
-            if value in known and not schema_faults(alone, schemas):
-                usable.setdefault(schema, {})[label] = value
-    return replace(settings, CUSTOM_SCHEMAS=usable)
 
 
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
@@ -3628,11 +3533,8 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     needy = sum(replace(p, remarks=left_by_decision(p.remarks, memory)).needs_attention for p in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
-    for remark in held.remarks:
-        if remark.who:
-            yield fact(
-                f"{remark.who}: {remark.seen}", "look at them in a dry run, which names how they are let through"
-            )
+    remedy = "look at them in a dry run, which names how they are let through"
+    yield from (fact(f"{remark.who}: {remark.seen}", remedy) for remark in held.remarks if remark.who)
     if held.why_unlinked:
         yield fact("most staff accounts carry no DCID", held.why_unlinked)
 
@@ -3640,48 +3542,43 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
 def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
     """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
-    addresses = {*google.by_address, *google.others, *(person.email for person in powerschool.staff)}
-    schools = {"", *(name.casefold() for name in powerschool.schools.values())}
-    idle: list[tuple[str, object, str]] = [
-        ("HANDS_OFF", key, "is no address or DCID on either side")
+    known = {*google.by_address, *google.others}
+    addresses = known | {person.email for person in powerschool.staff}
+    idle = [
+        f"HANDS_OFF names {key}, which is no address or DCID on either side"
         for key in settings.HANDS_OFF
         if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
     ]
-    # Aliases as shipped are several with one name, which nobody here knows.
-    names = Counter(name.casefold() for name in settings.BUILDING_ALIASES.values())
-    lost = {n: name.casefold() for n, name in settings.BUILDING_ALIASES.items() if not district.school_name(n)}
-    told = [str(number) for number, name in lost.items() if is_check or name in schools or names[name] == 1]
-    idle += [("BUILDING_ALIASES", f"the school numbers {', '.join(told)}", "nothing knows")] if told else []
-    if settings.SUBSTITUTE_BUILDING.casefold() not in schools:
-        idle.append(("SUBSTITUTE_BUILDING", settings.SUBSTITUTE_BUILDING, "is no school's name"))
+    schools = {"", *(name.casefold() for name in powerschool.schools.values())}
+    # Aliases as shipped are several with one name, which no school elsewhere has.
+    aliases, names = settings.BUILDING_ALIASES, Counter(settings.BUILDING_ALIASES.values())
+    told = {name for name in names if is_check or name.casefold() in schools or names[name] == 1}
+    lost = [str(number) for number, name in aliases.items() if not district.school_name(number) and name in told]
+    if lost:
+        idle.append(f"BUILDING_ALIASES names the school numbers {', '.join(lost)}, which nothing knows")
+    substitute = settings.SUBSTITUTE_BUILDING
+    if substitute.casefold() not in schools and (is_check or substitute not in AS_SHIPPED):
+        idle.append(f"SUBSTITUTE_BUILDING names {substitute}, which is no school's name")
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
-    idle += [("GOOGLE_DOMAINS", domain, "no address in Google has") for domain in unseen]
-    if district.admin_email and district.admin_email not in {*google.by_address, *google.others}:
-        idle.append(("GOOGLE_ADMIN_EMAIL", district.admin_email, "is no account in Google, so it protects no admin"))
-    return [
-        Remark(Rule.SETTING, f"{setting} names {entry}, which {why}", "", "correct it or take it out")
-        for setting, entry, why in idle
-        if is_check or entry not in AS_SHIPPED
-    ]
+    idle += [f"GOOGLE_DOMAINS names {domain}, which no address in Google has" for domain in unseen]
+    if district.admin_email and district.admin_email not in known:
+        idle.append(f"GOOGLE_ADMIN_EMAIL names {district.admin_email}, which is no account, so it protects no admin")
+    return [Remark(Rule.SETTING, words, "", "correct it or take it out") for words in idle]
 
 
 def paste_safe(text: str, domains: object, folder: Path) -> str:
     """The text without what must not stand in a public thread: hosts, logins, addresses, domains, folders."""
-    dsn = os.environ.get("POWERSCHOOL_PROD_DB", "")
+    dsn, home = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("HOME") or os.environ.get("USERPROFILE", "")
     places = " ".join((dsn, os.environ.get("HTTPS_PROXY", ""), os.environ.get("https_proxy", "")))
     words = dict.fromkeys(re.findall(r"(?i)(?:HOST\s*=\s*|//|@|,|^|\s)([\w.-]+)", places), "(host)")
     words |= dict.fromkeys(re.findall(r"[\w-]+(?:\.[\w-]+)+", str(domains)), "(domain)")
-    words |= {
-        dsn: "(POWERSCHOOL_PROD_DB)", os.environ.get("GOOGLE_ADMIN_EMAIL", ""): "(GOOGLE_ADMIN_EMAIL)",
-        user_name(): "(login)", str(folder): "(folder)", str(Path(sys.executable).parent): "(python)",
-        os.environ.get("HOME") or os.environ.get("USERPROFILE", ""): "(home)",
-    }  # fmt: skip
+    words |= {dsn: "(hidden)", user_name(): "(login)", str(Path(sys.executable).parent): "(python)"}
+    words |= {home: "(home)", str(folder): "(folder)"}
     text = re.sub(r"[\w.'+-]+@[\w.-]+", "(address)", re.sub(r'\bhost "[^"]*"', "(host)", text))
     for word in sorted(filter(None, words), key=len, reverse=True):
         spelling = re.escape(word).replace(r"\\", r"\\{1,2}")  # an OSError doubles the backslashes of a path
         text = re.sub(rf"(?<![\w.-]){spelling}(?![\w-])", words[word], text, flags=re.IGNORECASE)
-    text = re.sub(r":( dcid:\d+)+", "", text).replace(" ((login) at POWERSCHOOL_PROD_DB=(POWERSCHOOL_PROD_DB))", "")
-    return without_folders(text)
+    return without_folders(re.sub(r":( dcid:\d+)+", "", text))
 
 
 def set_up(run: Run, options: Options) -> int:
@@ -3690,29 +3587,25 @@ def set_up(run: Run, options: Options) -> int:
     powerschool = read_powerschool(run)
     connect_google(run)
     schemas, org_units = read_schemas(run), read_org_units(run)
-    usable = usable_settings(settings, schemas, powerschool)
-    knows_accounts = "dcid" in usable.fields.values()
-    google = None
-    if knows_accounts:
-        frame = frame_of(usable, org_units, schemas)
-        google = list_accounts(replace(run, settings=usable), frame, lambda: None)
+    schema_remarks, google = schema_faults(settings, schemas), None
+    if not schema_remarks:
+        google = list_accounts(run, frame_of(settings, org_units, schemas), lambda: None)
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
     paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool, google)}
     paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
     misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
     lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
-    units = {path.lower(): path for path in sorted(lacking, key=lambda path: (path.count("/"), path))}.values()
+    units = {path.lower(): path for path in sorted(lacking)}.values()
     missing = [name for name in settings.fields if name not in schemas]
-    faults = (*missing_org_units(settings, org_units), *schema_faults(settings, schemas))
     # What exists and cannot hold its value is told, never replaced: that would lose what it holds.
-    wrong = [r for r in (*faults, *doubtful_types(settings, schemas)) if r.rule is not Rule.MISSING]
+    wrong = [r for r in (*missing_org_units(settings, org_units), *schema_remarks) if r.rule is not Rule.MISSING]
     for remark in wrong:
         log.error("Set-up leaves this to you: %s", remark)
     for path in sorted(units, key=lambda path: not nearly(path, org_units)):
         near = nearly(path, org_units)
         log.info("Missing: the org unit %s%s", path, f" (did you mean {near}, which Google has?)" if near else "")
     for name in missing:
-        log.info("Missing: the custom schema field %s (%s)", name, field_definition(settings, name)["fieldType"])
+        log.info("Missing: the custom schema field %s", name)
     if not units and not missing:
         log.info("Nothing is missing")
     elif not options.dry_run:
@@ -3724,42 +3617,38 @@ def set_up(run: Run, options: Options) -> int:
     return ATTENTION if wrong else DONE
 
 
-def field_definition(settings: Settings, name: str) -> dict[str, Any]:
-    """A custom schema field as Google wants it, for admins and the person only."""
-    value, label = settings.fields[name], name.partition(".")[2]
-    return {
-        "fieldName": label,
-        "displayName": label.replace("_", " "),
-        "fieldType": PERSON_VALUES.get(value) or "STRING",
-        "multiValued": False,
-        "indexed": True,
-        "readAccessType": "ADMINS_AND_SELF",
-    }
-
-
 def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known: Iterable[str]) -> None:
     """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
     connect_google(run, SETUP_SCOPES, browser="--setup")
-    schemas = run.api.schemas()
+    customer, schemas = {"customerId": "my_customer"}, run.api.schemas()
     for path in units:
         parent, _, name = path.rpartition("/")
         body: dict[str, Any] = {"name": name, "parentOrgUnitPath": parent or "/"}
-        read_request(run, run.api.orgunits().insert(customerId="my_customer", body=body), f"creating {path}")
+        read_request(run, run.api.orgunits().insert(**customer, body=body), f"creating {path}")
         run.writes += 1
         log.info("Created: the org unit %s", path)
-    for schema in dict.fromkeys(name.partition(".")[0] for name in missing):
-        added = [field_definition(run.settings, name) for name in missing if name.startswith(f"{schema}.")]
+    shown = grouped(name.partition(".")[::2] for name in known)
+    for schema, labels in grouped(name.partition(".")[::2] for name in missing).items():
+        added: list[dict[str, Any]] = [
+            {
+                "fieldName": label,
+                "displayName": label.replace("_", " "),
+                "fieldType": PERSON_VALUES.get(run.settings.CUSTOM_SCHEMAS[schema][label]) or "STRING",
+                "indexed": True,
+                "readAccessType": "ADMINS_AND_SELF",
+            }
+            for label in labels
+        ]
         body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
-        request = schemas.insert(customerId="my_customer", body=body)
-        if shown := {name for name in known if name.startswith(f"{schema}.")}:
-            mine = {"customerId": "my_customer", "schemaKey": schema}
-            had = read_request(run, schemas.get(**mine), f"reading the custom schema {schema}")
-            if lost := shown - {f"{schema}.{entry['fieldName']}" for entry in had["fields"]}:  # as a late answer may be
+        request = schemas.insert(**customer, body=body)
+        if schema in shown:
+            had = read_request(run, schemas.get(**customer, schemaKey=schema), f"reading the custom schema {schema}")
+            if lost := {*shown[schema]} - {entry["fieldName"] for entry in had["fields"]}:  # as a late answer may be
                 seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
                 raise RunError(seen, "", "run --setup again later")
             kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
             body |= {"displayName": had["displayName"], "fields": [*kept, *added]}
-            request = schemas.update(**mine, body=body)
+            request = schemas.update(**customer, schemaKey=schema, body=body)
         read_request(run, request, f"creating fields of {schema}")
         run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
@@ -3785,80 +3674,74 @@ def explain(run: Run, options: Options) -> int:
         for change in plan.changes:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
-        if not plan.changes:
+        if plan.changes:
+            reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
+            reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.unlinked else []
+            for reason in [*reasons, *strange]:
+                log.info("Held back: %s", reason)
+            if not is_whole:
+                log.info("Whether a limit that counts everybody holds that back tonight, python sync.py --dry-run says")
+            continue
+        if plan.had is not None and not plan.remarks:
             rule = f"in step: {IN_STEP}" if plan.person.is_active else f"suspend: {KINDS['suspend'].rule}"
-            if plan.had is not None and not plan.remarks:
-                log.info("Rule: %s", rule)
-            log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
-        reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
-        reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.unlinked else []
-        for reason in [*reasons, *strange] if plan.changes else ():
-            log.info("Held back: %s", reason)
-        if plan.changes and not is_whole:
-            log.info("Whether a limit that counts everybody holds that back tonight, python sync.py --dry-run says")
+            log.info("Rule: %s", rule)
+        log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
     return DONE
 
 
 def people_explained(word: str, district: District) -> list[Staff]:
     """As people_meant, or the only one of this name."""
-    named = [person for person in district.powerschool.staff if is_like({word}, *names_of(person))]
+    named = [person for person in district.powerschool.staff if fold(word) in spellings(person)]
     return people_meant(word, district) or (named if len(named) == 1 else [])
 
 
 def tell_sides(person: Staff, district: District) -> None:
     """What PowerSchool and Google say of one person."""
-    private = district.settings.PRIVATE_VALUES
-    name = district.school_name(person.homeschool) or "unknown"
-    rows = ", ".join(f"school {number} (staff type {kind})" for number, kind in person.schools) or "no school"
+    google, private = district.google, district.settings.PRIVATE_VALUES
     said = {
         "teacher_number": person.teacher_number or "(none)",
-        "homeschool_id": f"{person.homeschool} ({name})",
-        "school_access_list": rows,
+        "homeschool_id": f"{person.homeschool} ({district.school_name(person.homeschool) or 'unknown'})",
+        "school_access_list": ", ".join(f"school {n} (staff type {kind})" for n, kind in person.schools) or "no school",
     }
     number, home, places = ("(private)" if value in private else text for value, text in said.items())
     log.info("PowerSchool: %s, teacher number %s", person, number)
     log.info("PowerSchool: home school %s, active at %s", home, places)
-    accounts = {account.id: account for account in district.google.by_dcid.get(person.dcid, ())}
-    holder = district.google.by_address.get(person.email)
-    accounts |= {holder.id: holder} if holder else {}
-    for account in accounts.values():
+    holder = google.by_address.get(person.email)
+    accounts = [*google.by_dcid.get(person.dcid, ()), *([holder] if holder else ())]
+    for account in {account.id: account for account in accounts}.values():
         tell_account(account)
     if not accounts:
         log.info("Google: no account has this DCID or this address")
 
 
-def tell_account(account: Account, heading: str = "Google:") -> None:
+def tell_account(account: Account) -> None:
     admin = ", an administrator" if account.is_admin or account.is_delegated_admin else ""
     dcid = "no DCID" if account.dcid is None else f"DCID {account.dcid}"
     words = f"{account.email}, {account.name}, {dcid}, {account.state}, in {account.org_unit}{admin}"
-    log.info("%s %s", heading, words)
+    log.info("Google: %s", words)
 
 
 def tell_nearby(who: str, district: District) -> int:
     """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
-    text, google = whom(who)[1], district.google
-    local, holder = text.partition("@")[0], google.by_address.get(text)
-    words = {text, local, *({holder.name} if holder else ())}
+    text, google, protected = whom(who)[1], district.google, district.settings.PROTECTED_OUS
+    asked = {text, text.partition("@")[0], fold(text), fold(text.partition("@")[0])} - {""}
     for person in district.powerschool.staff:
-        is_numbered = text == fold_number(person.teacher_number) or local == person.email.partition("@")[0] != ""
-        if is_numbered or is_like(words, *names_of(person)):
+        if asked & {fold_number(person.teacher_number), person.email.partition("@")[0], *spellings(person)}:
             log.info("Near: PowerSchool has %s", person)
-    near = [google.by_address[address] for address in difflib.get_close_matches(text, google.by_address, 3, 0.8)]
-    for account in google.accounts.values():
-        if text in {str(account.dcid), *account.employee_ids} or is_like({text, local}, *account.folded_name):
-            near.append(account)
-    protected = district.settings.PROTECTED_OUS
-    for account in {a.id: a for a in near if a.email == text or not is_at_or_below(a.org_unit, protected)}.values():
-        tell_account(account, "Google:" if account.email == text else "Near: Google has")
-    if holder is None or holder.email != text:
-        raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
-    log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
-    return DONE
+    near = difflib.get_close_matches(text, google.by_address, 3, 0.8)
+    for address in [text] if text in google.by_address else near:
+        if address == text or not is_at_or_below(google.by_address[address].org_unit, protected):
+            tell_account(google.by_address[address])
+    if text in google.by_address:
+        log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
+        return DONE
+    raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
 
 
-def is_like(words: Iterable[str], first: str, last: str) -> bool:
-    """True if one of these words is somebody's given, family or full name in either order."""
-    return bool({fold(word) for word in words} & ({first, last, first + last, last + first} - {""}))
+def spellings(person: Staff) -> set[str]:
+    """How somebody may be asked for, folded: by one name or by both, in either order."""
+    first, last = names_of(person)
+    return {first, last, first + last, last + first} - {""}
 
 
 # Telling: one line each, readable by a person and by findstr.
@@ -5266,51 +5149,35 @@ def keep_page(run: Run, morning: Morning, settings: Settings, district: District
 # Settings: config.py and the environment, every fault in one go.
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What its type does not say of a setting, in words, and whether a value has it."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
 def is_day(text: str) -> bool:
     with contextlib.suppress(ValueError):
         return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text) and date.fromisoformat(text))
     return False
 
 
-def like(words: str, pattern: str) -> Shape:
-    return Shape(words, lambda value: bool(re.fullmatch(pattern, str(value), re.IGNORECASE)))
-
-
-OrgUnit = Annotated[
-    str,
-    like('a path with / at its beginning, such as "/D118 Staff"', "/.+"),
-    like("a path without / at its end", ".*[^/]"),
-]
-Domain = Annotated[str, like('a domain such as "d118.org"', r"[^@\s]+")]
-Text = Annotated[str, like("text that is not empty", r"(?s).*\S.*")]
-Day = Annotated[str, Shape('a day such as "2027-06-30"', is_day)]
-MonthDay = Annotated[str, Shape('a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}"))]
+QUOTES_BESIDE = re.compile(rb"""["'](\s|#.*\n)+[rRuU]?["']|[^\s"'](""|''|"'|'")[^\s"',:\])}]""")
+# What its type does not say of a setting: in words, and as a pattern or a test of the value.
+OrgUnit = Annotated[str, 'a path such as "/D118 Staff", with / at its beginning and none at its end', "/(.*[^/])"]
+Domain = Annotated[str, 'a domain such as "d118.org"', r"[^@\s]+"]
+Text = Annotated[str, "text that is not empty", r"(?s).*\S.*"]
+Day = Annotated[str, 'a day such as "2027-06-30"', is_day]
+MonthDay = Annotated[str, 'a month and a day such as "06-10"', lambda value: is_day(f"2028-{value}")]
 MAIL_ADDRESS = r"[A-Z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Z0-9-]+(\.[A-Z0-9-]+)*"
-MailAddress = Annotated[str, like('an address such as "it@d118.org"', MAIL_ADDRESS)]
-MailSender = Annotated[str, like('"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?")]
-MailServer = Annotated[
-    str, like('"" or a name without port, such as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}")
-]
-MailWhen = Annotated[str, Shape('"news", "problems" or "always"', {"news", "problems", "always"}.__contains__)]
-MailSecurity = Annotated[str, Shape('"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__)]
-OracleSchema = Annotated[str, like('"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?")]
-Column = Annotated[str, like('"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}")]
-FieldName = Annotated[str, like("a name of letters, digits, _ and -", r"[A-Z0-9_-]+")]
-PersonOrAccount = Annotated[str | int, like("an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*")]
-LimitedKind = Annotated[str, Shape(f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__)]
-Number = Annotated[int, Shape("a whole number, 0 or more", lambda value: value >= 0)]
-Workers = Annotated[int, Shape("a whole number from 1 to 20", lambda value: 1 <= value <= 20)]
-Port = Annotated[int, Shape("a port such as 587", lambda value: 0 < value < 65536)]
-Share = Annotated[float, Shape("a share such as 0.2", lambda value: 0 < value <= 1)]
-Amount = Annotated[float, Shape("a number above 0 and at most 86400", lambda value: 0 < value <= 86400)]
+MailAddress = Annotated[str, 'an address such as "it@d118.org"', MAIL_ADDRESS]
+MailSender = Annotated[str, '"" or an address such as "staff-sync@d118.org"', f"({MAIL_ADDRESS})?"]
+MailServer = Annotated[str, '"" or a name without port, as "smtp.d118.org"', "[A-Z0-9._-]*|[0-9A-F]*(:[0-9A-F]*){2,}"]
+MailWhen = Annotated[str, '"news", "problems" or "always"', {"news", "problems", "always"}.__contains__]
+MailSecurity = Annotated[str, '"starttls", "tls" or "none"', {"starttls", "tls", "none"}.__contains__]
+OracleSchema = Annotated[str, '"" or a schema such as "PS"', r"([A-Z][A-Z0-9_$#]{0,127})?"]
+Column = Annotated[str, '"table.column"', r"[A-Z][A-Z0-9_$#]{0,127}\.[A-Z][A-Z0-9_$#]{0,127}"]
+FieldName = Annotated[str, "a name of letters, digits, _ and -", r"[A-Z0-9_-]+"]
+PersonOrAccount = Annotated[str | int, "an address or a DCID", r"\s*((dcid:)?\d+|[^@\s]+@[^@\s]+)\s*"]
+LimitedKind = Annotated[str, f"one of {', '.join(DEFAULT_LIMITS)}", DEFAULT_LIMITS.__contains__]
+Number = Annotated[int, "a whole number, 0 or more", lambda value: value >= 0]
+Workers = Annotated[int, "a whole number from 1 to 20", lambda value: 1 <= value <= 20]
+Port = Annotated[int, "a port such as 587", lambda value: 0 < value < 65536]
+Share = Annotated[float, "a share such as 0.2", lambda value: 0 < value <= 1]
+Amount = Annotated[float, "a number above 0 and at most 86400", lambda value: 0 < value <= 86400]
 
 
 def load_settings(path: Path) -> Settings:
@@ -5324,7 +5191,9 @@ def load_settings(path: Path) -> Settings:
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    return Settings(**{**values, "LIMITS": DEFAULT_LIMITS | values["LIMITS"]})
+    """The settings with these values; what is missing is empty, or as shipped where it was added later."""
+    empty: dict[str, Any] = {name: {} for name in REQUIRED_SETTINGS}
+    return Settings(**{**empty, **values, "LIMITS": DEFAULT_LIMITS | values.get("LIMITS", {})})
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
@@ -5336,21 +5205,20 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
         return values, [*glued_texts(source), *config_faults(values)] or contradictions(values)
     except OSError as error:
-        return {}, [fault(f"it cannot be read by the account {account_name()} ({error.strerror})", right_command(path))]
+        seen = f"it cannot be read by the account {account_name()} ({error.strerror})"
+        return {}, [fault(seen, right_command(path, error))]
     except SyntaxError as error:
         return {}, [fault(f"line {error.lineno} is not valid Python ({error.msg})")]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - config.py is the admin's own Python and may raise anything
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        hint = " (True, False and None begin with a capital, and text stands in quotes)"
-        words = f"it stops at line {line} with {type(error).__name__}: {error}"
-        return {}, [fault(words + (hint if isinstance(error, NameError) else ""))]
+        return {}, [fault(f"it stops at line {line} with {type(error).__name__}: {error}")]
 
 
 def mail_settings(path: Path) -> Settings | None:
     """What this config.py says of mail, beside faults elsewhere in it; None where it names nobody or not enough."""
     values, hints = read_config(path)[0], get_type_hints(Settings, include_extras=True)
     usable = {n: value for n, value in values.items() if n in hints and not any(misfits(value, hints[n]))}
-    return replace(bare_settings(), **usable) if usable.get("MAIL_TO") and not any(mail_faults(usable)) else None
+    return settings_of(usable) if usable.get("MAIL_TO") and not any(mail_faults(usable)) else None
 
 
 def config_faults(values: Mapping[str, Any]) -> list[Remark]:
@@ -5370,7 +5238,9 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
 def glued_texts(source: bytes) -> list[Remark]:
     """Where two texts of a list have no comma between them: Python makes one entry of them, which nobody wrote."""
     faults, depth, before = [], 0, ""
-    for token in tokenize.tokenize(io.BytesIO(source).readline):
+    # Tokenizing is slow, so it waits for two quotes with at most space and comments between, which a good file has not.
+    tokens = tokenize.tokenize(io.BytesIO(source).readline) if QUOTES_BESIDE.search(source) else ()
+    for token in tokens:
         depth += (token.string == "[") - (token.string == "]") if token.type == tokenize.OP else 0
         if token.type == tokenize.STRING and before and depth:
             faults.append(fault(f"line {token.start[0]}: a comma is missing between {before} and {token.string}"))
@@ -5381,15 +5251,15 @@ def glued_texts(source: bytes) -> list[Remark]:
 
 def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]:
     """What is there and what it must be, for everything in a setting that its type does not allow."""
-    kind, *shapes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    kind, words, fits = get_args(hint) if get_origin(hint) is Annotated else (hint, "", "(?s).*")
     origin, parts = get_origin(kind) or kind, get_args(kind)
     accepted: Any = {float: (int, float), tuple: (tuple, list), UnionType: kind}.get(origin, origin)
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
     if not is_right or (origin is tuple and len(value) != len(parts)):
         quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
         yield f"{value!r}{place}", f"{type_words(hint)}{quotes}"
-    elif unfit := [shape.words for shape in shapes if not shape.fits(value)]:
-        yield f"{value!r}{place}", unfit[0]
+    elif not (re.fullmatch(fits, str(value), re.IGNORECASE) if isinstance(fits, str) else fits(value)):
+        yield f"{value!r}{place}", words
     elif origin in {list, tuple}:
         for position, entry in enumerate(value):
             yield from misfits(entry, parts[0 if origin is list else position], place)
@@ -5401,25 +5271,23 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
 
 def type_words(hint: Any) -> str:
     """A type of setting in the words of somebody who edits config.py."""
-    kind, *shapes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    if shapes:
-        return str(shapes[0].words)
-    parts = [type_words(part) for part in get_args(kind)]
+    if get_origin(hint) is Annotated:
+        return str(get_args(hint)[1])
+    parts = [type_words(part) for part in get_args(hint)]
     plain = {bool: "True or False", str: "text in quotes"}
     nested = {list: "a list in [], each entry {}", dict: "entries in {{}}, each {} with {} after the colon"}
-    return plain.get(kind) or nested.get(get_origin(kind), "a pair in (): {} and {}").format(*parts)
+    return plain.get(hint) or nested.get(get_origin(hint), "a pair in (): {} and {}").format(*parts)
 
 
 def contradictions(values: Mapping[str, Any]) -> list[Remark]:
     """Faults between settings that are each well-formed."""
-    schemas, extension = values["CUSTOM_SCHEMAS"], values["EXTENSION_COLUMNS"]
-    used = [value for held in schemas.values() for value in held.values()]
+    extension = values["EXTENSION_COLUMNS"]
+    used = [value for held in values["CUSTOM_SCHEMAS"].values() for value in held.values()]
     known = [*PERSON_VALUES, *extension]
     none_of = f"which is none of {', '.join(known)}"
-    faults = [f"CUSTOM_SCHEMAS names the value '{value}', {none_of}" for value in used if value not in known]
+    faults = [f"CUSTOM_SCHEMAS names the value '{v}', {none_of}" for v in used if v not in known]
     faults += [f"PRIVATE_VALUES names '{v}', which is no value" for v in values["PRIVATE_VALUES"] if v not in known]
-    faults += [f"EXTENSION_COLUMNS may not use the name '{value}'" for value in extension if value in PERSON_VALUES]
-    faults += [f"CUSTOM_SCHEMAS: '{schema}' has no field: delete it" for schema, held in schemas.items() if not held]
+    faults += [f"EXTENSION_COLUMNS may not use the name '{v}'" for v in extension if v in PERSON_VALUES]
     if used.count("dcid") != 1:
         faults.append(f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}")
     if not values["GOOGLE_DOMAINS"]:
@@ -5440,24 +5308,19 @@ def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
     for name, what in (("MAIL_FROM", "the address it comes from"), ("SMTP_HOST", "the mail server")):
         if values.get("MAIL_TO") and not values.get(name):
             yield f"MAIL_TO names somebody, so {name} must be {what}"
-    user, password = os.environ.get("SMTP_USER"), os.environ.get("SMTP_PASSWORD")
-    if values.get("MAIL_TO") and bool(user) != bool(password):
-        lacking = "SMTP_USER" if password else "SMTP_PASSWORD"
-        yield f"MAIL_TO names somebody, but in the environment {lacking} is not set: set both for the sign-in, or none"
 
 
 def environment_faults() -> list[Remark]:
     """Every fault of the environment variables a run needs, each about the variable it names."""
-    unset = f"set it for the account {account_name()}, which runs this"
-    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
-    faults = [Remark(Rule.FAULT, name, "is not set", unset) for name in needed if not os.environ.get(name)]
     place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
+    unset = f"is not set: set it for the account {account_name()}, which runs this"
+    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
+    faults = [(name, unset) for name in needed if not os.environ.get(name)]
     if "@" in place or place.lower().startswith("jdbc:"):
-        seen = "must be host:1521/PSPRODDB alone: without jdbc:, user and password"
-        faults.append(Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen))
+        faults.append(("POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB alone: without jdbc:, user and password"))
     if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
-        faults.append(Remark(Rule.FAULT, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
-    return faults
+        faults.append(("NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
+    return [Remark(Rule.FAULT, name, seen) for name, seen in faults]
 
 
 def own_admin() -> str:
@@ -5467,38 +5330,30 @@ def own_admin() -> str:
 
 # Signing in to Google: credentials.json is read and judged once, token.json written at a sign-in.
 
-STEP_3 = "from the Google Cloud console (README.md, step 3)"
 AUTHORIZE = "run  python sync.py --authorize"
+DOWNLOAD = "download it from the Google Cloud console (README.md, step 3)"
 NEW_KEY = "create a new key in the Google Cloud console"
 # Words of Google's refusals of an access token, and what to do (facts of OAuth 2.0 expiration); the first that fits.
 REFUSED_TOKENS = {
-    "rapt|Reauthentication":
-        "session control wants this admin to sign in again and again: exempt this app as trusted, or use a service "
-        "account",
-    "unauthorized_client|client not authorized":
-        "the service account has no domain-wide delegation for exactly these scopes: {scopes}",
+    "rapt|Reauthentication": "session control asks for a new sign-in: exempt this app, or use a service account",
+    "unauthorized_client|client not authorized": "no domain-wide delegation for exactly these scopes: {scopes}",
     "scope": f"the sign-in lacks a scope: {AUTHORIZE}  and tick every box",
-    "invalid_client|deleted_client":
-        f"the OAuth client was deleted or its secret changed: download credentials.json again, then {AUTHORIZE}",
-    "admin_policy_enforced":
-        "the Admin console blocks this app: trust it under Security, API controls, Manage app access",
-    "Invalid email|Not a valid email":
-        "Google refuses the service account: GOOGLE_ADMIN_EMAIL must be the address of an admin",
+    "invalid_client|deleted_client": f"the OAuth client was deleted: download credentials.json again, then {AUTHORIZE}",
+    "admin_policy_enforced": "the Admin console blocks this app: trust it under Security, API controls",
+    "Invalid email|Not a valid email": "GOOGLE_ADMIN_EMAIL must be the admin for whom the service account acts",
     "Signature|account not found": f"Google refuses the service account: {NEW_KEY}",
     "JWT": "Google refuses the service account: set this machine's clock",
     "": "the sign-in in token.json is dead (revoked, unused for six months, or seven days old while the OAuth app is "
-        f"in Testing: make it Internal): {AUTHORIZE}",
-}  # fmt: skip
+    f"in Testing: make it Internal): {AUTHORIZE}",
+}
 
 
 def authorize(run: Run) -> int:
     """The browser sign-in that every later run uses: writes token.json."""
-    path, token = run.folder / "credentials.json", run.folder / "token.json"
-    client = read_client(path)
-    if is_service_account(client):
-        seen = f"{path} is a service account, which signs in without a browser"
-        raise RunError(seen, "", "run  python sync.py --check")
-    write_private(token, browser_sign_in(path, client, SCOPES, "--authorize").to_json())
+    client, token = read_client(run.folder), run.folder / "token.json"
+    if "installed" not in client:
+        raise RunError("credentials.json is a service account: it needs no browser", "", "run  python sync.py --check")
+    write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
     log.info("Signed in: %s is written. Next: python sync.py --check  looks at everything", token)
     return DONE
 
@@ -5509,33 +5364,21 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
     An OAuth client signs in with a browser for the option `browser`, or where there is no token.json and somebody may
     be asked; a service account never needs one.
     """
-    path, token = run.folder / "credentials.json", run.folder / "token.json"
-    client = read_client(path)
-    if is_service_account(client):
-        run.credentials = refreshed(run, delegated_credentials(path, client, scopes), scopes)
+    client, token = read_client(run.folder), run.folder / "token.json"
+    if "installed" not in client:
+        run.credentials = delegated_credentials(client, scopes)
     elif browser:
-        run.credentials = browser_sign_in(path, client, scopes, browser)
+        run.credentials = browser_sign_in(client, scopes, browser)
     else:
-        if may_ask and has_terminal() and not token.exists():
-            write_private(token, browser_sign_in(path, client, scopes, "--authorize").to_json())
-        run.credentials = refreshed(run, saved_credentials(token), scopes)
-    http = connection(run.settings, run.credentials)
-    run.api = build("admin", "directory_v1", cache_discovery=False, http=http)
-
-
-def connection(settings: Settings, credentials: Any) -> Any:
-    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
-    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
-
-
-def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
-    """These credentials with an access token fresh from Google; RunError with the remedy where there is none."""
+        if may_ask and has_terminal() and not exists(token):
+            write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
+        run.credentials = saved_credentials(token)
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
 
     def refresh() -> None:
         run.requests += 1
         try:
-            credentials.refresh(google_auth_httplib2.Request(http))
+            run.credentials.refresh(google_auth_httplib2.Request(http))
         except TypeError:  # a filter's page for a token
             raise json.JSONDecodeError("no JSON in Google's answer", "", 0) from None
 
@@ -5545,25 +5388,25 @@ def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
         raise refused_token(error, scopes) from None
     except (*TRANSPORT_ERRORS, ValueError) as error:  # a proxy without a port
         raise unreachable(error) from None
-    return credentials
+    run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run.settings, run.credentials))
 
 
-def read_client(path: Path) -> dict[str, Any]:
+def connection(settings: Settings, credentials: Any) -> Any:
+    """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
+    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
+
+
+def read_client(folder: Path) -> dict[str, Any]:
     """credentials.json: a service account key, or an OAuth client of type Desktop app; RunError if it is neither."""
-    client = read_json(path, f"download it {STEP_3}")
+    client = read_json(folder / "credentials.json", DOWNLOAD)
     if "PUT-YOUR" in json.dumps(client):
-        raise RunError(f"{path} is still the example", "", f"download your own {STEP_3}")
-    if not is_service_account(client) and "installed" not in client:
-        seen = f"{path} is neither an OAuth client of type Desktop app nor a service account key"
-        raise RunError(seen, "", "download one of these (README.md, step 3)")
+        raise RunError("credentials.json is still the example", "", DOWNLOAD)
+    if "installed" not in client and client.get("type") != "service_account":
+        raise RunError("credentials.json is neither a service account key nor an OAuth Desktop app", "", DOWNLOAD)
     return client
 
 
-def is_service_account(client: Mapping[str, Any]) -> bool:
-    return client.get("type") == "service_account"
-
-
-def delegated_credentials(path: Path, client: Mapping[str, Any], scopes: Sequence[str]) -> Any:
+def delegated_credentials(client: Mapping[str, Any], scopes: Sequence[str]) -> Any:
     """The credentials of a service account with domain-wide delegation, acting as GOOGLE_ADMIN_EMAIL."""
     from google.oauth2 import service_account  # noqa: PLC0415 - needed by few districts, slow to load
 
@@ -5571,10 +5414,10 @@ def delegated_credentials(path: Path, client: Mapping[str, Any], scopes: Sequenc
         remedy = "credentials.json is a service account, so set it to the address of the admin it acts for"
         raise RunError("the environment variable GOOGLE_ADMIN_EMAIL is not set", "", remedy)
     try:
-        credentials = service_account.Credentials.from_service_account_info(dict(client), scopes=scopes)
+        account = service_account.Credentials.from_service_account_info
+        return account(dict(client), scopes=scopes, subject=own_admin())
     except (ValueError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a whole service account key", "", NEW_KEY) from None
-    return credentials.with_subject(own_admin())
+        raise RunError("credentials.json is not a whole service account key", "", NEW_KEY) from None
 
 
 def saved_credentials(path: Path) -> Credentials:
@@ -5607,7 +5450,7 @@ def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[s
     return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]")
 
 
-def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:
+def browser_sign_in(client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:
     """Fresh credentials with these scopes from a sign-in in a browser; RunError if none comes in five minutes."""
     import webbrowser  # noqa: PLC0415 - a nightly run never needs these two
 
@@ -5617,15 +5460,13 @@ def browser_sign_in(path: Path, client: Mapping[str, Any], scopes: Sequence[str]
     try:
         flow = InstalledAppFlow.from_client_config(client, scopes)
     except (ValueError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a whole OAuth client", "", "download it again (README.md, step 3)") from None
+        raise RunError("credentials.json is not a whole OAuth client", "", DOWNLOAD) from None
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
-    prompt = (
-        "Open this address in a browser and sign in as an admin: {url}\n"
-        f"It waits five minutes. Over SSH, first run on the computer with the browser:  "
-        f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
-    )
-    os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - fewer ticked boxes are told when token.json is read
+    forward = f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
+    prompt = "Open this address in a browser within five minutes and sign in as an admin: {url}\n"
+    prompt += f"Over SSH, first run on the computer with the browser:  {forward}"
+    os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - a box that was not ticked is told below
     has_browser = False
     with contextlib.suppress(webbrowser.Error):
         has_browser = bool(webbrowser.get())
@@ -5682,10 +5523,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 def account_name() -> str:
     """The operating-system account this runs as."""
-    try:
+    with contextlib.suppress(OSError, KeyError, ImportError):
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "(unknown)"
+    return "(unknown)"
 
 
 def no_access(path: Path, done: str, error: OSError, remedy: str = "") -> RunError:
@@ -5693,11 +5533,13 @@ def no_access(path: Path, done: str, error: OSError, remedy: str = "") -> RunErr
     who = f"{path} cannot be {done} by the account {account_name()} ({error.strerror})"
     if error.errno in FULL_DISK:
         return RunError(who, "", "make room on the disk", Rule.FULL_DISK)
-    return RunError(who, "", remedy or (right_command(path) if isinstance(error, PermissionError) else ""))
+    return RunError(who, "", remedy or right_command(path, error))
 
 
-def right_command(path: Path) -> str:
-    """The command that lets this account use the file or, where there is none, its folder."""
+def right_command(path: Path, error: OSError) -> str:
+    """The command that lets this account use the file or, where there is none, its folder; "" if it already may."""
+    if not isinstance(error, PermissionError):
+        return ""
     while not exists(path) and path != path.parent:
         path = path.parent
     if sys.platform == "win32":
@@ -5706,12 +5548,12 @@ def right_command(path: Path) -> str:
     return f"run  {'chmod u+rwX' if is_own else f'sudo chown {account_name()}'} {shlex.quote(str(path))}"
 
 
-def open_to_others(config: Path) -> list[Remark]:
-    """Whoever can write config.py can have the next run do anything: it is Python."""
-    if sys.platform == "win32" or not exists(config) or not config.stat().st_mode & 0o022:
+def open_to_others(path: Path, use: str, bits: int, command: str) -> list[Remark]:
+    """Whoever can write config.py can have the next run do anything: it is Python. The other files are secrets."""
+    if sys.platform == "win32" or not exists(path) or not path.stat().st_mode & bits:
         return []
-    words = f"other accounts of this machine can write {config.name}"
-    return [Remark(Rule.SETTING, words, "", f"chmod go-w {shlex.quote(config.name)}")]
+    words = f"other accounts of this machine can {use} {path.name}"
+    return [Remark(Rule.SETTING, words, "", f"{command} {shlex.quote(path.name)}")]
 
 
 def no_link(name: str, flags: int) -> int:
@@ -5733,14 +5575,14 @@ def write_private(path: Path, text: str, remedy: str = "") -> None:
     """Write a file only its owner can read (0600), whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
-            with open_private(draft, "w") as file:
-                file.write(text)
-            patiently(partial(draft.replace, path))
-        finally:
-            draft.unlink(missing_ok=True)
+        with open_private(draft, "w") as file:
+            file.write(text)
+        patiently(partial(draft.replace, path))
     except OSError as error:
         raise no_access(path, "written", error, remedy) from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def keep_owner(path: Path) -> None:
@@ -5754,43 +5596,33 @@ def keep_owner(path: Path) -> None:
 def patiently(act: Callable[[], object]) -> None:
     """Do this with a file; on Windows one that another program reads refuses it for a moment."""
     for wait in (0.1, 0.3, 1, 3) if sys.platform == "win32" else ():
-        try:
+        with contextlib.suppress(PermissionError):
             act()
             return
-        except PermissionError:
-            time.sleep(wait)
+        time.sleep(wait)
     act()
 
 
 @contextlib.contextmanager
 def only_run(run: Run) -> Iterator[None]:
-    """Holds the lock of this folder; RunError with exit code 4 while another run holds it.
-
-    The operating system keeps the lock and drops it with the process, so a crashed run leaves nothing behind.
-    """
+    """Holds the lock of this folder, which the system drops with the process; RunError while another run has it."""
     path = run.folder / "runs" / "lock"
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
         keep_owner(path.parent)
-        try:
-            file = open(path, "a+", encoding="utf-8", opener=no_link)  # noqa: SIM115
-        except PermissionError:
-            file = open(path, encoding="utf-8", opener=no_link)  # noqa: SIM115
+        mode = "r" if exists(path) and not os.access(path, os.W_OK) else "a+"  # it is enough to lock it
+        file = open(path, mode, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
         raise no_access(path, "opened", error) from None
     with file:
         if not try_lock(file):
             since = file.read().strip() or "moments ago"
             raise RunError(f"Another run is under way, started {since}", "", "this one did nothing", Rule.BUSY)
-        if file.writable():
+        with contextlib.suppress(OSError):  # it is a lock without these too
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
             keep_owner(path)
-            with contextlib.suppress(OSError):
-                path.chmod(0o644)
-            try:  # past Python's own buffer, which would try again when the file is closed
-                os.ftruncate(file.fileno(), 0)
-                os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
-            except OSError as error:
-                raise no_access(path, "written", error) from None
+            path.chmod(0o644)
         yield
 
 
@@ -5809,18 +5641,15 @@ def try_lock(file: IO[str]) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
-        remedy = "keep this folder on a local disk"
-        raise RunError(f"{file.name} cannot be locked ({error.strerror})", "", remedy) from None
+        who = f"{file.name} cannot be locked ({error.strerror})"
+        raise RunError(who, "", "keep this folder on a local disk") from None
     finally:
         file.seek(0)
     return True
 
 
 def keep_records(run: Run) -> None:
-    """Keep this run's log beside its journal, and drop what is older than KEEP_DAYS, by its name and Google's clock.
-
-    Nothing goes in a run that Google has not told the time, and never the newest journals.
-    """
+    """Keep this run's log beside its journal, and drop what is older than KEEP_DAYS, by its name and Google's clock."""
     folder = run.folder / "runs"
     if run.journal_file is not None:
         with contextlib.suppress(OSError):  # what did not go to the disk has been told
@@ -5836,8 +5665,9 @@ def keep_records(run: Run) -> None:
     oldest = (run.google_time - timedelta(days=run.settings.KEEP_DAYS)).strftime(RUN_NAME)
     newest = {path.stem for path in journals(run.folder)[-NEVER_DROPPED:]}
     with contextlib.suppress(OSError):
-        for path in filter(lambda path: re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt|html)", path.name), folder.iterdir()):
-            if path.stem < oldest and path.stem not in newest:
+        for path in folder.iterdir():
+            is_ours = re.fullmatch(r"\d{8}T\d{6}Z\.(jsonl|txt|html)", path.name)
+            if is_ours and path.stem < oldest and path.stem not in newest:
                 path.unlink()
 
 
@@ -5934,7 +5764,7 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
-    run.remarks += open_to_others(options.config)
+    run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
     ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
     if ahead:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])

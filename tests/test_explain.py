@@ -75,12 +75,11 @@ def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:
         assert "nobody in PowerSchool has this address, DCID or teacher number" in outcome.lines("ERROR")[-1]
         return outcome.output
 
-    maya, chidi = "Near: PowerSchool has Maya Patel", "Near: Google has m.okafor@d118.org, Chidi Okafor, no DCID"
-    assert "Near: Google has maya.patel@d118.org" in near("maya.patell@d118.org")
+    maya, chidi = "Near: PowerSchool has Maya Patel", "Google: m.okafor@d118.org, Chidi Okafor, no DCID"
+    assert "Google: maya.patel@d118.org" in near("maya.patell@d118.org")
+    assert chidi in near("chid@d118.org")
     assert maya in near("maya.patel@old-domain.org")
     assert maya in near("dcid:t70")
-    assert chidi in near("teacher:T99")
-    assert chidi in near("Okafor")
     bed.powerschool.add_person(8, "Maya", "Patel", "maya.p@d118.org", schools={5: 1})
     assert maya in near("Patel Maya"), "two of one name are named, not explained"
     output = near("nobody.like.that@d118.org")

@@ -43,6 +43,7 @@ from stories import (
     SUBSTITUTE,
     SUBSTITUTES,
     SUSPENDED_OU,
+    answer_end_of_file,
     leaver,
     newest_journal,
     outdated,
@@ -949,13 +950,15 @@ def test_held_counts_stand_in_the_summary(bed: Bed) -> None:
 
 FAULTY_SETTINGS: tuple[tuple[str, dict[str, str | None], tuple[str, ...]], ...] = (
     # config.py, the variables of the environment, and the words that say what is wrong
-    ('STAFF_OU = "/D118 Staff/"', {}, ("STAFF_OU", "'/D118 Staff/'", "without / at its end")),
+    ('STAFF_OU = "/D118 Staff/"', {}, ("STAFF_OU", "'/D118 Staff/'", "none at its end")),
     ('PROTECTED_OUS = ["Students"]', {}, ("PROTECTED_OUS", "'Students'", "with / at its beginning")),
     ('LIMITS = {"suspend": "10"}', {}, ("LIMITS", "'10' for 'suspend'", "without quotes")),
     ('LIMITS = {"supend": 10}', {}, ("LIMITS", "'supend'", "one of create, ")),
     ('UPDATE_NAMES = "True"', {}, ("UPDATE_NAMES", "'True'", "without quotes")),
     ('BAD_NAMES = ["dummy", "training1" "plugin"]', {}, ("a comma is missing", '"training1"', '"plugin"')),
     ('GOOGLE_DOMAINS = ["d118.org"\n    "d118.net"]', {}, ("a comma is missing", '"d118.org"')),
+    ('BAD_NAMES = ["dummy", "training1""plugin"]', {}, ("a comma is missing", '"training1"', '"plugin"')),
+    ('GOOGLE_DOMAINS = ["d118.org"  # ours\n    # old\n    "d118.net"]', {}, ("a comma is missing", '"d118.org"')),
     ("", {"POWERSCHOOL_PROD_DB": "jdbc:oracle:thin:@db.example:1521/PSPRODDB"}, ("jdbc:", "host:1521/PSPRODDB")),
 )  # fmt: skip
 
@@ -1072,11 +1075,30 @@ def test_a_name_in_a_suggested_command_is_quoted(bed: Bed) -> None:
     assert '--allow "move to suspended=2"' in bed.run("--dry-run").output
 
 
+NO_BROWSER: dict[str, str | None] = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
+
+
 @pytest.mark.ordinary_runs
 def test_the_sign_in_shows_its_address_at_once_through_a_pipe(bed: Bed) -> None:
     bed.write()
-    env: dict[str, str | None] = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
-    process = bed.launch("--authorize", env=env)
+    waits_for_a_sign_in(bed.launch("--authorize", env=NO_BROWSER))
+
+
+@pytest.mark.ordinary_runs
+def test_somebody_at_a_terminal_is_asked_to_sign_in_where_no_sign_in_was_kept_but_not_by_the_check(bed: Bed) -> None:
+    settled(bed)
+    answer_end_of_file(bed)
+    bed.write()
+    (bed.folder / "token.json").write_text("{}", "utf-8")
+    assert "token.json is not a whole sign-in" in bed.run("--dry-run").output
+    (bed.folder / "token.json").unlink()
+    checked = bed.run("--check", env=NO_BROWSER).output
+    assert "token.json is missing -> sign in once with  python sync.py --authorize" in checked
+    waits_for_a_sign_in(bed.launch("--dry-run", env=NO_BROWSER))
+
+
+def waits_for_a_sign_in(process: subprocess.Popen[bytes]) -> None:
+    """Fails unless this shows Google's address and waits for whoever opens it."""
     with closing_process(process, 60):
         assert process.stdout
         for raw in process.stdout:

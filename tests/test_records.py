@@ -474,7 +474,6 @@ def test_a_screen_that_nobody_reads_any_more_does_not_stop_the_run(bed: Bed) -> 
 def test_what_root_writes_belongs_to_the_account_of_the_folder(bed: Bed) -> None:
     add_newcomer(bed)
     os.chown(bed.folder, 65534, 65534)
-    assert "this is root, and the folder of config.py belongs to another account" in bed.run("--check").output
     assert bed.run("--dry-run").exit_code == 0
     assert bed.run().exit_code == 0
     left = [bed.folder / "StaffLog.txt", bed.runs, *bed.runs.iterdir()]

@@ -414,7 +414,7 @@ def test_a_file_of_the_sign_in_with_a_byte_order_mark_is_read_and_a_hollow_one_r
     hollow: Any
     for hollow in (None, [], {"client_id": "1"}):
         client.write_text(json.dumps({"installed": hollow}), "utf-8")
-        check_refusal(bed, bed.run("--authorize"), "credentials.json is not a whole OAuth client", "download it again")
+        check_refusal(bed, bed.run("--authorize"), "credentials.json is not a whole OAuth client", "download it")
     client.write_bytes(kept)
     whole = json.loads(token.read_text("utf-8-sig"))
     token.write_text(json.dumps({**whole, "expiry": 5}), "utf-8")
