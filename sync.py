@@ -61,9 +61,10 @@ from enum import Enum
 from functools import cached_property, partial
 from http.client import HTTPException
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from ssl import SSLCertVerificationError
+from string import Template
 from types import UnionType
 from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -882,7 +883,6 @@ class Run:
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
-    district: District | None = None
     part: str = ""  # of everybody's run: "dry run", "for some only", "undo"
     memory: Memory = field(default_factory=Memory)
     remembers: bool = False  # what it tells is held against what was told before
@@ -997,7 +997,6 @@ def read_both(run: Run, options: Options) -> District:
         run.memory = replace(run.memory, matters=happened_once(run, powerschool))
     district = district_of(run, powerschool, google, only=options.is_part)
     tell_what_was_read(district)
-    run.district = district
     return district
 
 
@@ -3886,6 +3885,15 @@ BROKEN_OFF = "Done before it stopped"
 NOT_RUN = "Did not run"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
+# Under which heading terminal, mail and page tell a kind of change.
+HEADINGS = {
+    "New staff": {"create"},
+    "Left": {"suspend", "leave group", "move to suspended"},
+    "Returned": {"reactivate", "join group"},
+    "Renamed": {"rename", "name"},
+    "Moved": {"move"},
+    "Other changes": {"link", "update", "remove alias", "add alias"},
+}
 
 
 def tell_what_was_read(district: District) -> None:
@@ -3936,14 +3944,10 @@ def summary(run: Run) -> Iterator[None]:
         ignore_signals()
         raise
     finally:
+        remedy = "see its words in the lines of these people, and whether the signed-in admin has the right for this"
         for kind, left in run.ended.items():
-            seen = (
-                f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more were not tried"
-            )
-            remedy = (
-                "see its words in the lines of these people, and whether the signed-in admin has the right for this"
-            )
-            run.remarks.append(Remark(Rule.ENDED, kind, seen, remedy))
+            seen = f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more"
+            run.remarks.append(Remark(Rule.ENDED, kind, f"{seen} were not tried", remedy))
         run.exit_code = tell(run, ending, run.done)
 
 
@@ -3952,9 +3956,9 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     if run.decisions:  # of whom else nothing has been settled
         run.subjects = frozenset(subject_of(plan.person) for plan, _ in changes)
     morning = run.morning = morning_of(run, ending, changes)
-    if ending != DRY_RUN:
-        show_changes(changes, run.settings)
-    show_matters(morning, run.today)
+    is_shown = ending == DRY_RUN  # its changes, by tell_plan
+    show(chapters(replace(morning, changes=()) if is_shown else morning, run.settings))
+    log.info("", extra=AT_TERMINAL)
     for remark in morning.not_made:
         log.error("Held: %s", remark, extra=IN_LOG)
     tell_matters(run, [*morning.new, *morning.standing])
@@ -3975,19 +3979,12 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
 
 def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] = IN_LOG) -> None:
     """A line for each remark, with its level, and since when it is told."""
-    for matter, words in lines_of(matters):
-        since = f"{age(matter, run.today)}: " if run.remembers else ""
-        log.log(logging.getLevelName(matter.remark.rule.level), "%s%s", since, words, extra=place)
-
-
-def lines_of(matters: Sequence[Matter]) -> list[tuple[Matter, str]]:
-    """A line for each remark; those of a shared rule with the same words in one line that names everybody."""
-    told = []
     for alike in told_together(matters):
         remark = alike[0].remark
+        since = f"{age(alike[0], run.today)}: " if run.remembers else ""
         names = f"{remark.reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
-        told.append((alike[0], f"{remark.rule.label}: {names if remark.rule.is_shared else remark}"))
-    return told
+        words = f"{since}{remark.rule.label}: {names if remark.rule.is_shared else remark}"
+        log.log(logging.getLevelName(remark.rule.level), "%s", words, extra=place)
 
 
 def told_together(matters: Sequence[Matter]) -> Iterable[list[Matter]]:
@@ -4003,10 +4000,73 @@ def age(matter: Matter, today: date) -> str:
     return "new" if matter.is_new else since
 
 
+@dataclass(frozen=True)
+class Item:
+    """One entry under a heading of terminal, mail and page: who, which rule, what was seen or changed, what to do."""
+
+    title: str
+    note: str = ""
+    words: str = ""
+    remedy: str = ""
+
+
+def chapters(morning: Morning, settings: Settings) -> dict[str, list[Item]]:
+    """What terminal, mail and page tell: first what needs a person, last what has stood longest."""
+    today = morning.started.astimezone().date()
+    new, standing = ([m for m in told if str(m.remark) != morning.failure] for told in (morning.new, morning.standing))
+    return {
+        "Held back": [Item(remark.who, words=remark.reason) for remark in morning.not_made],
+        "New problems": items_of(new, today),
+        **changed_people(morning.changes, settings, is_plan=morning.ending == DRY_RUN),
+        "Solved problems": items_of(morning.solved, today),
+        "Standing problems": items_of(standing, today),
+    }
+
+
+def items_of(matters: Sequence[Matter], today: date) -> list[Item]:
+    items = []
+    for alike in told_together(matters):
+        remark, since = alike[0].remark, "" if alike[0].is_new else f", {age(alike[0], today)}"
+        title = people(len(alike)) if len(alike) > 1 else remark.who or remark.seen
+        names = "; ".join(matter.remark.who for matter in alike) if len(alike) > 1 else ""
+        words = ": ".join(text for text in (names, remark.seen) if text not in {"", title})
+        items.append(Item(title, f"{remark.rule.label}{since}", words, remark.remedy))
+    return items
+
+
+def changed_people(
+    changes: Sequence[tuple[Plan, Change]], settings: Settings, *, is_plan: bool
+) -> dict[str, list[Item]]:
+    """Under each heading everybody with such changes, and what each was and becomes."""
+    plans = {plan.person.dcid: plan for plan, _ in changes}
+    told = {}
+    for heading, kinds in HEADINGS.items():
+        items = []
+        pairs = ((plan.person.dcid, change) for plan, change in changes if change.kind in kinds)
+        for dcid, theirs in grouped(pairs).items():
+            by_kind = grouped((change.kind, describe(change, settings, is_brief=True)) for change in theirs)
+            words = [f"{kind} {', '.join(texts)}".strip() for kind, texts in by_kind.items()]
+            if is_plan and "suspend" in by_kind and settings.REMOVE_SUSPENDED_FROM_GROUPS:
+                words.append("leave all groups")
+            items.append(Item(str(plans[dcid].person), words="; ".join(words)))
+        told[heading] = items
+    return told
+
+
+def as_lines(told: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:
+    """Each heading that has entries, with their number and lines; of what is known already in short."""
+    lines = {}
+    for heading, items in told.items():
+        is_known = heading in {"Solved problems", "Standing problems"}
+        hint = " (what to do: python sync.py --explain WHO)" if heading == "Standing problems" else ""
+        texts = [(i.title, i.note) if is_known else (i.title, i.note, i.words, i.remedy) for i in items]
+        if items:
+            lines[f"{heading}: {len(items)}{hint}"] = [": ".join(filter(None, parts)) for parts in texts]
+    return lines
+
+
 def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
-    show_changes([(plan, change) for plan in plans for change in plan.changes], settings)
-    leavers = [plan.person for plan in plans if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)]
-    show(f"leave all groups {len(leavers)}", [(str(person), 6) for person in leavers])
+    show(changed_people([(plan, change) for plan in plans for change in plan.changes], settings, is_plan=True))
     for plan in plans:
         for change in plan.changes:
             log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
@@ -4014,39 +4074,13 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
             log.info("Would take out of all groups: %s", plan.person, extra=IN_LOG)
 
 
-def show_changes(changes: Sequence[tuple[Plan, Change]], settings: Settings) -> None:
-    """At a terminal: under each kind a line for each person, with only what differs."""
-    people_of = {plan.person.dcid: plan.person for plan, _ in changes}
-    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in people_of.items()}
-    column = min(max(map(len, names.values()), default=0), 24)
-    for kind, pairs in grouped((change.kind, (plan.person.dcid, change)) for plan, change in changes).items():
-        words = grouped((dcid, describe(change, settings, is_brief=True)) for dcid, change in pairs)
-        rows = [(f"{names[dcid]:<{column}}  {'; '.join(told)}", column + 4) for dcid, told in words.items()]
-        show(f"{kind} {len(rows)}", rows)
-
-
-def show_matters(morning: Morning, today: date) -> None:
-    """At a terminal, the other way round than in the log: what needs a person is last, nearest to the prompt."""
-    show("solved", [(f"{m.remark.rule.label}: {m.remark.who or m.remark.seen}", 6) for m in morning.solved])
-    standing = grouped(
-        (age(m, today), f"{m.remark.who or m.remark.seen}: {m.remark.rule.label}") for m in morning.standing
-    )
-    for since, lines in reversed(standing.items()):
-        show(f"{since} {len(lines)} (what to do: python sync.py --explain WHO)", [(line, 6) for line in lines])
-    show(f"new {len(morning.new)}", [(words, 6) for _, words in lines_of(morning.new)])
-    show("held", [(str(remark), 6) for remark in morning.not_made])
-    log.info("", extra=AT_TERMINAL)
-
-
-def show(heading: str, rows: Sequence[tuple[str, int]]) -> None:
-    """At a terminal, a heading and its rows, each wrapped at the width with so many blanks before what follows."""
+def show(told: Mapping[str, Sequence[Item]]) -> None:
+    """At a terminal, the other way round than in a mail: what needs a person is last, nearest to the prompt."""
     width = max(shutil.get_terminal_size().columns - 1, 40)
-    lines = [
-        textwrap.wrap(text, width, initial_indent="  ", subsequent_indent=" " * indent, break_long_words=False)
-        for text, indent in rows
-    ]
-    for line in ["", heading, *(line for wrapped in lines for line in wrapped)] if rows else ():
-        log.info("%s", line.rstrip(), extra=AT_TERMINAL)
+    wrap = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent=" " * 6, break_long_words=False).wrap
+    for heading, lines in reversed(as_lines(told).items()):
+        for line in ("", heading, *chain.from_iterable(map(wrap, lines))):
+            log.info("%s", line, extra=AT_TERMINAL)
 
 
 def change_line(plan: Plan, change: Change, settings: Settings) -> str:
@@ -4056,32 +4090,30 @@ def change_line(plan: Plan, change: Change, settings: Settings) -> str:
 
 
 def describe(change: Change, settings: Settings, *, is_brief: bool = False) -> str:
-    """A change in words: what it was, what it becomes; private values hidden. Brief: names without where they lie."""
+    """What it was and what it becomes, of a private value only which way. Brief: names without where they lie."""
     before, after = change.before, change.after
-    if is_brief:
-        before, after = ({n: brief(text) if n == ORG_UNIT else text for n, text in s.items()} for s in (before, after))
     both = {**before, **after}
     if change.kind == "create":
-        return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {after[ORG_UNIT]}"
-    if "group" in both:
-        return f"{both['group']} ({both['role'].lower()})"
-    if "alias" in both:
-        return both["alias"]
-    told = {n: settings.attributes[n] for n in after if n in settings.attributes and n != SUSPENDED}
-    labelled = [n for n, attribute in told.items() if attribute.label and attribute.kind != "link"]
-    words = [difference(told[n], before[n], after[n], settings, is_brief=is_brief) for n in labelled]
-    plain = [n for n in told if n not in labelled]
-    if plain:
-        words.append(" -> ".join(" ".join(side[n] for n in plain) or "(empty)" for side in (before, after)))
-    return "; ".join(words)
-
-
-def difference(attribute: Attribute, before: str, after: str, settings: Settings, *, is_brief: bool) -> str:
-    """What becomes of one labelled attribute; of a private one only whether it was filled, changed or emptied."""
-    label = attribute.label.rpartition(".")[2] if is_brief else attribute.label
-    if attribute.value in settings.PRIVATE_VALUES:
-        return f"{label} (private) {'emptied' if not after else 'changed' if before else 'filled'}"
-    return f"{label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}"
+        who = "" if is_brief else f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} "
+        return f"{who}in {after[ORG_UNIT]}"
+    if KINDS[change.kind].is_listed:
+        return both["alias"] if "alias" in both else f"{both['group']} ({both['role'].lower()})"
+    words, plain = [], []
+    for name in after:
+        attribute = settings.attributes.get(name)
+        if attribute is None or name == SUSPENDED:
+            continue
+        label = attribute.label.rpartition(".")[2] if is_brief else attribute.label
+        was, becomes = (shorten(side[name]) or "(empty)" for side in (before, after))
+        if not label or attribute.kind == "link":
+            plain.append(name)
+        elif attribute.value in settings.PRIVATE_VALUES:
+            way = "emptied" if not after[name] else "changed" if before[name] else "filled"
+            words.append(f"{label} (private) {way}")
+        else:
+            words.append(f"{label} {was} -> {becomes}")
+    sides = [" ".join(brief(s[n]) if is_brief and n == ORG_UNIT else s[n] for n in plain) for s in (before, after)]
+    return "; ".join([*words, " -> ".join(side or "(empty)" for side in sides)] if plain else words)
 
 
 def brief(path: str) -> str:
@@ -4839,35 +4871,12 @@ def headline(failure: str) -> str:
 
 
 def mail_text(morning: Morning, settings: Settings) -> str:
-    """The mail as plain text: the result, what is held and new, what was changed and solved, and what stands."""
-    today = morning.started.astimezone().date()
-    new = [(m, words) for m, words in lines_of(morning.new) if str(m.remark) != morning.failure]
-    standing = [m for m in morning.standing if str(m.remark) != morning.failure]
-    changes = grouped(
-        (c.kind, f"- {p.person}: {describe(c, settings, is_brief=True)}".removesuffix(": ")) for p, c in morning.changes
-    )
-    blocks = {
-        "HELD, so not done": [f"- {remark}" for remark in morning.not_made],
-        f"NEW: {len(new)}": [line for matter, words in new for line in with_remedy(matter.remark, words)],
-        **{f"CHANGED, {kind}: {len(lines)}": lines for kind, lines in changes.items()},
-        f"SOLVED: {len(morning.solved)}": [
-            f"- {m.remark.rule.label}: {m.remark.who or m.remark.seen} (since {m.since})" for m in morning.solved
-        ],
-        f"STILL OPEN: {len(standing)} (what to do: python sync.py --explain WHO)": [
-            f"- {age(m, today)}: {m.remark.who or m.remark.seen}: {m.remark.rule.label}" for m in standing
-        ],
-    }
+    """The mail as plain text, each list cut where it grows long."""
     lines = result_of(morning)
-    for heading, told in blocks.items():
-        rest = [f"... and {len(told) - LONGEST_LIST} lines more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
-        lines += ["", heading, *told[:LONGEST_LIST], *rest] if told else []
+    for heading, told in as_lines(chapters(morning, settings)).items():
+        lines += ["", heading, *(f"- {line}" for line in told[:LONGEST_LIST])]
+        lines += [f"... and {len(told) - LONGEST_LIST} more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
-
-
-def with_remedy(remark: Remark, words: str) -> list[str]:
-    """A line of the log as two: what is so, and what to do."""
-    head = words.removesuffix(f": {remark.remedy}")
-    return [f"- {head}", f"  What to do: {remark.remedy}"] if head != words else [f"- {words}"]
 
 
 def result_of(morning: Morning) -> list[str]:
@@ -4921,7 +4930,7 @@ def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> d
         or not mail_is_due(morning, settings, last_mail, is_owed=is_owed)
     ):
         return known
-    if remark := send_mail(morning, settings, run.district):
+    if remark := send_mail(morning, settings):
         log.warning("%s", remark)
     return {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
 
@@ -4954,11 +4963,11 @@ def mail_test(run: Run, options: Options) -> int:
     return DONE
 
 
-def send_mail(morning: Morning, settings: Settings, district: District | None = None) -> Remark | None:
+def send_mail(morning: Morning, settings: Settings) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
     server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
     try:
-        answer, refused = deliver(mail_of(morning, settings, district), settings)
+        answer, refused = deliver(mail_of(morning, settings), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
@@ -4973,7 +4982,7 @@ def send_mail(morning: Morning, settings: Settings, district: District | None = 
     return None
 
 
-def mail_of(morning: Morning, settings: Settings, district: District | None) -> EmailMessage:
+def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
     """The mail, text and page; it names the domain it comes from, and never this machine."""
     message = EmailMessage()
     message["Subject"], message["Date"] = mail_subject(morning), localtime()
@@ -4981,7 +4990,7 @@ def mail_of(morning: Morning, settings: Settings, district: District | None) -> 
     message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail_text(morning, settings), cte="quoted-printable")
-    message.add_alternative(page_of(morning, settings, district), subtype="html", cte="quoted-printable")
+    message.add_alternative(page_of(morning, settings), subtype="html", cte="quoted-printable")
     return message
 
 
@@ -5034,212 +5043,88 @@ def in_words(code: int, words: bytes | str) -> str:
     return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
 
 
+SHOWN_AT_ONCE = 50  # of a long list, the rest of which is folded
 PAGE_START = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">'
-PAGE_HEAD = """
+PAGE = Template(
+    PAGE_START
+    + """
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<title>$title</title>
 <style>
-:root {--paper: #fff; --ink: #1b1b1b; --soft: #565656; --line: #c9c9c9; --bad: #a3170f; --good: #17603a}
-@media screen and (prefers-color-scheme: dark) {
- :root {--paper: #17191d; --ink: #ececec; --soft: #b4b8bf; --line: #4a4e55; --bad: #ff9a8f; --good: #86d9a5}
-}
-* {box-sizing: border-box}
-body {margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
- font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
-h1 {font-size: 1.35rem; line-height: 1.25; margin: 0 0 .75rem; padding-left: .75rem; border-left: .375rem solid}
-h2 {font-size: 1.2rem; margin: 2rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line)}
-h2 small, li small, footer, figcaption {color: var(--soft); font-size: .875em; font-weight: normal}
-.good {border-color: var(--good)}
-.bad, #new-problems > ul > li, #held-back > ul > li {border-color: var(--bad)}
+body {margin: 0 auto; padding: 1rem; max-width: 60rem; font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
+h1 {font-size: 1.35rem; line-height: 1.25; padding-left: .75rem; border-left: .375rem solid}
+h2 {font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid}
+small {font-weight: normal}
 ul {margin: 0; padding: 0; list-style: none}
-li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid var(--line)}
-li p, figure {margin: .125rem 0}
+li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid}
+li p {margin: .125rem 0}
 nav ul {display: flex; flex-wrap: wrap; gap: 0 1.25rem}
-nav li {padding: 0; border: 0; margin: .125rem 0}
-a {color: inherit; display: inline-block; padding: .25rem 0}
-summary {cursor: pointer; padding: .25rem 0}
-code {display: inline-block; font: bold .875em ui-monospace, monospace}
-table {width: 100%; border-collapse: collapse; border: 0}
-th, td {text-align: left; vertical-align: top; padding: .375rem .75rem .375rem 0; border: 0}
-td:nth-of-type(1) {min-width: 14rem}
-tr {border-bottom: 1px solid var(--line)}
-svg {display: block; width: 100%; max-width: 26rem; height: auto}
-@media (max-width: 40rem) {
- thead {position: absolute; clip-path: inset(50%)}
- tr, th, td {display: block; padding: 0}
- tr {padding: .375rem 0}
-}
-@page {margin: 1.5cm}
+a, summary {color: inherit; display: inline-block; padding: .25rem 0}
+.good {border-color: #2e9e63}
+.bad, #held-back li, #new-problems li {border-color: #d6453b}
 @media print {
- body {padding: 0; max-width: none; font-size: .8125rem}
+ :root {color-scheme: light}
  nav {display: none}
- li, tr, svg {break-inside: avoid}
- h2 {break-after: avoid}
+ li {break-inside: avoid}
 }
-</style>"""
-SHOWN_AT_ONCE = 50  # of a long list, the rest of which is folded
-LEFT, RETURNED, RENAMED, OTHER_CHANGES = "Left", "Returned", "Renamed", "Other changes"
-# Where the page tells a kind of change, and the words before what it became; a new account stands in a table.
-PLACES = {
-    "suspend": (LEFT, "suspended"), "leave group": (LEFT, "taken out of"), "move to suspended": (LEFT, "moved"),
-    "reactivate": (RETURNED, "opened again"), "join group": (RETURNED, "put back into"),
-    "rename": (RENAMED, "address"), "name": (RENAMED, "name"), "move": ("Moved", ""),
-    "link": (OTHER_CHANGES, "linked, DCID"), "update": (OTHER_CHANGES, ""),
-    "remove alias": (OTHER_CHANGES, "alias removed:"), "add alias": (OTHER_CHANGES, "alias put back:"),
-}  # fmt: skip
+</style></head><body>
+<header><h1 class="$look">$title</h1>$result<nav aria-label="On this page"><ul>$links</ul></nav></header>
+<main>$sections</main>
+<footer><p>$whole</p></footer>
+</body></html>
+"""
+)
 
 
-def page_of(morning: Morning, settings: Settings, district: District | None = None) -> str:
+def page_of(morning: Morning, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
-    today, begun = morning.started.astimezone().date(), f"{morning.started.astimezone():%Y-%m-%d %H:%M}"
-    newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
-    nights = morning.nights[-NIGHTS:]
-    new, standing = ([m for m in told if str(m.remark) != morning.failure] for told in (morning.new, morning.standing))
-    sections = [
-        ("Held back", len(morning.not_made), bullets([held_item(r, morning.held) for r in morning.not_made])),
-        ("New problems", len(new), matter_list(new, today)),
-        ("Standing problems", len(standing), matter_list(standing, today)),
-        ("Solved problems", len(morning.solved), matter_list(morning.solved, today)),
-        ("New staff", len(newcomers), newcomer_table(newcomers, district)),
-        *changed_people(morning, settings),
-        ("Left alone by rule", len(morning.left_alone), left_alone_list(morning.left_alone)),
+    told = chapters(morning, settings)
+    told["Left alone by rule"] = items_of(morning.left_alone, morning.started.astimezone().date())
+    told["The last runs"] = [
+        Item(night.run, words=f"changed {night.changed:,}, failed {night.failed:,}, standing {night.standing:,}")
+        for night in reversed(morning.nights[-NIGHTS:])
     ]
-    filled = [(title, re.sub(r"\W+", "-", title.lower()), count, body) for title, count, body in sections if count]
-    links = [f'<li><a href="#{name}">{title}</a> {count:,}</li>' for title, name, count, _ in filled]
-    parts = [
-        f'<section id="{name}"><h2>{title} <small>{count:,}</small></h2>\n{body}</section>'
-        for title, name, count, body in filled
-    ]
-    look = "good" if morning.exit_code == DONE else "bad"
-    whole = f"Run {morning.run}{f', {morning.part}' if morning.part else ''}, begun {begun}"
-    return "\n".join(
-        [
-            f"{PAGE_START}{PAGE_HEAD}<title>Staff Sync {begun}</title></head><body>",
-            f'<header><h1 class="{look}">{shown(result_in_a_sentence(morning))}</h1>',
-            *(paragraph(words) for words in result_of(morning)[2:]),
-            f'<nav aria-label="On this page"><ul>{"".join(links)}</ul></nav></header>' if links else "</header>",
-            f"<main>{''.join(parts)}{history(nights) if nights else ''}</main>",
-            f"<footer><p>Staff Sync {VERSION}. {shown(whole)}. Exit code {morning.exit_code}.</p></footer>",
-            "</body></html>\n",
-        ]
+    links = sections = ""
+    for heading, items in told.items():
+        if items:
+            name = heading.lower().replace(" ", "-")
+            links += f'<li><a href="#{name}">{heading}</a> {len(items):,}</li>\n'
+            sections += (
+                f'<section id="{name}"><h2>{heading} <small>{len(items):,}</small></h2>{html_list(items)}</section>'
+            )
+    return PAGE.substitute(
+        title=shown(mail_subject(morning)),
+        look="good" if morning.exit_code == DONE else "bad",
+        result="".join(f"<p>{shown(line)}</p>" for line in result_of(morning) if line),
+        links=links,
+        sections=sections,
+        whole=shown(f"Staff Sync {VERSION}. Run {morning.run}. Exit code {morning.exit_code}."),
     )
 
 
-def shown(words: object) -> str:
-    """Text that is nothing but text in HTML, and cannot turn its line round."""
-    return html.escape(one_line(without_proxy(str(words))))
-
-
-def result_in_a_sentence(morning: Morning) -> str:
-    """What was done and who needs somebody, or why the run failed."""
-    if morning.failure:
-        return f"Staff Sync {how_it_failed(morning).lower()}: {headline(morning.failure)}"
-    if morning.part == MAIL_TEST:
-        return "Staff Sync tries its mail"
-    changed, is_plan = len({plan.person.dcid for plan, _ in morning.changes}), morning.ending == DRY_RUN
-    did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
-    needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
-    need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
-    new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
-    held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
-    return f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
-
-
-def bullets(items: Sequence[str]) -> str:
+def html_list(items: Sequence[Item]) -> str:
     """A list, the end of a long one folded."""
-    first, rest = "\n".join(items[:SHOWN_AT_ONCE]), "\n".join(items[SHOWN_AT_ONCE:])
-    more = f"{len(items) - SHOWN_AT_ONCE:,} more"
-    folded = f"<details><summary>{more}</summary><ul>{rest}</ul></details>\n"
-    return f"<ul>{first}</ul>\n{folded if rest else ''}"
+    entries = []
+    for item in items:
+        words = [*map(paragraph, filter(None, (item.words, f"To do: {item.remedy}" if item.remedy else "")))]
+        entries.append(f"<li><b>{shown(item.title)}</b> <small>{shown(item.note)}</small>{''.join(words)}</li>\n")
+    first, rest = "".join(entries[:SHOWN_AT_ONCE]), "".join(entries[SHOWN_AT_ONCE:])
+    folded = f"<details><summary>{len(items) - SHOWN_AT_ONCE:,} more</summary><ul>{rest}</ul></details>"
+    return f"<ul>{first}</ul>{folded if rest else ''}\n"
 
 
-def paragraph(words: str, lead: str = "") -> str:
-    """Words under a line, a long one (the names of everybody who is held) folded after its beginning."""
+def paragraph(words: str) -> str:
+    """Words under a line, long ones (the names of everybody who is held) folded after their beginning."""
     if len(words) <= 600:
-        return f"<p>{lead}{shown(words)}</p>" if words else ""
+        return f"<p>{shown(words)}</p>"
     begin = shown(textwrap.shorten(words, 200, placeholder=" ..."))
-    return f"<details><summary>{lead}{begin}</summary><p>{shown(words)}</p></details>"
+    return f"<details><summary>{begin}</summary><p>{shown(words)}</p></details>"
 
 
-def held_item(remark: Remark, held: Mapping[str, int]) -> str:
-    """What was held back, and the command that lets it through where there is one."""
-    way = f"python sync.py {allow_option(remark.who, held[remark.who])}" if remark.who in held else ""
-    command = f"<p>If that is right: <code>{shown(way)}</code></p>" if way else ""
-    title = f"<b>{shown(remark.who)}</b>" if remark.who else ""
-    return f"<li>{title}{command}{paragraph(remark.reason)}</li>"
-
-
-def matter_list(matters: Sequence[Matter], today: date) -> str:
-    """What needs or needed a person: who, what was seen, what to do, and since when where it is not new."""
-    items = []
-    for alike in told_together(matters):
-        remark, since = alike[0].remark, "" if alike[0].is_new else f", {age(alike[0], today)}"
-        names = "; ".join(filter(None, (matter.remark.who for matter in alike)))
-        title = f"{people(len(alike))}" if len(alike) > 1 else names or remark.seen
-        about_it = f"{shown(remark.rule.label)}{' (a warning)' if remark.rule.level == WARN else ''}{since}"
-        seen = "".join(paragraph(words) for words in ((names if len(alike) > 1 else ""), remark.seen) if words != title)
-        to_do = paragraph(remark.remedy, "<b>To do:</b> ")
-        items.append(f"<li><b>{shown(title)}</b> <small>{about_it}</small>{seen}{to_do}</li>")
-    return bullets(items)
-
-
-def newcomer_table(newcomers: Sequence[tuple[Plan, Change]], district: District | None) -> str:
-    """Who gets a device from the help desk."""
-    rows = []
-    for plan, change in newcomers:
-        after, school = change.after, district.school_name(plan.person.homeschool) if district else ""
-        cells = (after[EMAIL], school or brief(after[ORG_UNIT]), after[ORG_UNIT])
-        name = shown(f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}")
-        rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{shown(cell)}</td>" for cell in cells)}</tr>')
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Name", "Address", "Building", "Org unit"))
-    table = '<table border="1" cellpadding="4" cellspacing="0">'
-    return f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table>\n"
-
-
-def changed_people(morning: Morning, settings: Settings) -> Iterator[tuple[str, int, str]]:
-    """Under each heading of PLACES everybody with such changes: their number, and what each was and became."""
-    is_plan = morning.ending == DRY_RUN
-    for place in dict.fromkeys(place for place, _ in PLACES.values()):
-        pairs = [(plan, c) for plan, c in morning.changes if PLACES.get(c.kind, ("", ""))[0] == place]
-        items = []
-        for person, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
-            told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=c.kind != "move")) for _, c in theirs)
-            words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
-            if is_plan and settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(theirs[0][0]) and place == LEFT:
-                words.append("taken out of all groups")
-            items.append(f"<li><b>{shown(person)}</b>{paragraph('; '.join(words))}</li>")
-        yield place, len(items), bullets(items)
-
-
-def left_alone_list(matters: Sequence[Matter]) -> str:
-    """What nobody needs to do anything about, folded."""
-    counts = counts_in_words(Counter(matter.remark.rule.label for matter in matters))
-    items = [f"<li>{shown(m.remark.rule.label)}: {shown(m.remark)}{' <b>(new)</b>' * m.is_new}</li>" for m in matters]
-    return f"<details><summary>{shown(counts)}</summary><ul>{chr(10).join(items)}</ul></details>"
-
-
-def history(nights: Sequence[Night]) -> str:
-    """The last runs as bars in three rows, each with its own scale and look, and the figures in words."""
-    looks = {"changed": 'fill="currentColor"', "failed": 'fill="url(#hatched)"', "standing": 'fill="none"'}
-    days = [shown(f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}") for night in nights]
-    drawn, told = [], []
-    for row, (name, look) in enumerate(looks.items()):
-        counts = [getattr(night, name) for night in nights]
-        most, base = max(counts), 38 + 44 * row
-        told.append(f"{name} {counts[-1]:,} (at most {most:,})")
-        drawn.append(f'<text x="0" y="{base - 14}">{name}</text><text x="0" y="{base}">most {most:,}</text>')
-        drawn.append(f'<path d="M90 {base + 0.5}H{90 + 8 * NIGHTS}" stroke="currentColor"/>')
-        for place, (day, count) in enumerate(zip(days, counts, strict=True)):
-            height = 28 * count / max(most, 1)
-            size = f'x="{91 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
-            title = f"<title>{day}: {count:,} {name}</title>"
-            drawn.append(f'<rect {size} {look} stroke="currentColor">{title}</rect>' if count else "")
-    line = '<path d="M0 4L4 0" stroke="currentColor"/>'
-    hatch = f'<pattern id="hatched" width="4" height="4" patternUnits="userSpaceOnUse">{line}</pattern>'
-    size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
-    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{hatch}{"".join(drawn)}</svg>'
-    words = f"<figcaption>From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}.</figcaption>"
-    return f"<section><h2>The last runs</h2>\n<figure>{bars}{words}</figure></section>"
+def shown(words: str) -> str:
+    """Text that is nothing but text in HTML, and cannot turn its line round."""
+    return html.escape(one_line(without_proxy(words)))
 
 
 def check_page(path: Path) -> None:
@@ -5253,16 +5138,16 @@ def check_page(path: Path) -> None:
         raise no_access(path, "written", error, another) from None
 
 
-def write_page(path: Path, morning: Morning, settings: Settings, district: District | None = None) -> None:
+def write_page(path: Path, morning: Morning, settings: Settings) -> None:
     """The page where --page wants it."""
     check_page(path)
-    write_private(path, page_of(morning, settings, district), "name another file after --page")
+    write_private(path, page_of(morning, settings), "name another file after --page")
     log.info("%s holds the page", path)
 
 
-def keep_page(run: Run, morning: Morning, settings: Settings, district: District | None = None) -> None:
+def keep_page(run: Run, morning: Morning, settings: Settings) -> None:
     """The page of this run beside its journal; that of a run of everybody also as runs/latest.html."""
-    folder, page = run.folder / "runs", page_of(morning, settings, district)
+    folder, page = run.folder / "runs", page_of(morning, settings)
     try:
         for name in (run.name, *(() if morning.part else ("latest",))):
             write_private(folder / f"{name}.html", page)
@@ -5874,7 +5759,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             leave_records(run, options, code)
         if options.page and run.morning:
             try:
-                write_page(options.page, run.morning, run.settings, run.district)
+                write_page(options.page, run.morning, run.settings)
             except RunError as error:
                 log.warning("%s", error)
         return FAILED if tell_of_full_disk(run) else code
@@ -5884,7 +5769,7 @@ def leave_records(run: Run, options: Options, code: int) -> None:
     """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
     remember(run, options, code)
     if run.morning and run.settings:
-        keep_page(run, run.morning, run.settings, run.district)
+        keep_page(run, run.morning, run.settings)
     if run.morning:
         mailed = mail_morning(run, options, run.morning, run.memory.rest.get("mail"))
         if mailed != run.memory.rest.get("mail", {}):

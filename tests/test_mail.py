@@ -394,25 +394,24 @@ def test_the_text_tells_first_what_is_to_be_done_and_last_what_has_stood_longest
 Done: move 1, update 1.
 The last good run before this one: {(TUESDAY - timedelta(days=3)).astimezone():%Y-%m-%d %H:%M} (3 days ago).
 
-HELD, so not done
+Held back: 1
 - suspend: 26 people, the limit is 10: python sync.py --allow suspend=26
 
-NEW: 1
-- locked out: Maya Patel, maya.patel@d118.org (DCID 7): Google itself has locked the account
-  What to do: decide
+New problems: 1
+- Maya Patel, maya.patel@d118.org (DCID 7): locked out: Google itself has locked the account: decide
 
-CHANGED, move: 1
-- Maya Patel, maya.patel@d118.org (DCID 7): A Staff -> B Staff
+Moved: 1
+- Maya Patel, maya.patel@d118.org (DCID 7): move A Staff -> B Staff
 
-CHANGED, update: 1
-- Noor Haddad, noor.haddad@d118.org (DCID 8): CellPhone (private) changed
+Other changes: 1
+- Noor Haddad, noor.haddad@d118.org (DCID 8): update CellPhone (private) changed
 
-SOLVED: 1
-- home school: Ada (since {today - timedelta(days=2)})
+Solved problems: 1
+- Ada: home school, since {today - timedelta(days=2)} (2 days)
 
-STILL OPEN: 2 (what to do: python sync.py --explain WHO)
-- since {today - timedelta(days=3)} (3 days): Noor Haddad, noor.haddad@d118.org (DCID 8): home school
-- since {today - timedelta(days=24)} (24 days): Kim: home school
+Standing problems: 2 (what to do: python sync.py --explain WHO)
+- Noor Haddad, noor.haddad@d118.org (DCID 8): home school, since {today - timedelta(days=3)} (3 days)
+- Kim: home school, since {today - timedelta(days=24)} (24 days)
 """
     assert text.partition("\n\n")[2] == expected
     assert "847-555" not in text
@@ -428,9 +427,9 @@ def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings:
     assert f"Did not run: {EXPIRED}. This stands since {day} (2 days). Nothing was changed.\n" in text
     assert "(47 hours ago)" in text
     assert text.count("ORA-28001") == 1, "it is no matter of its own beside"
-    assert "STILL OPEN: 1 " in text
+    assert "Standing problems: 1 " in text
     first = sync.mail_text(replace(failed, new=(matter(BROKEN),), standing=()), settings)
-    assert (first.count("ORA-28001"), "NEW" in first, "This stands" in first) == (1, False, False)
+    assert (first.count("ORA-28001"), "New" in first, "This stands" in first) == (1, False, False)
     stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
     asked = replace(failed, failure="Is STAFF_OU meant?")
     assert "Did not run: Is STAFF_OU meant? Nothing was changed." in sync.mail_text(asked, settings)
@@ -442,8 +441,8 @@ def test_the_text_of_a_quiet_night_says_so_and_that_of_a_first_day_is_cut(settin
     assert "Done: nothing. Nobody needs to do anything.\n" in sync.mail_text(morning(), settings)
     many = morning(new=tuple(matter(replace(LOCKED, who=f"Kim{n}\r\nBcc: x")) for n in range(500)))
     text = sync.mail_text(many, settings)
-    assert "NEW: 500\n- locked out: Kim0\\r\\nBcc: x: Google" in text
-    assert "... and 960 lines more: see StaffLog.txt\n" in text
+    assert "New problems: 500\n- Kim0\\r\\nBcc: x: locked out: Google" in text
+    assert "... and 460 more: see StaffLog.txt\n" in text
     assert len(text.splitlines()) < 60
 
 
@@ -524,6 +523,6 @@ def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
         assert sync.mail_morning(run, everybody, morning(), owed) == {"day": today, "is_owed": False}
     assert len(server.mails) == 3
     assert server.mails[0].message["Subject"] == "Staff Sync: 1 new, 1 open, 0 changed, 0 held"
-    assert "locked out: Zo\u00eb \u0141ukasz: Google itself" in server.mails[0].part("plain")
+    assert "Zo\u00eb \u0141ukasz: locked out: Google itself" in server.mails[0].part("plain")
     assert "Zo\u00eb \u0141ukasz" in server.mails[0].part("html")
     assert date.fromisoformat(owed["day"])
