@@ -770,16 +770,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Night:
-    """One past run of everybody in figures, for the page."""
-
-    run: str  # its start in UTC, as RUN_NAME
-    changed: int = 0
-    failed: int = 0
-    standing: int = 0
-
-
-@dataclass(frozen=True)
 class Matter:
     """A remark that is remembered from run to run, and the day on which it was first told."""
 
@@ -793,7 +783,6 @@ class Memory:
     """What runs/standing.json keeps from run to run."""
 
     matters: Mapping[str, Matter] = field(default_factory=dict)  # by the key of the remark
-    nights: tuple[Night, ...] = ()
     rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
     is_lost: bool = False  # nothing is there, or nothing that can be read
     damage: Remark | None = None
@@ -817,7 +806,6 @@ class Morning:
     solved: tuple[Matter, ...] = ()  # what needed a person until now
     left_alone: tuple[Matter, ...] = ()  # what a rule leaves alone: nobody needs to do anything
     last_good: datetime | None = None  # when a run of everybody last came to its end, before this one
-    nights: tuple[Night, ...] = ()  # the last 30 runs of everybody, this one the last
 
 
 @dataclass(frozen=True)
@@ -3885,6 +3873,8 @@ BROKEN_OFF = "Done before it stopped"
 NOT_RUN = "Did not run"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
+Told = tuple[str, ...]  # of terminal, mail and page: who, which rule since when or what was changed, and more
+STANDING_PROBLEMS = "Standing problems"
 # Under which heading terminal, mail and page tell a kind of change.
 HEADINGS = {
     "New staff": {"create"},
@@ -3919,7 +3909,7 @@ def tell_dry_run(
     """The plan in place of its writes; returns the exit code that the run would have if every write succeeded."""
     if not options.is_part:
         rows = linking_rows(everybody, district)
-        tell_linking(rows, everybody)
+        log.info("Linking: %s", counts_in_words(Counter(row.what for row in rows)))
         if options.csv:
             write_csv(options.csv, rows)
     tell_plan(plans, run.settings)
@@ -4000,68 +3990,58 @@ def age(matter: Matter, today: date) -> str:
     return "new" if matter.is_new else since
 
 
-@dataclass(frozen=True)
-class Item:
-    """One entry under a heading of terminal, mail and page: who, which rule, what was seen or changed, what to do."""
-
-    title: str
-    note: str = ""
-    words: str = ""
-    remedy: str = ""
-
-
-def chapters(morning: Morning, settings: Settings) -> dict[str, list[Item]]:
+def chapters(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
     """What terminal, mail and page tell: first what needs a person, last what has stood longest."""
     today = morning.started.astimezone().date()
     new, standing = ([m for m in told if str(m.remark) != morning.failure] for told in (morning.new, morning.standing))
     return {
-        "Held back": [Item(remark.who, words=remark.reason) for remark in morning.not_made],
-        "New problems": items_of(new, today),
+        "Held back": [(remark.who, remark.reason) for remark in morning.not_made],
+        "New problems": told_of(new, today),
         **changed_people(morning.changes, settings, is_plan=morning.ending == DRY_RUN),
-        "Solved problems": items_of(morning.solved, today),
-        "Standing problems": items_of(standing, today),
+        "Solved problems": told_of(morning.solved, today),
+        STANDING_PROBLEMS: told_of(standing, today),
     }
 
 
-def items_of(matters: Sequence[Matter], today: date) -> list[Item]:
-    items = []
+def told_of(matters: Sequence[Matter], today: date) -> list[Told]:
+    told: list[Told] = []
     for alike in told_together(matters):
         remark, since = alike[0].remark, "" if alike[0].is_new else f", {age(alike[0], today)}"
-        title = people(len(alike)) if len(alike) > 1 else remark.who or remark.seen
-        names = "; ".join(matter.remark.who for matter in alike) if len(alike) > 1 else ""
-        words = ": ".join(text for text in (names, remark.seen) if text not in {"", title})
-        items.append(Item(title, f"{remark.rule.label}{since}", words, remark.remedy))
-    return items
+        note, rest = f"{remark.rule.label}{since}", (remark.seen, remark.remedy)
+        if len(alike) > 1:
+            told.append((people(len(alike)), note, "; ".join(matter.remark.who for matter in alike), *rest))
+        else:
+            told.append((remark.who, note, *rest))
+    return told
 
 
 def changed_people(
     changes: Sequence[tuple[Plan, Change]], settings: Settings, *, is_plan: bool
-) -> dict[str, list[Item]]:
+) -> dict[str, list[Told]]:
     """Under each heading everybody with such changes, and what each was and becomes."""
-    plans = {plan.person.dcid: plan for plan, _ in changes}
-    told = {}
+    people_of = {plan.person.dcid: str(plan.person) for plan, _ in changes}
+    chapters = {}
     for heading, kinds in HEADINGS.items():
-        items = []
+        told: list[Told] = []
         pairs = ((plan.person.dcid, change) for plan, change in changes if change.kind in kinds)
         for dcid, theirs in grouped(pairs).items():
-            by_kind = grouped((change.kind, describe(change, settings, is_brief=True)) for change in theirs)
+            by_kind = grouped((change.kind, describe(change, settings)) for change in theirs)
             words = [f"{kind} {', '.join(texts)}".strip() for kind, texts in by_kind.items()]
             if is_plan and "suspend" in by_kind and settings.REMOVE_SUSPENDED_FROM_GROUPS:
                 words.append("leave all groups")
-            items.append(Item(str(plans[dcid].person), words="; ".join(words)))
-        told[heading] = items
-    return told
+            told.append((people_of[dcid], "; ".join(words)))
+        chapters[heading] = told
+    return chapters
 
 
-def as_lines(told: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:
-    """Each heading that has entries, with their number and lines; of what is known already in short."""
+def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
+    """Each heading that has entries, with their number and a line for each; of what is known already in short."""
     lines = {}
-    for heading, items in told.items():
-        is_known = heading in {"Solved problems", "Standing problems"}
-        hint = " (what to do: python sync.py --explain WHO)" if heading == "Standing problems" else ""
-        texts = [(i.title, i.note) if is_known else (i.title, i.note, i.words, i.remedy) for i in items]
-        if items:
-            lines[f"{heading}: {len(items)}{hint}"] = [": ".join(filter(None, parts)) for parts in texts]
+    for heading, told in chapters.items():
+        hint = " (what to do: python sync.py --explain WHO)" if heading == STANDING_PROBLEMS else ""
+        length = 2 if heading in {"Solved problems", STANDING_PROBLEMS} else None
+        if told:
+            lines[f"{heading}: {len(told)}{hint}"] = [": ".join(filter(None, entry[:length])) for entry in told]
     return lines
 
 
@@ -4074,11 +4054,11 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
             log.info("Would take out of all groups: %s", plan.person, extra=IN_LOG)
 
 
-def show(told: Mapping[str, Sequence[Item]]) -> None:
+def show(chapters: Mapping[str, Sequence[Told]]) -> None:
     """At a terminal, the other way round than in a mail: what needs a person is last, nearest to the prompt."""
     width = max(shutil.get_terminal_size().columns - 1, 40)
     wrap = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent=" " * 6, break_long_words=False).wrap
-    for heading, lines in reversed(as_lines(told).items()):
+    for heading, lines in reversed(as_lines(chapters).items()):
         for line in ("", heading, *chain.from_iterable(map(wrap, lines))):
             log.info("%s", line, extra=AT_TERMINAL)
 
@@ -4089,36 +4069,28 @@ def change_line(plan: Plan, change: Change, settings: Settings) -> str:
     return f"{change.kind:<10} {plan.person}{': ' if words else ''}{words}{evidence}"
 
 
-def describe(change: Change, settings: Settings, *, is_brief: bool = False) -> str:
-    """What it was and what it becomes, of a private value only which way. Brief: names without where they lie."""
+def describe(change: Change, settings: Settings) -> str:
+    """What it was and what it becomes; of a private value only whether it was filled, changed or emptied."""
     before, after = change.before, change.after
     both = {**before, **after}
     if change.kind == "create":
-        who = "" if is_brief else f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} "
-        return f"{who}in {after[ORG_UNIT]}"
+        return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {after[ORG_UNIT]}"
     if KINDS[change.kind].is_listed:
         return both["alias"] if "alias" in both else f"{both['group']} ({both['role'].lower()})"
+    told = {name: settings.attributes[name] for name in after if name in settings.attributes and name != SUSPENDED}
     words, plain = [], []
-    for name in after:
-        attribute = settings.attributes.get(name)
-        if attribute is None or name == SUSPENDED:
-            continue
-        label = attribute.label.rpartition(".")[2] if is_brief else attribute.label
-        was, becomes = (shorten(side[name]) or "(empty)" for side in (before, after))
-        if not label or attribute.kind == "link":
+    for name, attribute in told.items():
+        if not attribute.label or attribute.kind == "link":
             plain.append(name)
         elif attribute.value in settings.PRIVATE_VALUES:
             way = "emptied" if not after[name] else "changed" if before[name] else "filled"
-            words.append(f"{label} (private) {way}")
+            words.append(f"{attribute.label} (private) {way}")
         else:
-            words.append(f"{label} {was} -> {becomes}")
-    sides = [" ".join(brief(s[n]) if is_brief and n == ORG_UNIT else s[n] for n in plain) for s in (before, after)]
-    return "; ".join([*words, " -> ".join(side or "(empty)" for side in sides)] if plain else words)
-
-
-def brief(path: str) -> str:
-    """An org unit by its last part."""
-    return path.rpartition("/")[2] or path
+            was, becomes = (shorten(side[name]) or "(empty)" for side in (before, after))
+            words.append(f"{attribute.label} {was} -> {becomes}")
+    if plain:
+        words.append(" -> ".join(" ".join(side[name] for name in plain) or "(empty)" for side in (before, after)))
+    return "; ".join(words)
 
 
 def people(count: int) -> str:
@@ -4447,18 +4419,6 @@ def row_of_rest(
     return Row(what, person, account, "; ".join((f"{carries}: {words}", *(r.remedy for r in told))), tuple(told))
 
 
-def tell_linking(rows: Sequence[Row], plans: Sequence[Plan]) -> None:
-    """How far the staff of both sides have found each other."""
-    counts = Counter(row.what for row in rows)
-    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
-    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
-    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
-    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
-    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
-    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
-    log.info("Linking: %d open accounts of somebody who left, without DCID", counts["left, open"])
-
-
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """A spreadsheet for Excel and Sheets: UTF-8 with its mark."""
     try:
@@ -4469,8 +4429,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
             writer.writeheader()
             writer.writerows(row.cells for row in rows)
     except OSError as error:
-        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
-        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
+        raise no_access(path, "written", error, "close it in Excel, or name another file after --csv") from None
     log.info("%s holds %d rows", path, len(rows))
 
 
@@ -4478,11 +4437,9 @@ def read_table(path: Path) -> list[list[str]]:
     """The rows of a spreadsheet in any of the forms in which Excel and Sheets save text."""
     try:
         raw = path.read_bytes()
-    except OSError as error:
-        is_open = "close it if it is open in Excel" if isinstance(error, PermissionError) else ""
-        raise no_access(path, "read", error, is_open) from None
-    try:
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except OSError as error:
+        raise no_access(path, "read", error, "close it in Excel, or name the file that --csv has written") from None
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
     heading = next(filter(str.strip, text.splitlines()), "")
@@ -4528,7 +4485,7 @@ def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple
     judged = [judge(decision, rows.get(decision.key), run.decisions, district) for decision in run.decisions]
     taken = [(decision.word, rows[decision.key]) for decision in judged if not decision.answer]
     left = {remark.key: what_was_seen(remark) for word, r in taken if word == LEAVE for remark in r.remarks}
-    run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: decided_before(run.memory) | left})
+    run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: run.memory.rest.get(DECISIONS, {}) | left})
     theirs = {r.person.dcid: r.account.id for word, r in taken if word == LINK and r.person and r.account}
     aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
     district = replace(district, theirs=theirs, not_theirs=aside)
@@ -4605,12 +4562,10 @@ def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) 
 
 def left_by_decision(remarks: Iterable[Remark], memory: Memory) -> tuple[Remark, ...]:
     """The remarks; of those that were decided to be left only that, until what is seen changes."""
-    decided = decided_before(memory)
+    seen = memory.rest.get(DECISIONS, {})
     return tuple(
-        replace(remark, rule=Rule.DECIDED, remedy="", part=remark.key)
-        if decided.get(remark.key) == what_was_seen(remark)
-        else remark
-        for remark in remarks
+        replace(r, rule=Rule.DECIDED, remedy="", part=r.key) if seen.get(r.key) == what_was_seen(r) else r
+        for r in remarks
     )
 
 
@@ -4619,16 +4574,9 @@ def what_was_seen(remark: Remark) -> str:
     return re.sub(r"last sign-in \S+", "", remark.seen)
 
 
-def decided_before(memory: Memory) -> dict[str, object]:
-    """Key of a remark -> what was seen when an admin decided to leave it so."""
-    kept = memory.rest.get(DECISIONS)
-    return kept if isinstance(kept, dict) else {}
-
-
 # Remembering: what stands from run to run, in runs/standing.json.
 
 STANDING = "runs/standing.json"
-NIGHTS = 30
 TO_RESET = "reset it in the Admin console"
 NEW_OWNER = "give it another one"
 ENDINGS = frozenset({Rule.REFUSED, Rule.IMPLAUSIBLE, Rule.FULL_DISK})  # what keeps a run from its end
@@ -4643,7 +4591,7 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     now = [Matter(r, known[r.key].since if r.key in known else run.today, r.key not in known) for r in told]
     current = {matter.remark.key: matter for matter in now}
     gone = [matter for key, matter in known.items() if key not in current]
-    solved = [matter for matter in gone if is_looked_at(matter.remark, run, came_to_end=ending != BROKEN_OFF)]
+    solved = [matter for matter in gone if is_looked_at(matter.remark, run, ending)]
     kept = [matter for matter in gone if matter not in solved]
     run.memory = replace(run.memory, matters={m.remark.key: m for m in (*kept, *current.values())})
     shown = [*now, *(matter for matter in kept if is_asked_of(matter.remark, run))]
@@ -4661,7 +4609,6 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
         held=run.held,
         not_made=not_made,
         last_good=last_good(run.folder),
-        nights=run.memory.nights,
         new=tuple(matter for matter in by_level if matter.is_new),
         standing=tuple(sorted((m for m in by_level if not m.is_new), key=lambda m: m.since, reverse=True)),
         solved=tuple(matter for matter in solved if matter.remark.rule.level != INFO),
@@ -4674,15 +4621,15 @@ def is_asked_of(remark: Remark, run: Run) -> bool:
     return run.subjects is None or remark.subject in run.subjects
 
 
-def is_looked_at(remark: Remark, run: Run, *, came_to_end: bool) -> bool:
+def is_looked_at(remark: Remark, run: Run, ending: str) -> bool:
     """True if this run has seen that something told before is so no more, and not only met it no more."""
-    if not is_asked_of(remark, run):
+    if ending == NOT_RUN or not is_asked_of(remark, run):
         return False
     if remark.rule in HAPPENED_ONCE:
         return run.has_looked_again
     if remark.rule in MET_IN_WRITING:
         return remark.subject not in run.waiting
-    return remark.rule not in ENDINGS or came_to_end
+    return remark.rule not in ENDINGS or ending != BROKEN_OFF
 
 
 def look_again(run: Run, google: Google) -> None:
@@ -4719,20 +4666,24 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
     found = {}
     for row in all_rows(run):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
-        group, group_id = row["before"].get("group", ""), row["before"].get("groupId", "")
-        remark = None
-        if row["kind"] == "create" and row["state"] == "done" and not os.environ.get("NEW_USER_PASSWORD"):
+        what, group, group_id = (
+            (row["kind"], row["state"]),
+            row["before"].get("group"),
+            row["before"].get("groupId", ""),
+        )
+        if what == ("create", "done") and not os.environ.get("NEW_USER_PASSWORD"):
             remark = about(person, Rule.PASSWORD, "", TO_RESET, watched=("", row["account"]))
-        elif row["kind"] == "leave group" and row["state"] in {"failed", "unknown"}:
+        elif what in {("leave group", "failed"), ("leave group", "unknown")}:
             seen = f"{row['email']} stays in the group {group}"
-            watched = (group_id, row["account"])
-            remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, watched)
-        elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
-            seen = f"the group {group} has lost its last owner"
-            remark = about(person, Rule.NO_OWNER, seen, NEW_OWNER, (group_id, ""))
-        if remark and not row.get("undo"):
-            since = datetime.fromisoformat(row["time"]).astimezone().date()
-            found[remark.key] = Matter(remark, since)
+            remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, (group_id, row["account"]))
+        elif what == ("leave group", "done") and row["before"].get("role") == "OWNER":
+            remark = about(
+                person, Rule.NO_OWNER, f"the group {group} has lost its last owner", NEW_OWNER, (group_id, "")
+            )
+        else:
+            continue
+        if not row.get("undo"):
+            found[remark.key] = Matter(remark, datetime.fromisoformat(row["time"]).astimezone().date())
     return found
 
 
@@ -4740,11 +4691,8 @@ def read_memory(folder: Path) -> Memory:
     """What runs/standing.json holds; one that cannot be read is lost, and says why."""
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
-        return Memory(
-            {matter.remark.key: matter for matter in map(matter_of, kept["matters"])},
-            tuple(Night(**night) for night in kept["nights"]),
-            {name: value for name, value in kept.items() if name not in {"matters", "nights"}},
-        )
+        matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
+        return Memory(matters, {**kept, DECISIONS: dict(kept.get(DECISIONS, {}))})
     except FileNotFoundError:
         return Memory(is_lost=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -4766,33 +4714,20 @@ def remember(run: Run, options: Options, code: int) -> None:
         return
     if run.failure:
         note_ending(run, run.failure, code)
-    elif run.morning and not options.is_part:
-        changed, standing = len({plan.person.dcid for plan, _ in run.morning.changes}), run.morning.standing
-        failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
-        night = Night(run.name, changed, failed, len(run.morning.new) + len(standing))
-        run.memory = replace(run.memory, nights=(*run.memory.nights, night))
-    if run.morning:
-        run.morning = replace(run.morning, nights=run.memory.nights)
     write_memory(run)
     if not (run.failure or options.is_part):
-        try:
-            write_private(run.folder / LAST_GOOD, run.started.isoformat())
-        except RunError as error:
-            run.unkept = str(error)
+        keep(run, LAST_GOOD, run.started.isoformat())
 
 
 def note_ending(run: Run, failure: Remark, code: int) -> None:
     """Remember what kept the run from its end, beside all that was told until now."""
     known = run.memory.matters.get(failure.key)
     matter = Matter(failure, known.since if known else run.today, known is None)
-    stood = [m for m in run.memory.matters.values() if m.remark.rule.level != INFO]
+    morning = run.morning or morning_of(run, NOT_RUN, ())
     run.memory = replace(run.memory, matters={**run.memory.matters, failure.key: matter})
-    told = tuple(sorted(stood, key=lambda m: m.since, reverse=True))
-    good = last_good(run.folder)
-    morning = run.morning or Morning(run.name, run.started, ending=NOT_RUN, standing=told, last_good=good)
-    new, since_long = ((matter,), ()) if matter.is_new else ((), (matter,))
-    standing = (*since_long, *(m for m in morning.standing if m.remark.key != failure.key))
-    run.morning = replace(morning, failure=str(failure), exit_code=code, new=new + morning.new, standing=standing)
+    new, standing = ([m for m in told if m.remark.key != failure.key] for told in (morning.new, morning.standing))
+    (new if matter.is_new else standing).insert(0, matter)
+    run.morning = replace(morning, failure=str(failure), exit_code=code, new=tuple(new), standing=tuple(standing))
 
 
 def last_good(folder: Path) -> datetime | None:
@@ -4803,19 +4738,20 @@ def last_good(folder: Path) -> datetime | None:
 
 
 def write_memory(run: Run) -> None:
-    """Write runs/standing.json whole or not at all; one that was damaged is kept beside it. The end tells a failure."""
+    """Write runs/standing.json; one that was damaged is kept beside it."""
     memory, path = run.memory, run.folder / STANDING
-    rows = [
-        {**vars(matter.remark), "rule": matter.remark.rule.name, "since": matter.since.isoformat()}
-        for matter in memory.matters.values()
-    ]
+    rows = [{**vars(m.remark), "rule": m.remark.rule.name, "since": str(m.since)} for m in memory.matters.values()]
     if memory.damage:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
         run.memory = replace(memory, damage=None)  # what is written from now on is whole
-    kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights[-NIGHTS:]]}
+    keep(run, STANDING, json.dumps({**memory.rest, "matters": rows}, indent=1) + "\n")
+
+
+def keep(run: Run, name: str, text: str) -> None:
+    """Write this file in the run's folder; that it cannot be written is told at the end."""
     try:
-        write_private(path, json.dumps(kept, indent=1) + "\n")
+        write_private(run.folder / name, text)
     except RunError as error:
         run.unkept = str(error)
 
@@ -4847,7 +4783,10 @@ MAIL_REMEDIES: dict[type[BaseException], str] = {
 def mail_subject(morning: Morning) -> str:
     """The morning in a line that is enough on a phone."""
     if morning.failure:
-        return f"Staff Sync {how_it_failed(morning).upper()}: {headline(morning.failure)}"
+        # Without folders and hosts.
+        text = re.sub(r" at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", without_folders(without_proxy(morning.failure)))
+        text = textwrap.shorten(text.removeprefix("Settings: "), LONGEST_HEADLINE, placeholder=" ...")
+        return f"Staff Sync {how_it_failed(morning).upper()}: {one_line(text)}"
     new, standing = ({m.remark.who or m.remark.seen for m in told} for told in (morning.new, morning.standing))
     changed = {plan.person.dcid for plan, _ in morning.changes}
     figures = f"{len(new)} new, {len(new | standing)} open, {len(changed)} changed, {sum(morning.held.values())} held"
@@ -4857,17 +4796,6 @@ def mail_subject(morning: Morning) -> str:
 
 def how_it_failed(morning: Morning) -> str:
     return NOT_RUN if morning.ending == NOT_RUN else "Did not finish"
-
-
-def headline(failure: str) -> str:
-    """What ended a run, short enough for a subject: without folders, hosts, and what follows a whole clause."""
-    text = re.sub(r" at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", without_folders(without_proxy(failure)))
-    text = one_line(" ".join(text.removeprefix("Settings: ").split()))
-    if len(text) <= LONGEST_HEADLINE:
-        return text
-    text = text[:LONGEST_HEADLINE]
-    ends = [end.start() for end in re.finditer(r"[:;] | [(\[]", text) if end.start() > LONGEST_HEADLINE // 2]
-    return text[: ends[-1]] if ends else f"{text.rpartition(' ')[0]} ..."
 
 
 def mail_text(morning: Morning, settings: Settings) -> str:
@@ -4881,12 +4809,13 @@ def mail_text(morning: Morning, settings: Settings) -> str:
 
 def result_of(morning: Morning) -> list[str]:
     """The result in words, and when a run was last good."""
+    begun = morning.started.astimezone()
     counts = counts_in_words(Counter(change.kind for _, change in morning.changes))
     needs_nobody = not (morning.new or morning.standing or morning.not_made)
     result = f"{morning.ending}: {counts}.{' Nobody needs to do anything.' if needs_nobody else ''}"
     if morning.failure:
         known = [m for m in morning.standing if str(m.remark) == morning.failure]
-        since = f" This stands {age(known[0], morning.started.astimezone().date())}." if known else ""
+        since = f" This stands {age(known[0], begun.date())}." if known else ""
         changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
         full_stop = "" if morning.failure.endswith(("?", ".")) else "."
         result = f"{how_it_failed(morning)}: {morning.failure}{full_stop}{since} {changed}"
@@ -4894,10 +4823,10 @@ def result_of(morning: Morning) -> list[str]:
         result = f"This is a {morning.part}: nothing was read or written."
     last_good = "No good run is on record before this one."
     if morning.last_good:
-        hours = (morning.started - morning.last_good).total_seconds() / 3600
-        ago = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
-        last_good = f"The last good run before this one: {morning.last_good.astimezone():%Y-%m-%d %H:%M} ({ago} ago)."
-    return [f"Staff Sync, {morning.started.astimezone():%A %Y-%m-%d %H:%M}", "", result, last_good]
+        days = (morning.started - morning.last_good).total_seconds() / 86400
+        when = f"{morning.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
+        last_good = f"The last good run before this one: {when}."
+    return [f"Staff Sync, {begun:%A %Y-%m-%d %H:%M}", "", result, last_good]
 
 
 def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is_owed: bool = False) -> bool:
@@ -4955,9 +4884,8 @@ def mail_test(run: Run, options: Options) -> int:
         values, faults = read_config(options.config)
         words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
-    matters = read_memory(run.folder).matters.values()
-    standing = sorted((m for m in matters if m.remark.rule.level != INFO), key=lambda m: m.since, reverse=True)
-    morning = Morning(run.name, run.started, MAIL_TEST, standing=tuple(standing), last_good=last_good(run.folder))
+    run.memory, run.part = read_memory(run.folder), MAIL_TEST
+    morning = morning_of(run, NOT_RUN, ())
     if remark := send_mail(morning, settings):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
@@ -5079,20 +5007,13 @@ a, summary {color: inherit; display: inline-block; padding: .25rem 0}
 
 def page_of(morning: Morning, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
-    told = chapters(morning, settings)
-    told["Left alone by rule"] = items_of(morning.left_alone, morning.started.astimezone().date())
-    told["The last runs"] = [
-        Item(night.run, words=f"changed {night.changed:,}, failed {night.failed:,}, standing {night.standing:,}")
-        for night in reversed(morning.nights[-NIGHTS:])
-    ]
+    left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
     links = sections = ""
-    for heading, items in told.items():
-        if items:
-            name = heading.lower().replace(" ", "-")
-            links += f'<li><a href="#{name}">{heading}</a> {len(items):,}</li>\n'
-            sections += (
-                f'<section id="{name}"><h2>{heading} <small>{len(items):,}</small></h2>{html_list(items)}</section>'
-            )
+    for heading, told in {**chapters(morning, settings), "Left alone by rule": left_alone}.items():
+        if told:
+            name, count = heading.lower().replace(" ", "-"), f"{len(told):,}"
+            links += f'<li><a href="#{name}">{heading}</a> {count}</li>\n'
+            sections += f'<section id="{name}"><h2>{heading} <small>{count}</small></h2>{html_list(told)}</section>'
     return PAGE.substitute(
         title=shown(mail_subject(morning)),
         look="good" if morning.exit_code == DONE else "bad",
@@ -5103,15 +5024,15 @@ def page_of(morning: Morning, settings: Settings) -> str:
     )
 
 
-def html_list(items: Sequence[Item]) -> str:
+def html_list(told: Sequence[Told]) -> str:
     """A list, the end of a long one folded."""
     entries = []
-    for item in items:
-        words = [*map(paragraph, filter(None, (item.words, f"To do: {item.remedy}" if item.remedy else "")))]
-        entries.append(f"<li><b>{shown(item.title)}</b> <small>{shown(item.note)}</small>{''.join(words)}</li>\n")
-    first, rest = "".join(entries[:SHOWN_AT_ONCE]), "".join(entries[SHOWN_AT_ONCE:])
-    folded = f"<details><summary>{len(items) - SHOWN_AT_ONCE:,} more</summary><ul>{rest}</ul></details>"
-    return f"<ul>{first}</ul>{folded if rest else ''}\n"
+    for who, *rest in told:
+        title = f"<b>{shown(who)}</b>" if who else ""
+        entries.append(f"<li>{title}{''.join(map(paragraph, filter(None, rest)))}</li>\n")
+    first, rest_of_it = "".join(entries[:SHOWN_AT_ONCE]), "".join(entries[SHOWN_AT_ONCE:])
+    folded = f"<details><summary>{len(told) - SHOWN_AT_ONCE:,} more</summary><ul>{rest_of_it}</ul></details>"
+    return f"<ul>{first}</ul>{folded if rest_of_it else ''}\n"
 
 
 def paragraph(words: str) -> str:
