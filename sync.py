@@ -3875,15 +3875,6 @@ LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
 Told = tuple[str, ...]  # of terminal, mail and page: who, which rule since when or what was changed, and more
 STANDING_PROBLEMS = "Standing problems"
-# Under which heading terminal, mail and page tell a kind of change.
-HEADINGS = {
-    "New staff": {"create"},
-    "Left": {"suspend", "leave group", "move to suspended"},
-    "Returned": {"reactivate", "join group"},
-    "Renamed": {"rename", "name"},
-    "Moved": {"move"},
-    "Other changes": {"link", "update", "remove alias", "add alias"},
-}
 
 
 def tell_what_was_read(district: District) -> None:
@@ -3993,13 +3984,12 @@ def age(matter: Matter, today: date) -> str:
 def chapters(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
     """What terminal, mail and page tell: first what needs a person, last what has stood longest."""
     today = morning.started.astimezone().date()
-    new, standing = ([m for m in told if str(m.remark) != morning.failure] for told in (morning.new, morning.standing))
     return {
         "Held back": [(remark.who, remark.reason) for remark in morning.not_made],
-        "New problems": told_of(new, today),
-        **changed_people(morning.changes, settings, is_plan=morning.ending == DRY_RUN),
+        "New problems": told_of(morning.new, today),
+        **changed_people(morning.changes, settings),
         "Solved problems": told_of(morning.solved, today),
-        STANDING_PROBLEMS: told_of(standing, today),
+        STANDING_PROBLEMS: told_of(morning.standing, today),
     }
 
 
@@ -4015,23 +4005,9 @@ def told_of(matters: Sequence[Matter], today: date) -> list[Told]:
     return told
 
 
-def changed_people(
-    changes: Sequence[tuple[Plan, Change]], settings: Settings, *, is_plan: bool
-) -> dict[str, list[Told]]:
-    """Under each heading everybody with such changes, and what each was and becomes."""
-    people_of = {plan.person.dcid: str(plan.person) for plan, _ in changes}
-    chapters = {}
-    for heading, kinds in HEADINGS.items():
-        told: list[Told] = []
-        pairs = ((plan.person.dcid, change) for plan, change in changes if change.kind in kinds)
-        for dcid, theirs in grouped(pairs).items():
-            by_kind = grouped((change.kind, describe(change, settings)) for change in theirs)
-            words = [f"{kind} {', '.join(texts)}".strip() for kind, texts in by_kind.items()]
-            if is_plan and "suspend" in by_kind and settings.REMOVE_SUSPENDED_FROM_GROUPS:
-                words.append("leave all groups")
-            told.append((people_of[dcid], "; ".join(words)))
-        chapters[heading] = told
-    return chapters
+def changed_people(changes: Iterable[tuple[Plan, Change]], settings: Settings) -> dict[str, list[Told]]:
+    """Under each kind everybody with such a change, and what was and becomes."""
+    return grouped((change.kind, (str(plan.person), describe(change, settings))) for plan, change in changes)
 
 
 def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
@@ -4046,12 +4022,12 @@ def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
 
 
 def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
-    show(changed_people([(plan, change) for plan in plans for change in plan.changes], settings, is_plan=True))
+    show(changed_people([(plan, change) for plan in plans for change in plan.changes], settings))
     for plan in plans:
         for change in plan.changes:
             log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
         if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
-            log.info("Would take out of all groups: %s", plan.person, extra=IN_LOG)
+            log.info("Would take out of all groups: %s", plan.person)
 
 
 def show(chapters: Mapping[str, Sequence[Told]]) -> None:
@@ -4814,11 +4790,9 @@ def result_of(morning: Morning) -> list[str]:
     needs_nobody = not (morning.new or morning.standing or morning.not_made)
     result = f"{morning.ending}: {counts}.{' Nobody needs to do anything.' if needs_nobody else ''}"
     if morning.failure:
-        known = [m for m in morning.standing if str(m.remark) == morning.failure]
-        since = f" This stands {age(known[0], begun.date())}." if known else ""
         changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
         full_stop = "" if morning.failure.endswith(("?", ".")) else "."
-        result = f"{how_it_failed(morning)}: {morning.failure}{full_stop}{since} {changed}"
+        result = f"{how_it_failed(morning)}: {morning.failure}{full_stop} {changed}"
     elif morning.part == MAIL_TEST:
         result = f"This is a {morning.part}: nothing was read or written."
     last_good = "No good run is on record before this one."
@@ -4870,11 +4844,10 @@ def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
         return fault("no morning mail: its settings are not complete", "see what is said of config.py below")
     if settings is None:
         return fact("no morning mail: MAIL_TO is not set")
-    is_signed_in, is_plain = bool(os.environ.get("SMTP_USER")), settings.SMTP_SECURITY == "none"
-    words = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}"), '
-    words += f"port {settings.SMTP_PORT}, {settings.SMTP_SECURITY}, with{'' if is_signed_in else 'out'} a sign-in: "
+    goes = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}")'
     remedy = 'SMTP_SECURITY "none" sends no password: choose another, or unset SMTP_USER and SMTP_PASSWORD'
-    return fact(f"{words}python sync.py --mail-test  sends one", remedy if is_signed_in and is_plain else "")
+    is_unused = settings.SMTP_SECURITY == "none" and bool(os.environ.get("SMTP_USER"))
+    return fact(f"{goes}: python sync.py --mail-test  sends one", remedy if is_unused else "")
 
 
 def mail_test(run: Run, options: Options) -> int:
@@ -4987,17 +4960,15 @@ small {font-weight: normal}
 ul {margin: 0; padding: 0; list-style: none}
 li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid}
 li p {margin: .125rem 0}
-nav ul {display: flex; flex-wrap: wrap; gap: 0 1.25rem}
-a, summary {color: inherit; display: inline-block; padding: .25rem 0}
+summary {cursor: pointer; padding: .25rem 0}
 .good {border-color: #2e9e63}
 .bad, #held-back li, #new-problems li {border-color: #d6453b}
 @media print {
  :root {color-scheme: light}
- nav {display: none}
  li {break-inside: avoid}
 }
 </style></head><body>
-<header><h1 class="$look">$title</h1>$result<nav aria-label="On this page"><ul>$links</ul></nav></header>
+<header><h1 class="$look">$title</h1>$result</header>
 <main>$sections</main>
 <footer><p>$whole</p></footer>
 </body></html>
@@ -5008,17 +4979,17 @@ a, summary {color: inherit; display: inline-block; padding: .25rem 0}
 def page_of(morning: Morning, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
     left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
-    links = sections = ""
+    sections = ""
     for heading, told in {**chapters(morning, settings), "Left alone by rule": left_alone}.items():
         if told:
-            name, count = heading.lower().replace(" ", "-"), f"{len(told):,}"
-            links += f'<li><a href="#{name}">{heading}</a> {count}</li>\n'
-            sections += f'<section id="{name}"><h2>{heading} <small>{count}</small></h2>{html_list(told)}</section>'
+            name = heading.lower().replace(" ", "-")
+            sections += (
+                f'<section id="{name}"><h2>{heading} <small>{len(told):,}</small></h2>{html_list(told)}</section>'
+            )
     return PAGE.substitute(
         title=shown(mail_subject(morning)),
         look="good" if morning.exit_code == DONE else "bad",
         result="".join(f"<p>{shown(line)}</p>" for line in result_of(morning) if line),
-        links=links,
         sections=sections,
         whole=shown(f"Staff Sync {VERSION}. Run {morning.run}. Exit code {morning.exit_code}."),
     )

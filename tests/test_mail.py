@@ -308,9 +308,9 @@ def test_check_says_whether_a_mail_can_be_sent_without_addresses_and_hosts(bed: 
 
     assert fact().startswith("good no morning mail: MAIL_TO is not set")
     bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "staff-sync@d118.org", "SMTP_HOST": "mail.invalid"}
-    assert fact().startswith('good the morning mail goes to 1 person ("news"), port 587, starttls, without a sign-in')
+    assert fact().startswith('good the morning mail goes to 1 person ("news"): python sync.py --mail-test sends one')
     bed.environment |= {"SMTP_USER": USER, "SMTP_PASSWORD": PASSWORD}
-    assert "starttls, with a sign-in" in fact()
+    assert fact().startswith("good ")
     bed.settings["SMTP_SECURITY"] = "none"
     assert fact().startswith("WARNING ")
     bed.settings["SMTP_HOST"] = "mail.invalid:25"
@@ -400,11 +400,11 @@ Held back: 1
 New problems: 1
 - Maya Patel, maya.patel@d118.org (DCID 7): locked out: Google itself has locked the account: decide
 
-Moved: 1
-- Maya Patel, maya.patel@d118.org (DCID 7): move /D118 Staff/A Staff -> /D118 Staff/B Staff
+move: 1
+- Maya Patel, maya.patel@d118.org (DCID 7): /D118 Staff/A Staff -> /D118 Staff/B Staff
 
-Other changes: 1
-- Noor Haddad, noor.haddad@d118.org (DCID 8): update CrisisGO.CellPhone (private) changed
+update: 1
+- Noor Haddad, noor.haddad@d118.org (DCID 8): CrisisGO.CellPhone (private) changed
 
 Solved problems: 1
 - Ada: home school, since {today - timedelta(days=2)} (2 days)
@@ -424,12 +424,10 @@ def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings:
     )  # fmt: skip
     text = sync.mail_text(failed, settings)
     day = TUESDAY.astimezone().date() - timedelta(days=2)
-    assert f"Did not run: {EXPIRED}. This stands since {day} (2 days). Nothing was changed.\n" in text
+    assert f"Did not run: {EXPIRED}. Nothing was changed.\n" in text
+    assert f"refused, since {day} (2 days)\n" in text
     assert "(2.0 days ago)" in text
-    assert text.count("ORA-28001") == 1, "it is no matter of its own beside"
-    assert "Standing problems: 1 " in text
-    first = sync.mail_text(replace(failed, new=(matter(BROKEN),), standing=()), settings)
-    assert (first.count("ORA-28001"), "New" in first, "This stands" in first) == (1, False, False)
+    assert "Standing problems: 2 " in text
     stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
     asked = replace(failed, failure="Is STAFF_OU meant?")
     assert "Did not run: Is STAFF_OU meant? Nothing was changed." in sync.mail_text(asked, settings)

@@ -267,18 +267,18 @@ def test_at_a_terminal_a_plan_reads_like_a_plan_and_what_needs_a_person_is_last(
     locked_out(bed, 203, "Noor")
     outcome = bed.run("--dry-run", at_terminal=True)
     lines = outcome.output.splitlines()
-    heading = lines.index("Moved: 2")
+    heading = lines.index("move: 2")
     assert lines[heading + 1 : heading + 3] == [
-        "  Maya Patel, maya.patel@d118.org (DCID 201): move /D118 Staff/Wauconda Middle School Staff -> /D118",
+        "  Maya Patel, maya.patel@d118.org (DCID 201): /D118 Staff/Wauconda Middle School Staff -> /D118",
         "      Staff/Wauconda High School Staff",
     ]
     assert heading < lines.index("New problems: 1") < len(lines) - 3
     assert not any(re.match(r"\d{4}-|Would |INFO ", line) for line in lines), outcome.output
     assert max(map(len, lines[lines.index("New problems: 1") : -4])) <= 110
     made = bed.run(at_terminal=True)
-    assert "Moved: 2" in made.output.splitlines()
+    assert "move: 2" in made.output.splitlines()
     assert " INFO  move       Maya Patel" in made.log, "the log is the same as ever"
-    assert "Moved: 2" not in made.log.splitlines()
+    assert "move: 2" not in made.log.splitlines()
     standing = bed.run(at_terminal=True).output.splitlines()
     assert "  Noor Personcad, noor.personcad@d118.org (DCID 203): locked out, since today" in standing
 
