@@ -4944,36 +4944,29 @@ def in_words(code: int, words: bytes | str) -> str:
     return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
 
 
-SHOWN_AT_ONCE = 50  # of a long list, the rest of which is folded
-PAGE_START = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">'
-PAGE = Template(
-    PAGE_START
-    + """
+SHOWN_AT_ONCE = 50  # entries of a list; a longer one is folded
+PAGE = Template("""\
+<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>$title</title>
 <style>
 body {margin: 0 auto; padding: 1rem; max-width: 60rem; font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
 h1 {font-size: 1.35rem; line-height: 1.25; padding-left: .75rem; border-left: .375rem solid}
-h2 {font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid}
-small {font-weight: normal}
+h2 {font-size: 1.2rem; margin: 1rem 0 .5rem; display: inline-block}
 ul {margin: 0; padding: 0; list-style: none}
 li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid}
 li p {margin: .125rem 0}
-summary {cursor: pointer; padding: .25rem 0}
 .good {border-color: #2e9e63}
 .bad, #held-back li, #new-problems li {border-color: #d6453b}
-@media print {
- :root {color-scheme: light}
- li {break-inside: avoid}
-}
+@media print {:root {color-scheme: light} li {break-inside: avoid}}
 </style></head><body>
 <header><h1 class="$look">$title</h1>$result</header>
 <main>$sections</main>
 <footer><p>$whole</p></footer>
 </body></html>
-"""
-)
+""")
+PAGE_START = PAGE.template.partition("\n")[0]
 
 
 def page_of(morning: Morning, settings: Settings) -> str:
@@ -4981,11 +4974,11 @@ def page_of(morning: Morning, settings: Settings) -> str:
     left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
     sections = ""
     for heading, told in {**chapters(morning, settings), "Left alone by rule": left_alone}.items():
+        name, is_open = heading.lower().replace(" ", "-"), " open" if len(told) <= SHOWN_AT_ONCE else ""
+        items = "".join(map(html_item, told))
         if told:
-            name = heading.lower().replace(" ", "-")
-            sections += (
-                f'<section id="{name}"><h2>{heading} <small>{len(told):,}</small></h2>{html_list(told)}</section>'
-            )
+            summary = f"<summary><h2>{heading} <small>{len(told):,}</small></h2></summary>"
+            sections += f'<details id="{name}"{is_open}>{summary}<ul>\n{items}</ul></details>\n'
     return PAGE.substitute(
         title=shown(mail_subject(morning)),
         look="good" if morning.exit_code == DONE else "bad",
@@ -4995,23 +4988,9 @@ def page_of(morning: Morning, settings: Settings) -> str:
     )
 
 
-def html_list(told: Sequence[Told]) -> str:
-    """A list, the end of a long one folded."""
-    entries = []
-    for who, *rest in told:
-        title = f"<b>{shown(who)}</b>" if who else ""
-        entries.append(f"<li>{title}{''.join(map(paragraph, filter(None, rest)))}</li>\n")
-    first, rest_of_it = "".join(entries[:SHOWN_AT_ONCE]), "".join(entries[SHOWN_AT_ONCE:])
-    folded = f"<details><summary>{len(told) - SHOWN_AT_ONCE:,} more</summary><ul>{rest_of_it}</ul></details>"
-    return f"<ul>{first}</ul>{folded if rest_of_it else ''}\n"
-
-
-def paragraph(words: str) -> str:
-    """Words under a line, long ones (the names of everybody who is held) folded after their beginning."""
-    if len(words) <= 600:
-        return f"<p>{shown(words)}</p>"
-    begin = shown(textwrap.shorten(words, 200, placeholder=" ..."))
-    return f"<details><summary>{begin}</summary><p>{shown(words)}</p></details>"
+def html_item(told: Told) -> str:
+    who, *rest = map(shown, told)
+    return f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest if words)}</li>\n"
 
 
 def shown(words: str) -> str:
