@@ -4258,6 +4258,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 LINK, CREATE, LEAVE = "link", "create", "leave"
 DECISIONS = "decisions"  # in runs/standing.json
+REFUSED, NOTHING_TO_DO = "refused", "nothing to do, an account carries the DCID already"
 LINK_DOUBTS = frozenset(
     {
         Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
@@ -4308,7 +4309,6 @@ class Decision:
     word: str
     cells: Mapping[str, str]
     answer: str = ""
-    level: str = ERROR
 
     @property
     def key(self) -> tuple[str, str]:
@@ -4318,6 +4318,12 @@ class Decision:
     def dcid(self) -> int:
         """The person's DCID, or one that nobody has."""
         return int(self.key[0] or -1)
+
+    def excludes(self, other: Decision) -> bool:
+        """True where not both can be done: a person linked twice or created too, or an account linked twice."""
+        words = {self.word, other.word}
+        is_same_account = words == {LINK} and self.key[1] == other.key[1]
+        return LINK in words and LEAVE not in words and (self.dcid == other.dcid or is_same_account)
 
     def __str__(self) -> str:
         who = (plain(self.cells["name"]), f"DCID {self.dcid}" if self.key[0] else "", self.key[1])
@@ -4353,26 +4359,26 @@ def linking_rows(plans: Sequence[Plan], district: District) -> list[Row]:
 def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
     """A row for each account that may be this person's, or one without; none where person and account are settled."""
     person, google = plan.person, district.google
-    own = google.by_dcid.get(person.dcid, [])
-    holders: Sequence[Account | None] = [plan.had] if plan.had else own or [google.by_address.get(person.email)]
-    deleted = {account.id: account for account, _ in google.deleted}
-    doubts = ((r, google.accounts.get(r.part) or deleted.get(r.part)) for r in plan.remarks if r.rule in LINK_DOUBTS)
-    found = {remark: [account] if account else holders for remark, account in doubts}
-    accounts: Sequence[Account | None] = [account for several in found.values() for account in several]
-    what = "in doubt"
-    if plan.has(Rule.LEFT_OPEN):
-        what = "left, open"
-    elif "link" in plan.kinds:
-        accounts, what = holders, "link"
-    elif not found and person.is_active and not own:
+    own, holder = google.by_dcid.get(person.dcid, []), google.by_address.get(person.email)
+    holders = [plan.had] if plan.had else own or ([holder] if holder else [])
+    known = {**google.accounts, **{account.id: account for account, _ in google.deleted}}
+    found = {r: [known[r.part]] if r.part in known else holders for r in plan.remarks if r.rule in LINK_DOUBTS}
+    if "link" in plan.kinds:
+        what, accounts = "link", holders
+    elif found:
+        what = "left, open" if plan.has(Rule.LEFT_OPEN) else "in doubt"
+        accounts = [account for several in found.values() for account in several]
+    elif person.is_active and not own:
         # One without address is looked for by the names too.
-        twins = possible_twins(replace(person, email="any"), district)
-        accounts = holders if holders[0] else twins or [None]
-        what = "skipped" if skip_rule(person, district.settings) else "in doubt" if accounts[0] else "no account"
+        accounts = holders or possible_twins(replace(person, email="any"), district)
+        what = "skipped" if skip_rule(person, district.settings) else "in doubt" if accounts else "no account"
+    else:
+        return
     due = [f"a run links it, found by {plan.evidence}"] if what == "link" else []
     due += [f"a run creates it in {change.after[ORG_UNIT]}" for change in plan.changes if change.kind == "create"]
-    for account in {account.id if account else "": account for account in accounts}.values():
-        mine = tuple(r for r in plan.remarks if account in found.get(r, [account]))
+    unique: list[Account | None] = [*{account.id: account for account in accounts}.values()]
+    for account in unique or [None]:
+        mine = tuple(r for r in plan.remarks if account in (found.get(r) or [account]))
         reason = "; ".join((*(f"{r.rule.label}: {r.reason}" for r in mine), *due)) or "left out for a bug: see the log"
         is_deleted = account is not None and account.id not in google.accounts
         yield Row(what, person, account, reason, mine, bool(due), is_deleted)
@@ -4458,18 +4464,18 @@ def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple
     A decision that is not what a run may do is answered, and what is to be left is remembered.
     """
     rows = {key_of(row.cells): row for row in linking_rows(everybody, district)}
-    judged = [judge(decision, rows.get(decision.key), run.decisions, district) for decision in run.decisions]
+    judged = [replace(d, answer=objection(d, rows.get(d.key), run.decisions, district)) for d in run.decisions]
     taken = [(decision.word, rows[decision.key]) for decision in judged if not decision.answer]
     left = {remark.key: what_was_seen(remark) for word, r in taken if word == LEAVE for remark in r.remarks}
     run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: run.memory.rest.get(DECISIONS, {}) | left})
     theirs = {r.person.dcid: r.account.id for word, r in taken if word == LINK and r.person and r.account}
     aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
-    district = replace(district, theirs=theirs, not_theirs=aside)
     chosen = frozenset((*theirs, *aside))
+    district = replace(district, theirs=theirs, not_theirs=aside)
     district, plans = look_up_newcomers(run, district, plan_everybody(run, district), chosen)
     plan_of = {plan.person.dcid: plan for plan in plans}
     run.decisions = [
-        replace(d, answer=f"refused: {why_not(d.word, plan_of[d.dcid], district)}")
+        replace(d, answer=f"{REFUSED}: {why_not(d.word, plan_of[d.dcid], district)}")
         if not d.answer and d.word != LEAVE and d.word not in plan_of[d.dcid].kinds
         else d
         for d in judged
@@ -4477,17 +4483,14 @@ def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple
     return district, plans, frozenset(d.dcid for d in run.decisions if not d.answer) & chosen
 
 
-def judge(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> Decision:
-    """The decision, with its answer where both sides say without a plan that nothing is to be done."""
-    word, address = decision.word, decision.key[1]
+def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> str:
+    """Why nothing is done about a decision, as far as both sides say it without a plan, or ""."""
+    word, new_sheet = decision.word, "make a new sheet with --csv"
     own = district.google.by_dcid.get(decision.dcid, ())
-    if row is None and any(word == CREATE or address in account.addresses for account in own):
-        return replace(decision, answer="nothing to do, an account carries the DCID already", level=INFO)
+    if row is None and any(word == CREATE or decision.key[1] in account.addresses for account in own):
+        return NOTHING_TO_DO
     if row is None:
-        seen = "it is in question no more, or an address or a DCID has changed"
-        return replace(decision, answer=f"refused: {seen}: make a new sheet with --csv")
-    if word == LEAVE and not row.is_due and all(remark.rule.level == INFO for remark in row.remarks):
-        return replace(decision, answer="nothing to do, no run asks for anything here", level=INFO)
+        return f"{REFUSED}: it is in question no more, or an address or a DCID has changed: {new_sheet}"
     was, now = ({name: plain(cells[name]) for name in MATCHED} for cells in (decision.cells, row.cells))
     changed = [
         f"{name} was '{was[name]}' and is '{now[name]}'"
@@ -4495,21 +4498,15 @@ def judge(decision: Decision, row: Row | None, decisions: Iterable[Decision], di
         # Excel has a question mark in the place of each letter that Windows-1252 lacks.
         if was[name] not in {now[name], now[name].encode("cp1252", "replace").decode("cp1252")}
     ]
-    rivals = [
-        f"row {other.number}"
-        for other in decisions
-        for both in [{word, other.word}]
-        if other is not decision and LINK in both and LEAVE not in both
-        if other.dcid == decision.dcid or (other.key[1] == address and both == {LINK})
-    ]
+    rivals = [f"row {other.number}" for other in decisions if other is not decision and decision.excludes(other)]
     lacks_one = (word != LEAVE and not row.person) or (word == LINK and (not row.account or row.is_deleted))
     against = {
-        f"{'; '.join(changed)}: make a new sheet with --csv": changed,
+        f"{'; '.join(changed)}: {new_sheet}": changed,
         "there is nobody in PowerSchool, or no account, in this row for that": lacks_one,
         f"{' and '.join(rivals)} decides otherwise about the same person or account": rivals,
         "a run does it all the same: name the person in HANDS_OFF": word == LEAVE and row.is_due,
     }
-    return replace(decision, answer=next((f"refused: {words}" for words, is_so in against.items() if is_so), ""))
+    return next((f"{REFUSED}: {words}" for words, is_so in against.items() if is_so), "")
 
 
 def why_not(word: str, plan: Plan, district: District) -> str:
@@ -4526,13 +4523,11 @@ def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) 
     made, code = {(plan.person.dcid, change.kind) for plan, change in changes}, DONE
     for decision in run.decisions:
         is_made = (decision.dcid, decision.word) in made or (decision.word == LEAVE and ending != BROKEN_OFF)
-        words, level = "not done, the lines above say why", decision.level
-        if decision.answer:
-            words = decision.answer
-        elif is_made:
-            words, level = "would be done" if ending == DRY_RUN else "done", INFO
-        log.log(logging.getLevelName(level), "%s: %s", decision, words)
-        code = ATTENTION if level == ERROR else code
+        is_well = decision.answer == NOTHING_TO_DO or (is_made and not decision.answer)
+        done = "would be done" if ending == DRY_RUN else "done"
+        words = decision.answer or (done if is_made else "not done, the lines above say why")
+        log.log(logging.INFO if is_well else logging.ERROR, "%s: %s", decision, words)
+        code = code if is_well else ATTENTION
     return code
 
 
