@@ -3996,12 +3996,10 @@ def chapters(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
 def told_of(matters: Sequence[Matter], today: date) -> list[Told]:
     told: list[Told] = []
     for alike in told_together(matters):
-        remark, since = alike[0].remark, "" if alike[0].is_new else f", {age(alike[0], today)}"
-        note, rest = f"{remark.rule.label}{since}", (remark.seen, remark.remedy)
-        if len(alike) > 1:
-            told.append((people(len(alike)), note, "; ".join(matter.remark.who for matter in alike), *rest))
-        else:
-            told.append((remark.who, note, *rest))
+        remark, names = alike[0].remark, "; ".join(matter.remark.who for matter in alike)
+        who = (names, "") if len(alike) == 1 else (people(len(alike)), names)
+        since = "" if alike[0].is_new else f", {age(alike[0], today)}"
+        told.append((who[0], f"{remark.rule.label}{since}", who[1], remark.seen, remark.remedy))
     return told
 
 
@@ -4053,19 +4051,14 @@ def describe(change: Change, settings: Settings) -> str:
         return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {after[ORG_UNIT]}"
     if KINDS[change.kind].is_listed:
         return both["alias"] if "alias" in both else f"{both['group']} ({both['role'].lower()})"
-    told = {name: settings.attributes[name] for name in after if name in settings.attributes and name != SUSPENDED}
-    words, plain = [], []
-    for name, attribute in told.items():
-        if not attribute.label or attribute.kind == "link":
-            plain.append(name)
-        elif attribute.value in settings.PRIVATE_VALUES:
-            way = "emptied" if not after[name] else "changed" if before[name] else "filled"
-            words.append(f"{attribute.label} (private) {way}")
-        else:
-            was, becomes = (shorten(side[name]) or "(empty)" for side in (before, after))
-            words.append(f"{attribute.label} {was} -> {becomes}")
-    if plain:
-        words.append(" -> ".join(" ".join(side[name] for name in plain) or "(empty)" for side in (before, after)))
+    words = []
+    for name, attribute in settings.attributes.items():
+        if name == SUSPENDED or after.get(name) in {None, before.get(name)}:
+            continue
+        text = " -> ".join(shorten(side[name]) or "(empty)" for side in (before, after))
+        if attribute.value in settings.PRIVATE_VALUES:
+            text = f"(private) {'emptied' if not after[name] else 'changed' if before[name] else 'filled'}"
+        words.append(f"{attribute.label} {text}".strip())
     return "; ".join(words)
 
 
@@ -4378,7 +4371,7 @@ def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
     due += [f"a run creates it in {change.after[ORG_UNIT]}" for change in plan.changes if change.kind == "create"]
     unique: list[Account | None] = [*{account.id: account for account in accounts}.values()]
     for account in unique or [None]:
-        mine = tuple(r for r in plan.remarks if account in (found.get(r) or [account]))
+        mine = tuple(r for r in plan.remarks if not found.get(r) or account in found[r])
         reason = "; ".join((*(f"{r.rule.label}: {r.reason}" for r in mine), *due)) or "left out for a bug: see the log"
         is_deleted = account is not None and account.id not in google.accounts
         yield Row(what, person, account, reason, mine, bool(due), is_deleted)
@@ -4663,7 +4656,7 @@ def read_memory(folder: Path) -> Memory:
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
         matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
-        return Memory(matters, {**kept, DECISIONS: dict(kept.get(DECISIONS, {}))})
+        return Memory(matters, {**kept, **{name: dict(kept.get(name, {})) for name in (DECISIONS, "mail")}})
     except FileNotFoundError:
         return Memory(is_lost=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -4813,24 +4806,21 @@ def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is
     return bool(asked[settings.MAIL_WHEN])
 
 
-def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> dict[str, Any]:
-    """Send the mail of a run of everybody, if it is due; gives what to remember of it in runs/standing.json.
+def mail_morning(run: Run, options: Options, morning: Morning) -> None:
+    """Send the mail of a run of everybody, if it is due; the memory keeps the day, and whether it went to nobody.
 
-    `mailed` is what this gave the last time, or nothing. A run that could not read its settings mails by what of them
-    can be read.
+    A run that could not read its settings mails by what of them can be read.
     """
-    known: dict[str, Any] = mailed if isinstance(mailed, dict) else {}
-    settings = run.settings or mail_settings(options.config)
-    last_mail, is_owed = str(known.get("day", "")), bool(known.get("is_owed"))
-    if (
-        settings is None
-        or not options.is_of_everybody
-        or not mail_is_due(morning, settings, last_mail, is_owed=is_owed)
+    settings, known = run.settings or mail_settings(options.config), run.memory.rest.get("mail", {})
+    if settings is None or not mail_is_due(
+        morning, settings, known.get("day", ""), is_owed=known.get("is_owed", False)
     ):
-        return known
+        return
     if remark := send_mail(morning, settings):
         log.warning("%s", remark)
-    return {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
+    mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
+    run.memory = replace(run.memory, rest={**run.memory.rest, "mail": mailed})
+    write_memory(run)
 
 
 def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
@@ -4869,7 +4859,13 @@ def send_mail(morning: Morning, settings: Settings) -> Remark | None:
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
         reason = error.__context__ if isinstance(error.__context__, TimeoutError) else error
         remedy = next(remedy for kind, remedy in MAIL_REMEDIES.items() if isinstance(reason, kind))
-        return Remark(Rule.MAIL, failed, f"{server} {what_it_said(reason, settings)}", remedy)
+        # What Python says of a character that it cannot send may be a part of the password.
+        said = f"cannot be used ({type(reason).__name__ if isinstance(reason, UnicodeError) else reason})"
+        if isinstance(reason, smtplib.SMTPResponseException):
+            said = f"answered {in_words(reason.smtp_code, reason.smtp_error)}"
+        elif isinstance(reason, TimeoutError):
+            said = f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
+        return Remark(Rule.MAIL, failed, f"{server} {said}", remedy)
     if refused:
         others, part = (", the others got it", SOME) if answer else ("", "")
         seen = f"{server} answered {'; '.join(refused)}{others}"
@@ -4917,16 +4913,6 @@ def deliver(message: EmailMessage, settings: Settings) -> tuple[str, list[str]]:
         with contextlib.suppress(OSError):  # the mail is on its way, whatever is answered now
             server.quit()
     return in_words(code, words), refused
-
-
-def what_it_said(error: BaseException, settings: Settings) -> str:
-    """What the mail server, or the way to it, said."""
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"answered {in_words(error.smtp_code, error.smtp_error)}"
-    if isinstance(error, TimeoutError):
-        return f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
-    # What Python says of a character that it cannot send may be a part of the password.
-    return f"cannot be used ({type(error).__name__ if isinstance(error, UnicodeError) else error})"
 
 
 def in_words(code: int, words: bytes | str) -> str:
@@ -5637,10 +5623,7 @@ def leave_records(run: Run, options: Options, code: int) -> None:
     if run.morning and run.settings:
         keep_page(run, run.morning, run.settings)
     if run.morning:
-        mailed = mail_morning(run, options, run.morning, run.memory.rest.get("mail"))
-        if mailed != run.memory.rest.get("mail", {}):
-            run.memory = replace(run.memory, rest={**run.memory.rest, "mail": mailed})
-            write_memory(run)
+        mail_morning(run, options, run.morning)
     keep_records(run)
 
 
