@@ -853,7 +853,6 @@ class Run:
     lock: threading.RLock = field(default_factory=threading.RLock)  # of what people side by side change here
     here: threading.local = field(default_factory=threading.local)  # a worker's own connection, and lines to be told
     is_over: bool = False  # nobody new is begun
-    requests: int = 0
     queries_sent: deque[float] = field(default_factory=lambda: deque(maxlen=QUERIES[0]))
     creations_sent: deque[float] = field(default_factory=lambda: deque(maxlen=CREATIONS[0]))
     google_time: datetime | None = None
@@ -2514,8 +2513,6 @@ def send(run: Run, request: Any) -> Any:
     keep_pace(run, run.queries_sent, QUERIES)
     if request.methodId == "directory.users.insert":
         keep_pace(run, run.creations_sent, CREATIONS)
-    with run.lock:
-        run.requests += 1
     log.debug("Google: %s", request.methodId)
     try:
         answer = request.execute(http=getattr(run.here, "http", None), num_retries=0)
@@ -3953,8 +3950,6 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     log.info("Left alone by rule: %s.", counts_in_words(left))
     new = f", {sum(needy.values()) or 'none'} of them new" if run.remembers else ""
     log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see above" if needy else "nobody")
-    seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
-    log.debug("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
     return max(morning.exit_code, tell_answers(run, ending, changes))
 
 
@@ -4214,31 +4209,25 @@ def open_log(path: Path) -> None:
 def tell_of_full_disk(run: Run) -> bool:
     """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
     reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
-    if reason:
-        seen = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
-        mail_of_cron(run, f"{seen}. {what_was_written(run)}")
+    if reason and not run.has_mailed:
+        last_words(run, f"the log in {run.folder} is not whole, make room on the disk ({reason})", is_disk=True)
     return bool(reason)
 
 
 def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
-    """The last line of a run that did not come to its end, which says whether anything was written."""
-    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {what_was_written(run)}"
-    log.error("%s", sentence)
-    if is_disk or not any(handler.failure is None for handler in log_files()):
-        mail_of_cron(run, sentence)
+    """The last line of a run that did not come to its end: whether anything was written.
 
-
-def what_was_written(run: Run) -> str:
+    Where no log holds it, it goes to stderr too, which cron mails even if its line throws the screen away.
+    """
+    written = f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
     if run.change_number:
-        return f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
-    return f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
-
-
-def mail_of_cron(run: Run, sentence: str) -> None:
-    """One sentence to stderr, which cron mails even if its line throws the screen away."""
-    if sys.stderr is not None and not has_terminal() and not run.has_mailed:
+        written = f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
+    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
+    log.error("%s", sentence)
+    is_lost = is_disk or not any(handler.failure is None for handler in log_files())
+    if is_lost and sys.stderr is not None and not has_terminal() and not run.has_mailed:
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
-    run.has_mailed = True
+    run.has_mailed = run.has_mailed or is_lost
 
 
 # The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
@@ -4404,7 +4393,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
             writer.writeheader()
             writer.writerows(row.cells for row in rows)
     except OSError as error:
-        raise no_access(path, "written", error, "close it in Excel, or name another file after --csv") from None
+        raise no_access(path, "written", error, "close it where it is open, or name another file after --csv") from None
     log.info("%s holds %d rows", path, len(rows))
 
 
@@ -4414,7 +4403,9 @@ def read_table(path: Path) -> list[list[str]]:
         raw = path.read_bytes()
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except OSError as error:
-        raise no_access(path, "read", error, "close it in Excel, or name the file that --csv has written") from None
+        raise no_access(
+            path, "read", error, "close it where it is open, or name the file that --csv has written"
+        ) from None
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
     heading = next(filter(str.strip, text.splitlines()), "")
@@ -5277,7 +5268,6 @@ def refreshed(run: Run, credentials: Any, scopes: Sequence[str]) -> Any:
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
 
     def refresh() -> None:
-        run.requests += 1
         try:
             credentials.refresh(google_auth_httplib2.Request(http))
         except TypeError:  # a filter's page for a token
