@@ -4403,9 +4403,7 @@ def read_table(path: Path) -> list[list[str]]:
         raw = path.read_bytes()
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except OSError as error:
-        raise no_access(
-            path, "read", error, "close it where it is open, or name the file that --csv has written"
-        ) from None
+        raise no_access(path, "read", error, "close it where it is open, or name another file") from None
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
     heading = next(filter(str.strip, text.splitlines()), "")
