@@ -4327,11 +4327,11 @@ def linking_rows(plans: Sequence[Plan], district: District) -> list[Row]:
     rows = [row for plan in plans for row in rows_of_person(plan, district)]
     named = {row.account.id for row in rows if row.account} | {plan.had.id for plan in plans if plan.had}
     told = grouped((remark.subject, remark) for remark in nobodys_accounts(district))
-    staff = district.powerschool.staff
-    traits = ((t, p) for p in staff for t in (p.email, fold_number(p.teacher_number), *p.folded_names))
-    people_with = grouped((trait, person) for trait, person in traits if trait)
+    staff = sorted(district.powerschool.staff, key=lambda person: person.is_active)
+    found = ((a, p) for p in staff for a in (district.google.by_address.get(p.email), *lookalikes(p, district)))
+    likely = {account.id: person for account, person in found if account}
     rows += [
-        row_of_rest(account, told.get(f"account:{account.id}", []), people_with, district)
+        row_of_rest(account, likely.get(account.id), told.get(f"account:{account.id}", []))
         for account in district.google.accounts.values()
         if account.id not in named and is_staff_place(account, district) and not district.owner(account)
     ]
@@ -4366,18 +4366,11 @@ def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
         yield Row(what, person, account, reason, mine, bool(due), is_deleted)
 
 
-def row_of_rest(
-    account: Account, told: Sequence[Remark], people_with: Mapping[Any, list[Staff]], district: District
-) -> Row:
+def row_of_rest(account: Account, person: Staff | None, told: Sequence[Remark]) -> Row:
     """The row on an account that no run makes anything of, with the likeliest person, an active one before others."""
     carries = "it has no DCID" if account.dcid is None else f"its DCID {account.dcid} is nobody's in PowerSchool"
-    traits = (*account.addresses, *account.employee_ids, account.folded_name)
-    likely = [person for trait in traits for person in people_with.get(trait, ())]
-    person = min(likely, key=lambda person: not person.is_active, default=None)
-    what, words = "nobody in PowerSchool", "nobody in PowerSchool has its address, employee ID or names"
-    if any(is_valid for *_, is_valid in in_hands_off(account.dcid, account.addresses, district)):
-        person, words = None, "HANDS_OFF names it"
-    elif person:
+    what, words = "nobody in PowerSchool", "nobody's by address, employee ID or names, or HANDS_OFF names it"
+    if person:
         what = "unlinked" if person.is_active else "left, open" if account.is_open else "left, closed"
         words = f"no run writes it, as it is not certain to be that of {person}"
     return Row(what, person, account, "; ".join((f"{carries}: {words}", *(r.remedy for r in told))), tuple(told))
@@ -4456,12 +4449,7 @@ def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple
     district = replace(district, theirs=theirs, not_theirs=aside)
     district, plans = look_up_newcomers(run, district, plan_everybody(run, district), chosen)
     plan_of = {plan.person.dcid: plan for plan in plans}
-    run.decisions = [
-        replace(d, answer=f"{REFUSED}: {why_not(d.word, plan_of[d.dcid], district)}")
-        if not d.answer and d.word != LEAVE and d.word not in plan_of[d.dcid].kinds
-        else d
-        for d in judged
-    ]
+    run.decisions = [with_plan(d, plan_of.get(d.dcid)) for d in judged]
     return district, plans, frozenset(d.dcid for d in run.decisions if not d.answer) & chosen
 
 
@@ -4491,13 +4479,12 @@ def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision]
     return next((f"{REFUSED}: {words}" for words, is_so in against.items() if is_so), "")
 
 
-def why_not(word: str, plan: Plan, district: District) -> str:
-    """Why the plan of this person is not what was decided."""
-    holder = district.google.by_address.get(plan.person.email)
-    if word == CREATE and holder:
-        held = f"{holder.email}{'' if holder.email == plan.person.email else ' as an alias'}"
-        return f"the address is held by {held}: give that account or the person another one"
-    return "; ".join(remark.reason for remark in plan.remarks) or "the person is not active any more, or has an account"
+def with_plan(decision: Decision, plan: Plan | None) -> Decision:
+    """The decision, with its answer where the plan of this person is not what was decided."""
+    if decision.answer or decision.word == LEAVE or plan is None or decision.word in plan.kinds:
+        return decision
+    why = "; ".join(remark.reason for remark in plan.remarks)
+    return replace(decision, answer=f"{REFUSED}: {why or 'the person is not active any more, or has an account'}")
 
 
 def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) -> int:
@@ -4645,7 +4632,7 @@ def read_memory(folder: Path) -> Memory:
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
         matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
-        return Memory(matters, {**kept, **{name: dict(kept.get(name, {})) for name in (DECISIONS, "mail")}})
+        return Memory(matters, {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()})
     except FileNotFoundError:
         return Memory(is_lost=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
