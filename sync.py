@@ -4567,30 +4567,26 @@ def is_looked_at(remark: Remark, run: Run, ending: str) -> bool:
 def look_again(run: Run, google: Google) -> None:
     """Note what happened only once and Google does not show put right yet; what stands twice is noted once."""
     noted = {remark.key for remark in run.remarks}
-    for matter in run.memory.matters.values():
-        remark, (group_id, account_id) = matter.remark, matter.remark.watched
-        if remark.rule not in HAPPENED_ONCE or not is_asked_of(remark, run) or remark.key in noted:
-            continue
-        try:
-            account = (google.accounts.get(account_id) or get_account(run, account_id)) if account_id else None
-            stands = still_so(run, remark.rule, group_id, account)
-        except GoogleError as error:
-            stands = error.status != 404
-        run.remarks += [remark] if stands else []
+    for remark in [matter.remark for matter in run.memory.matters.values()]:
+        is_due = remark.rule in HAPPENED_ONCE and is_asked_of(remark, run) and remark.key not in noted
+        if is_due and still_so(run, remark, google):
+            run.remarks.append(remark)
     run.has_looked_again = True
 
 
-def still_so(run: Run, rule: Rule, group_id: str, account: Account | None) -> bool:
+def still_so(run: Run, remark: Remark, google: Google) -> bool:
     """Whether Google shows still what is told once: a password nobody knows, a group without owner, a membership."""
-    if rule is Rule.NO_OWNER:
-        return not has_owner(run, group_id)
-    if account is None:
-        return False
-    if rule is Rule.PASSWORD:
-        return not account.last_sign_in
-    if not account.is_suspended:
-        return False
-    return any(group.get("id") == group_id or not group_id for group in groups_of(run, account.id))
+    group_id, account_id = remark.watched
+    try:
+        if remark.rule is Rule.NO_OWNER:
+            return not has_owner(run, group_id)
+        account = google.accounts.get(account_id) or (get_account(run, account_id) if account_id else None)
+        if remark.rule is Rule.PASSWORD or account is None:
+            return account is not None and not account.last_sign_in
+        groups = groups_of(run, account.id) if account.is_suspended else []
+        return any(group.get("id") == group_id or not group_id for group in groups)
+    except GoogleError as error:
+        return error.status != 404
 
 
 def read_memory(folder: Path) -> Memory:
