@@ -3926,8 +3926,8 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     if run.decisions:  # of whom else nothing has been settled
         run.subjects = frozenset(subject_of(plan.person) for plan, _ in changes)
     morning = run.morning = morning_of(run, ending, changes)
-    is_shown = ending == DRY_RUN  # its changes, by tell_plan
-    show(chapters(replace(morning, changes=()) if is_shown else morning, run.settings))
+    told = chapters(replace(morning, changes=()) if ending == DRY_RUN else morning, run.settings)  # by tell_plan
+    show(dict(reversed(told.items())))  # what needs a person last, nearest to the prompt
     log.info("", extra=AT_TERMINAL)
     for remark in morning.not_made:
         log.error("Held: %s", remark, extra=IN_LOG)
@@ -4016,10 +4016,10 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
 
 
 def show(chapters: Mapping[str, Sequence[Told]]) -> None:
-    """At a terminal, the other way round than in a mail: what needs a person is last, nearest to the prompt."""
+    """At a terminal: headings, and below them lines that are wrapped at its width."""
     width = max(shutil.get_terminal_size().columns - 1, 40)
     wrap = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent=" " * 6, break_long_words=False).wrap
-    for heading, lines in reversed(as_lines(chapters).items()):
+    for heading, lines in as_lines(chapters).items():
         for line in ("", heading, *chain.from_iterable(map(wrap, lines))):
             log.info("%s", line, extra=AT_TERMINAL)
 
