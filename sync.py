@@ -784,6 +784,7 @@ class Memory:
 
     matters: Mapping[str, Matter] = field(default_factory=dict)  # by the key of the remark
     rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
+    is_lost: bool = False  # nothing is there, or nothing that can be read
     damage: Remark | None = None
 
 
@@ -978,7 +979,9 @@ def read_both(run: Run, options: Options) -> District:
     connect_google(run)
     google = read_google(run, None if options.explain else powerschool)
     stop_at(implausible(powerschool, google))
-    run.remarks += [run.memory.damage] if run.memory.damage else []
+    if run.memory.is_lost:
+        run.remarks += [run.memory.damage] if run.memory.damage else []
+        run.memory = replace(run.memory, matters=happened_once(run, powerschool))
     district = district_of(run, powerschool, google, only=options.is_part)
     tell_what_was_read(district)
     return district
@@ -3263,6 +3266,11 @@ def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
     yield from begun.values()
 
 
+def all_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """The lines of all journals, the oldest first."""
+    return (row for path in journals(run.folder) for row in whole_rows(run, path))
+
+
 def whole_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal; one that is damaged is told and read no further."""
     try:
@@ -4589,6 +4597,32 @@ def still_so(run: Run, remark: Remark, google: Google) -> bool:
         return error.status != 404
 
 
+def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
+    """By the journals, where there is no memory: what happens only once and may not have been put right."""
+    found = {}
+    for row in all_rows(run):
+        person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
+        what, group, group_id = (
+            (row["kind"], row["state"]),
+            row["before"].get("group"),
+            row["before"].get("groupId", ""),
+        )
+        if what == ("create", "done") and not os.environ.get("NEW_USER_PASSWORD"):
+            remark = about(person, Rule.PASSWORD, "", TO_RESET, watched=("", row["account"]))
+        elif what in {("leave group", "failed"), ("leave group", "unknown")}:
+            seen = f"{row['email']} stays in the group {group}"
+            remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, (group_id, row["account"]))
+        elif what == ("leave group", "done") and row["before"].get("role") == "OWNER":
+            remark = about(
+                person, Rule.NO_OWNER, f"the group {group} has lost its last owner", NEW_OWNER, (group_id, "")
+            )
+        else:
+            continue
+        if not row.get("undo"):
+            found[remark.key] = Matter(remark, datetime.fromisoformat(row["time"]).astimezone().date())
+    return found
+
+
 def read_memory(folder: Path) -> Memory:
     """What runs/standing.json holds; one that cannot be read is lost, and says why."""
     try:
@@ -4596,10 +4630,10 @@ def read_memory(folder: Path) -> Memory:
         matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
         return Memory(matters, {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()})
     except FileNotFoundError:
-        return Memory()
+        return Memory(is_lost=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         seen = f"{STANDING} cannot be read ({type(error).__name__}), so all is told as new"
-        return Memory(damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
+        return Memory(is_lost=True, damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
 
 
 def matter_of(row: Mapping[str, Any]) -> Matter:

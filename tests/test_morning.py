@@ -203,18 +203,26 @@ def test_a_group_without_owner_stands_until_it_has_one(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", '{"matters": [{"rule": "NO_SUCH"}], "nights": []}', "[]", "\udcff"])
-def test_a_damaged_memory_is_kept_beside_told_and_begun_anew(bed: Bed, text: str) -> None:
+def test_a_damaged_memory_is_kept_beside_told_and_begun_anew_from_the_journals(bed: Bed, text: str) -> None:
     colleagues(bed)
     locked_out(bed, 201, "Maya")
-    assert bed.run().exit_code == 1
+    person(bed, 202, "Noor")
+    leaver(bed, 203, "George", "Bauer", MIDDLE)
+    leaver(bed, 204, "Tina", "Crane", MIDDLE)
+    bed.google.add_group("math@d118.org", members={"george.bauer@d118.org": "OWNER"})
+    bed.google.add_group("secret@d118.org", members={"tina.crane@d118.org": "MEMBER"}, dynamic=True)
+    before = bed.run()
     damaged = text.encode("utf-8", "surrogateescape")
     (bed.runs / "standing.json").write_bytes(damaged)
     outcome = bed.run()
-    assert outcome.exit_code == 1
+    assert outcome.exit_code == before.exit_code == 1
     told(outcome, "WARN", "standing.json", "memory")
     assert [path.read_bytes() for path in bed.runs.glob("standing-damaged-*.json")] == [damaged]
     assert outcome.since(201) == ["new"]
-    assert bed.run().since(201) == ["since today"]
+    for level, dcid in (("WARN", 202), ("WARN", 203), ("ERROR", 204)):
+        told(outcome, level, dcid)
+        assert outcome.since(dcid) == ["since today"]
+    told(bed.run(), "ERROR", 204, "still in a group")
 
 
 def test_a_mail_after_it_leaves_the_damaged_memory_beside_and_the_new_one_in_its_place(bed: Bed) -> None:
