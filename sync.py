@@ -2610,7 +2610,6 @@ def lacks_proxy_package() -> bool:
 
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
 
-BY_HAND = "take it out by hand"
 Made = Callable[[], Account | bool | None]  # asks Google whether a change is there, and gives the account if it is new
 
 
@@ -2816,7 +2815,7 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
         raise
     finally:
         if not is_known:
-            run.note(about(plan.person, Rule.PASSWORD, "", TO_RESET, watched=("", account_id)))
+            run.note(once(plan.person, Rule.PASSWORD, account_id=account_id))
 
 
 def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], district: District) -> None:
@@ -3003,13 +3002,13 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
                 run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
             else:
                 stays = f"{had.email} stays in the group {group['email']}: {error}"
-                note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, (group["id"], had.id))
+                note_not_done(run, once(plan.person, Rule.GROUP_STAYS, stays, group["id"], had.id))
     if later and "move to suspended" in plan.kinds:
         words = f"{had.email} could not leave all its groups, the next run tries again: {later}"
         raise GoogleError(later.status, later.reason, words)
     if later:
         stays = f"{had.email} could not leave all its groups: {later}"
-        note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, ("", had.id))
+        note_not_done(run, once(plan.person, Rule.GROUP_STAYS, stays, account_id=had.id))
 
 
 def groups_of(run: Run, account_id: str) -> list[Any]:
@@ -3050,7 +3049,7 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
             return
     except GoogleError as error:
         seen = f"whether the group {group['email']} still has an owner is not known ({error})"
-    run.note(about(plan.person, Rule.NO_OWNER, seen, NEW_OWNER, (group["id"], "")))
+    run.note(once(plan.person, Rule.NO_OWNER, seen, group["id"]))
 
 
 def has_owner(run: Run, group_id: str) -> bool:
@@ -3108,10 +3107,11 @@ def try_again(plan: Plan) -> str:
     return "run the same undo again" if plan.undoes else "the next run tries again"
 
 
-def note_failure(
-    run: Run, plan: Plan, seen: str, rule: Rule = Rule.FAILED, remedy: str = "", watched: tuple[str, str] = ("", "")
-) -> None:
-    remark = about(plan.person, rule, seen, remedy, watched)
+def note_failure(run: Run, plan: Plan, seen: str) -> None:
+    note_not_done(run, about(plan.person, Rule.FAILED, seen))
+
+
+def note_not_done(run: Run, remark: Remark) -> None:
     if run.note(remark):
         log.warning("Not done: %s", remark, extra=IN_LOG)
 
@@ -3264,11 +3264,6 @@ def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
             ended = begun.pop(key)
             yield from () if ended.state == "failed" else (ended,)
     yield from begun.values()
-
-
-def all_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The lines of all journals, the oldest first."""
-    return (row for path in journals(run.folder) for row in whole_rows(run, path))
 
 
 def whole_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
@@ -4517,10 +4512,12 @@ def what_was_seen(remark: Remark) -> str:
 # Remembering: what stands from run to run, in runs/standing.json.
 
 STANDING = "runs/standing.json"
-TO_RESET = "reset it in the Admin console"
-NEW_OWNER = "give it another one"
 ENDINGS = frozenset({Rule.REFUSED, Rule.IMPLAUSIBLE, Rule.FULL_DISK})  # what keeps a run from its end
-HAPPENED_ONCE = frozenset({Rule.GROUP_STAYS, Rule.NO_OWNER, Rule.PASSWORD})
+HAPPENED_ONCE = {  # and what to do about it
+    Rule.GROUP_STAYS: "take it out by hand",
+    Rule.NO_OWNER: "give it another one",
+    Rule.PASSWORD: "reset it in the Admin console",
+}
 MET_IN_WRITING = frozenset({Rule.FAILED, Rule.ENDED, Rule.BUG})
 
 
@@ -4597,28 +4594,27 @@ def still_so(run: Run, remark: Remark, google: Google) -> bool:
         return error.status != 404
 
 
+def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_id: str = "") -> Remark:
+    """A remark on what happens only once, with what Google is asked about until it is put right."""
+    return about(person, rule, seen, HAPPENED_ONCE[rule], (group_id, account_id))
+
+
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
     """By the journals, where there is no memory: what happens only once and may not have been put right."""
     found = {}
-    for row in all_rows(run):
+    for row in (row for path in journals(run.folder) for row in whole_rows(run, path)):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
-        what, group, group_id = (
-            (row["kind"], row["state"]),
-            row["before"].get("group"),
-            row["before"].get("groupId", ""),
-        )
-        if what == ("create", "done") and not os.environ.get("NEW_USER_PASSWORD"):
-            remark = about(person, Rule.PASSWORD, "", TO_RESET, watched=("", row["account"]))
-        elif what in {("leave group", "failed"), ("leave group", "unknown")}:
+        kind, state, before = row["kind"], row["state"], row["before"]
+        group, group_id = before.get("group"), str(before.get("groupId", ""))
+        remark = None
+        if kind == "create" and state == "done" and not os.environ.get("NEW_USER_PASSWORD"):
+            remark = once(person, Rule.PASSWORD, account_id=row["account"])
+        elif kind == "leave group" and state in {"failed", "unknown"}:
             seen = f"{row['email']} stays in the group {group}"
-            remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, (group_id, row["account"]))
-        elif what == ("leave group", "done") and row["before"].get("role") == "OWNER":
-            remark = about(
-                person, Rule.NO_OWNER, f"the group {group} has lost its last owner", NEW_OWNER, (group_id, "")
-            )
-        else:
-            continue
-        if not row.get("undo"):
+            remark = once(person, Rule.GROUP_STAYS, seen, group_id, row["account"])
+        elif kind == "leave group" and state == "done" and before.get("role") == "OWNER":
+            remark = once(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id)
+        if remark and "undo" not in row:
             found[remark.key] = Matter(remark, datetime.fromisoformat(row["time"]).astimezone().date())
     return found
 
