@@ -4235,7 +4235,11 @@ CSV_COLUMNS = (
 )  # fmt: skip
 LINK, CREATE, LEAVE = "link", "create", "leave"
 DECISIONS = "decisions"  # in runs/standing.json
-REFUSED, NOTHING_TO_DO = "refused", "nothing to do, an account carries the DCID already"
+REFUSED = "refused"
+IS_LINKED, NOT_ASKED = (
+    "nothing to do, an account carries the DCID already",
+    "nothing to do, no run asks for anything here",
+)
 LINK_DOUBTS = frozenset(
     {
         Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
@@ -4453,9 +4457,11 @@ def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision]
     word, new_sheet = decision.word, "make a new sheet with --csv"
     own = district.google.by_dcid.get(decision.dcid, ())
     if row is None and any(word == CREATE or decision.key[1] in account.addresses for account in own):
-        return NOTHING_TO_DO
+        return IS_LINKED
     if row is None:
         return f"{REFUSED}: it is in question no more, or an address or a DCID has changed: {new_sheet}"
+    if word == LEAVE and not row.is_due and all(remark.rule.level == INFO for remark in row.remarks):
+        return NOT_ASKED
     was, now = ({name: plain(cells[name]) for name in MATCHED} for cells in (decision.cells, row.cells))
     changed = [
         f"{name} was '{was[name]}' and is '{now[name]}'"
@@ -4487,7 +4493,7 @@ def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) 
     made, code = {(plan.person.dcid, change.kind) for plan, change in changes}, DONE
     for decision in run.decisions:
         is_made = (decision.dcid, decision.word) in made or (decision.word == LEAVE and ending != BROKEN_OFF)
-        is_well = decision.answer == NOTHING_TO_DO or (is_made and not decision.answer)
+        is_well = decision.answer in {IS_LINKED, NOT_ASKED} or (is_made and not decision.answer)
         done = "would be done" if ending == DRY_RUN else "done"
         words = decision.answer or (done if is_made else "not done, the lines above say why")
         log.log(logging.INFO if is_well else logging.ERROR, "%s: %s", decision, words)
