@@ -770,6 +770,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Night:
+    """One past run of everybody in figures, for the page."""
+
+    run: str  # its start in UTC, as RUN_NAME
+    changed: int = 0
+    failed: int = 0
+    standing: int = 0
+
+
+@dataclass(frozen=True)
 class Matter:
     """A remark that is remembered from run to run, and the day on which it was first told."""
 
@@ -783,6 +793,7 @@ class Memory:
     """What runs/standing.json keeps from run to run."""
 
     matters: Mapping[str, Matter] = field(default_factory=dict)  # by the key of the remark
+    nights: tuple[Night, ...] = ()  # the last runs of everybody
     rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
     is_lost: bool = False  # nothing is there, or nothing that can be read
     damage: Remark | None = None
@@ -806,6 +817,17 @@ class Morning:
     solved: tuple[Matter, ...] = ()  # what needed a person until now
     left_alone: tuple[Matter, ...] = ()  # what a rule leaves alone: nobody needs to do anything
     last_good: datetime | None = None  # when a run of everybody last came to its end, before this one
+    nights: tuple[Night, ...] = ()  # the last runs of everybody
+    buildings: Mapping[int, str] = field(default_factory=dict)  # by DCID, of those with changes, where it is known
+
+    @property
+    def changed(self) -> frozenset[int]:
+        return frozenset(plan.person.dcid for plan, _ in self.changes)
+
+    @property
+    def needy(self) -> dict[str, bool]:
+        """Whoever needs somebody, and whether that is new."""
+        return {m.remark.who: m.is_new for m in self.standing + self.new if m.remark.rule.level == ERROR}
 
 
 @dataclass(frozen=True)
@@ -870,6 +892,7 @@ class Run:
     no_licences: bool = False
     asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
+    district: District | None = None
     part: str = ""  # of everybody's run: "dry run", "for some only", "undo"
     memory: Memory = field(default_factory=Memory)
     remembers: bool = False  # what it tells is held against what was told before
@@ -984,6 +1007,7 @@ def read_both(run: Run, options: Options) -> District:
         run.memory = replace(run.memory, matters=happened_once(run, powerschool))
     district = district_of(run, powerschool, google, only=options.is_part)
     tell_what_was_read(district)
+    run.district = district
     return district
 
 
@@ -3866,7 +3890,7 @@ NOT_RUN = "Did not run"
 LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end, for --check and other monitors
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
 Told = tuple[str, ...]  # of terminal, mail and page: who, which rule since when or what was changed, and more
-STANDING_PROBLEMS = "Standing problems"
+SOLVED_PROBLEMS, STANDING_PROBLEMS = "Solved problems", "Standing problems"
 
 
 def tell_what_was_read(district: District) -> None:
@@ -3929,8 +3953,10 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     if run.decisions:  # of whom else nothing has been settled
         run.subjects = frozenset(subject_of(plan.person) for plan, _ in changes)
     morning = run.morning = morning_of(run, ending, changes)
-    told = chapters(replace(morning, changes=()) if ending == DRY_RUN else morning, run.settings)  # by tell_plan
-    show(dict(reversed(told.items())))  # what needs a person last, nearest to the prompt
+    if ending != DRY_RUN:  # which tell_plan has shown
+        show_changes(changes, run.settings)
+    for heading, lines in reversed(as_lines(problems(morning)).items()):
+        show(heading, lines)  # what needs a person last, nearest to the prompt
     log.info("", extra=AT_TERMINAL)
     for remark in morning.not_made:
         log.error("Held: %s", remark, extra=IN_LOG)
@@ -3939,10 +3965,10 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
         log.info("solved: %s: %s (since %s)", remark.rule.label, remark.who or remark.seen, since, extra=IN_LOG)
     tell_matters(run, [m for m in morning.left_alone if m.is_new or log.isEnabledFor(logging.DEBUG)])
     left = Counter(matter.remark.rule.label for matter in morning.left_alone)
-    needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
     held = f" Held: {counts_in_words(morning.held)}." if morning.not_made else ""
     log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in changes)), held)
     log.info("Left alone by rule: %s.", counts_in_words(left))
+    needy = morning.needy
     new = f", {sum(needy.values()) or 'none'} of them new" if run.remembers else ""
     log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see above" if needy else "nobody")
     return max(morning.exit_code, tell_answers(run, ending, changes))
@@ -3971,15 +3997,14 @@ def age(matter: Matter, today: date) -> str:
     return "new" if matter.is_new else since
 
 
-def chapters(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
-    """What terminal, mail and page tell: first what needs a person, last what has stood longest."""
+def problems(morning: Morning) -> dict[str, list[Told]]:
+    """What terminal, mail and page tell of what needs or needed a person: first what is most urgent."""
     today = morning.started.astimezone().date()
     return {
         "Held back": [(remark.who, remark.reason) for remark in morning.not_made],
         "New problems": told_of(morning.new, today),
-        **changed_people(morning.changes, settings),
-        "Solved problems": told_of(morning.solved, today),
         STANDING_PROBLEMS: told_of(morning.standing, today),
+        SOLVED_PROBLEMS: told_of(morning.solved, today),
     }
 
 
@@ -3994,8 +4019,9 @@ def told_of(matters: Sequence[Matter], today: date) -> list[Told]:
 
 
 def changed_people(changes: Iterable[tuple[Plan, Change]], settings: Settings) -> dict[str, list[Told]]:
-    """Under each kind everybody with such a change, and what was and becomes."""
-    return grouped((change.kind, (str(plan.person), describe(change, settings))) for plan, change in changes)
+    """Under each kind everybody with such changes, and what was and becomes."""
+    kinds = grouped((c.kind, (str(plan.person), describe(c, settings, is_brief=True))) for plan, c in changes)
+    return {kind: [(who, "; ".join(words)) for who, words in grouped(pairs).items()] for kind, pairs in kinds.items()}
 
 
 def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
@@ -4003,28 +4029,40 @@ def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
     lines = {}
     for heading, told in chapters.items():
         hint = " (what to do: python sync.py --explain WHO)" if heading == STANDING_PROBLEMS else ""
-        length = 2 if heading in {"Solved problems", STANDING_PROBLEMS} else None
+        length = 2 if heading in {SOLVED_PROBLEMS, STANDING_PROBLEMS} else None
         if told:
-            lines[f"{heading}: {len(told)}{hint}"] = [": ".join(filter(None, entry[:length])) for entry in told]
+            lines[f"{heading} {len(told)}{hint}"] = [": ".join(filter(None, entry[:length])) for entry in told]
     return lines
 
 
 def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
-    show(changed_people([(plan, change) for plan in plans for change in plan.changes], settings))
+    show_changes([(plan, change) for plan in plans for change in plan.changes], settings)
+    leavers = [plan.person for plan in plans if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)]
+    show(f"leave all groups {len(leavers)}", [f"{person.first_name} {person.last_name}" for person in leavers])
     for plan in plans:
         for change in plan.changes:
             log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
         if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
-            log.info("Would take out of all groups: %s", plan.person)
+            log.info("Would take out of all groups: %s", plan.person, extra=IN_LOG)
 
 
-def show(chapters: Mapping[str, Sequence[Told]]) -> None:
-    """At a terminal: headings, and below them lines that are wrapped at its width."""
+def show_changes(changes: Sequence[tuple[Plan, Change]], settings: Settings) -> None:
+    """At a terminal: under each kind a line for each person, with only what differs."""
+    people_of = {plan.person.dcid: plan.person for plan, _ in changes}
+    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in people_of.items()}
+    column = min(max(map(len, names.values()), default=0), 24)
+    for kind, pairs in grouped((change.kind, (plan.person.dcid, change)) for plan, change in changes).items():
+        told = grouped((dcid, describe(change, settings, is_brief=True)) for dcid, change in pairs)
+        lines = [f"{names[dcid]:<{column}}  {'; '.join(words)}" for dcid, words in told.items()]
+        show(f"{kind} {len(lines)}", lines, column + 4)
+
+
+def show(heading: str, lines: Sequence[str], indent: int = 6) -> None:
+    """At a terminal: a heading, and below it lines that are wrapped at its width."""
     width = max(shutil.get_terminal_size().columns - 1, 40)
-    wrap = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent=" " * 6, break_long_words=False).wrap
-    for heading, lines in as_lines(chapters).items():
-        for line in ("", heading, *chain.from_iterable(map(wrap, lines))):
-            log.info("%s", line, extra=AT_TERMINAL)
+    wrap = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent=" " * indent, break_long_words=False).wrap
+    for line in ("", heading, *chain.from_iterable(map(wrap, lines))) if lines else ():
+        log.info("%s", line, extra=AT_TERMINAL)
 
 
 def change_line(plan: Plan, change: Change, settings: Settings) -> str:
@@ -4033,23 +4071,32 @@ def change_line(plan: Plan, change: Change, settings: Settings) -> str:
     return f"{change.kind:<10} {plan.person}{': ' if words else ''}{words}{evidence}"
 
 
-def describe(change: Change, settings: Settings) -> str:
-    """What it was and what it becomes; of a private value only whether it was filled, changed or emptied."""
+def describe(change: Change, settings: Settings, *, is_brief: bool = False) -> str:
+    """What it was and what it becomes. Brief: org units by their last part."""
     before, after = change.before, change.after
     both = {**before, **after}
     if change.kind == "create":
-        return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {after[ORG_UNIT]}"
+        place = last_part(after[ORG_UNIT]) if is_brief else after[ORG_UNIT]
+        return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {place}"
     if KINDS[change.kind].is_listed:
         return both["alias"] if "alias" in both else f"{both['group']} ({both['role'].lower()})"
-    words = []
-    for name, attribute in settings.attributes.items():
-        if name == SUSPENDED or after.get(name) in {None, before.get(name)}:
-            continue
-        text = " -> ".join(shorten(side[name]) or "(empty)" for side in (before, after))
-        if attribute.value in settings.PRIVATE_VALUES:
-            text = f"(private) {'emptied' if not after[name] else 'changed' if before[name] else 'filled'}"
-        words.append(f"{attribute.label} {text}".strip())
-    return "; ".join(words)
+    told = (n for n in settings.attributes if n != SUSPENDED and after.get(n) not in {None, before.get(n)})
+    return "; ".join(difference(settings.attributes[n], before[n], after[n], settings, is_brief) for n in told)
+
+
+def difference(attribute: Attribute, before: str, after: str, settings: Settings, is_brief: bool) -> str:
+    """What becomes of one attribute; of a private one only whether it was filled, changed or emptied."""
+    if attribute.value in settings.PRIVATE_VALUES:
+        return f"{attribute.label} (private) {'emptied' if not after else 'changed' if before else 'filled'}"
+    if is_brief and attribute.type == "PATH":
+        before, after = last_part(before, after), last_part(after, before)
+    return f"{attribute.label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}".strip()
+
+
+def last_part(org_unit: str, other: str = "") -> str:
+    """An org unit by its last part, but whole where that would not tell it from the other one."""
+    part = org_unit.rpartition("/")[2]
+    return org_unit if part in {"", other.rpartition("/")[2]} else part
 
 
 def people(count: int) -> str:
@@ -4518,6 +4565,7 @@ def what_was_seen(remark: Remark) -> str:
 # Remembering: what stands from run to run, in runs/standing.json.
 
 STANDING = "runs/standing.json"
+NIGHTS = 30
 ENDINGS = frozenset({Rule.REFUSED, Rule.IMPLAUSIBLE, Rule.FULL_DISK})  # what keeps a run from its end
 HAPPENED_ONCE = {  # and what to do about it
     Rule.GROUP_STAYS: "take it out by hand",
@@ -4542,6 +4590,8 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     by_level = sorted(needed, key=lambda matter: matter.remark.rule.level != ERROR)
     not_made = tuple(remark for remark in run.remarks if remark.rule is Rule.LIMIT)
     is_needy = any(matter.remark.rule.level == ERROR for matter in needed)
+    district = run.district
+    buildings = {p.person.dcid: district.school_name(p.person.homeschool) for p, _ in changes} if district else {}
     return Morning(
         run=run.name,
         started=run.started,
@@ -4552,6 +4602,8 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
         held=run.held,
         not_made=not_made,
         last_good=last_good(run.folder),
+        nights=run.memory.nights,
+        buildings=buildings,
         new=tuple(matter for matter in by_level if matter.is_new),
         standing=tuple(sorted((m for m in by_level if not m.is_new), key=lambda m: m.since, reverse=True)),
         solved=tuple(matter for matter in solved if matter.remark.rule.level != INFO),
@@ -4630,10 +4682,12 @@ def read_memory(folder: Path) -> Memory:
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
         matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
-        return Memory(matters, {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()})
+        nights = tuple(map(night_of, kept.pop("nights", ())))
+        rest = {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()}
+        return Memory(matters, nights, rest)
     except FileNotFoundError:
         return Memory(is_lost=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         seen = f"{STANDING} cannot be read ({type(error).__name__}), so all is told as new"
         return Memory(is_lost=True, damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
 
@@ -4646,15 +4700,33 @@ def matter_of(row: Mapping[str, Any]) -> Matter:
     return Matter(remark, date.fromisoformat(row["since"]))
 
 
+def night_of(row: Mapping[str, Any]) -> Night:
+    """One past run in runs/standing.json; ValueError, KeyError or TypeError for one that is none."""
+    counts = {name: int(str(row[name])) for name in ("changed", "failed", "standing")}
+    if min(counts.values()) < 0:
+        raise ValueError(counts)
+    return Night(str(row["run"]), **counts)
+
+
 def remember(run: Run, options: Options, code: int) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
     if options.undo is not None or (run.failure and options.is_part):
         return
     if run.failure:
         note_ending(run, run.failure, code)
+    elif run.morning and not options.is_part:
+        run.morning = with_its_night(run, run.morning)
+        run.memory = replace(run.memory, nights=run.morning.nights)
     write_memory(run)
     if not (run.failure or options.is_part):
         keep(run, LAST_GOOD, run.started.isoformat())
+
+
+def with_its_night(run: Run, morning: Morning) -> Morning:
+    """The morning with its own figures as the last of the runs of everybody."""
+    failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
+    night = Night(morning.run, len(morning.changed), failed, len(morning.new) + len(morning.standing))
+    return replace(morning, nights=(*morning.nights, night)[-NIGHTS:])
 
 
 def note_ending(run: Run, failure: Remark, code: int) -> None:
@@ -4683,7 +4755,8 @@ def write_memory(run: Run) -> None:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
         run.memory = replace(memory, damage=None)  # what is written from now on is whole
-    keep(run, STANDING, json.dumps({**memory.rest, "matters": rows}, indent=1) + "\n")
+    kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights]}
+    keep(run, STANDING, json.dumps(kept, indent=1) + "\n")
 
 
 def keep(run: Run, name: str, text: str) -> None:
@@ -4726,8 +4799,8 @@ def mail_subject(morning: Morning) -> str:
         text = textwrap.shorten(text.removeprefix("Settings: "), LONGEST_HEADLINE, placeholder=" ...")
         return f"Staff Sync {how_it_failed(morning).upper()}: {one_line(text)}"
     new, standing = ({m.remark.who or m.remark.seen for m in told} for told in (morning.new, morning.standing))
-    changed = {plan.person.dcid for plan, _ in morning.changes}
-    figures = f"{len(new)} new, {len(new | standing)} open, {len(changed)} changed, {sum(morning.held.values())} held"
+    changed, held = len(morning.changed), sum(morning.held.values())
+    figures = f"{len(new)} new, {len(new | standing)} open, {changed} changed, {held} held"
     solved = f", {len(morning.solved)} solved" if morning.solved else ""
     return f"Staff Sync{f' ({morning.part})' if morning.part else ''}: {figures}{solved}"
 
@@ -4738,8 +4811,10 @@ def how_it_failed(morning: Morning) -> str:
 
 def mail_text(morning: Morning, settings: Settings) -> str:
     """The mail as plain text, each list cut where it grows long."""
-    lines = result_of(morning)
-    for heading, told in as_lines(chapters(morning, settings)).items():
+    lines, told_last = result_of(morning), problems(morning)
+    told_first = {heading: told_last.pop(heading) for heading in ("Held back", "New problems")}
+    parts = {**told_first, **changed_people(morning.changes, settings), **dict(reversed(told_last.items()))}
+    for heading, told in as_lines(parts).items():
         lines += ["", heading, *(f"- {line}" for line in told[:LONGEST_LIST])]
         lines += [f"... and {len(told) - LONGEST_LIST} more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
@@ -4906,17 +4981,31 @@ PAGE = Template("""\
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>$title</title>
 <style>
-body {margin: 0 auto; padding: 1rem; max-width: 60rem; font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
+:root {--paper: #fff; --ink: #1b1b1b; --soft: #565656; --line: #c9c9c9; --bad: #a3170f; --good: #17603a}
+@media screen and (prefers-color-scheme: dark) {
+ :root {--paper: #17191d; --ink: #ececec; --soft: #b4b8bf; --line: #4a4e55; --bad: #ff9a8f; --good: #86d9a5}
+}
+body {margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+ font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
 h1 {font-size: 1.35rem; line-height: 1.25; padding-left: .75rem; border-left: .375rem solid}
 h2 {font-size: 1.2rem; margin: 1rem 0 .5rem; display: inline-block}
-ul {margin: 0; padding: 0; list-style: none}
-li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid}
+h2 small, footer, figcaption {color: var(--soft); font-size: .875em; font-weight: normal}
+ul, figure {margin: 0; padding: 0; list-style: none}
+li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid var(--line)}
 li p {margin: .125rem 0}
-.good {border-color: #2e9e63}
-.bad, #held-back li, #new-problems li {border-color: #d6453b}
-@media print {:root {color-scheme: light} li {break-inside: avoid}}
+.good {border-color: var(--good)}
+.bad, #held-back li, #new-problems li {border-color: var(--bad)}
+table {width: 100%; border-collapse: collapse; border: 0}
+th, td {text-align: left; vertical-align: top; padding: .375rem .75rem .375rem 0; border: 0}
+tr {border-bottom: 1px solid var(--line)}
+svg {display: block; width: 100%; max-width: 26rem; height: auto}
+@media (max-width: 40rem) {
+ thead {position: absolute; clip-path: inset(50%)}
+ tr, th, td {display: block; padding: 0}
+}
+@media print {li, tr, svg {break-inside: avoid}}
 </style></head><body>
-<header><h1 class="$look">$title</h1>$result</header>
+<header><h1 class="$look">$first</h1>$result</header>
 <main>$sections</main>
 <footer><p>$whole</p></footer>
 </body></html>
@@ -4924,28 +5013,118 @@ li p {margin: .125rem 0}
 PAGE_START = PAGE.template.partition("\n")[0]
 
 
+NEW_STAFF, LEFT, RETURNED, RENAMED, OTHER_CHANGES = "New staff", "Left", "Returned", "Renamed", "Other changes"
+LEFT_ALONE, LAST_RUNS = "Left alone by rule", "The last runs"
+# Where the page tells a kind of change, and the words before what it became; a new account stands in a table.
+PLACES = {
+    "suspend": (LEFT, "suspended"), "leave group": (LEFT, "taken out of"), "move to suspended": (LEFT, "moved"),
+    "reactivate": (RETURNED, "opened again"), "join group": (RETURNED, "put back into"),
+    "rename": (RENAMED, "address"), "name": (RENAMED, "name"), "move": ("Moved", ""),
+    "link": (OTHER_CHANGES, "linked:"), "update": (OTHER_CHANGES, ""),
+    "remove alias": (OTHER_CHANGES, "alias removed:"), "add alias": (OTHER_CHANGES, "alias put back:"),
+}  # fmt: skip
+
+
 def page_of(morning: Morning, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
+    newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
     left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
-    sections = ""
-    for heading, told in {**chapters(morning, settings), "Left alone by rule": left_alone}.items():
-        name, is_open = heading.lower().replace(" ", "-"), " open" if len(told) <= SHOWN_AT_ONCE else ""
-        items = "".join(map(html_item, told))
-        if told:
-            summary = f"<summary><h2>{heading} <small>{len(told):,}</small></h2></summary>"
-            sections += f'<details id="{name}"{is_open}>{summary}<ul>\n{items}</ul></details>\n'
+    sections = [
+        *(list_section(heading, told) for heading, told in problems(morning).items()),
+        section(NEW_STAFF, len(newcomers), newcomer_table(newcomers, morning.buildings)),
+        *(list_section(heading, told) for heading, told in changed_places(morning, settings).items()),
+        list_section(LEFT_ALONE, left_alone, is_open=False),
+        section(LAST_RUNS, len(morning.nights), history(morning.nights)),
+    ]
     return PAGE.substitute(
         title=shown(mail_subject(morning)),
+        first=shown(result_in_a_sentence(morning)),
         look="good" if morning.exit_code == DONE else "bad",
         result="".join(f"<p>{shown(line)}</p>" for line in result_of(morning) if line),
-        sections=sections,
+        sections="".join(sections),
         whole=shown(f"Staff Sync {VERSION}. Run {morning.run}. Exit code {morning.exit_code}."),
     )
+
+
+def result_in_a_sentence(morning: Morning) -> str:
+    """What was done and who needs somebody, or why the run failed."""
+    if morning.failure:
+        return mail_subject(morning)
+    if morning.part == MAIL_TEST:
+        return "Staff Sync tries its mail"
+    changed, needy, is_plan = len(morning.changed), morning.needy, morning.ending == DRY_RUN
+    did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
+    need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
+    new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
+    held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
+    return f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
+
+
+def section(heading: str, count: int, body: str, *, is_open: bool = True) -> str:
+    """A part of the page that can be folded; "" where there is nothing to tell."""
+    name = heading.lower().replace(" ", "-")
+    summary = f"<summary><h2>{heading} <small>{count:,}</small></h2></summary>"
+    return f'<details id="{name}"{" open" if is_open else ""}>{summary}{body}</details>\n' if count else ""
+
+
+def list_section(heading: str, told: Sequence[Told], *, is_open: bool = True) -> str:
+    items = "".join(map(html_item, told))
+    return section(heading, len(told), f"<ul>\n{items}</ul>", is_open=is_open and len(told) <= SHOWN_AT_ONCE)
 
 
 def html_item(told: Told) -> str:
     who, *rest = map(shown, told)
     return f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest if words)}</li>\n"
+
+
+def newcomer_table(newcomers: Sequence[tuple[Plan, Change]], buildings: Mapping[int, str]) -> str:
+    """Who gets a device from the help desk."""
+    rows = []
+    for plan, change in newcomers:
+        org_unit, name = change.after[ORG_UNIT], f"{change.after[GIVEN_NAME]} {change.after[FAMILY_NAME]}"
+        cells = (change.after[EMAIL], buildings.get(plan.person.dcid) or last_part(org_unit), org_unit)
+        told = "".join(f"<td>{shown(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row">{shown(name)}</th>{told}</tr>\n')
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Name", "Address", "Building", "Org unit"))
+    table = '<table border="1" cellpadding="4" cellspacing="0">'  # for mail programs that take the style away
+    return f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table>"
+
+
+def changed_places(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
+    """Under each heading of PLACES everybody with such changes, and what each was and became."""
+    places: dict[str, list[Told]] = {}
+    for place in dict.fromkeys(place for place, _ in PLACES.values()):
+        pairs = [(plan, c) for plan, c in morning.changes if PLACES.get(c.kind, ("", ""))[0] == place]
+        places[place] = []
+        for who, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
+            told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=True)) for _, c in theirs)
+            words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
+            is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
+            if is_plan and place == LEFT and is_closing(theirs[0][0]):
+                words.append("taken out of all groups")
+            places[place].append((who, "; ".join(words)))
+    return places
+
+
+def history(nights: Sequence[Night]) -> str:
+    """The last runs as bars in three rows, each with its own name and scale, and the figures in words."""
+    if not nights:
+        return ""
+    days = [shown(f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}") for night in nights]
+    drawn, told = [], []
+    for row, name in enumerate(("changed", "failed", "standing")):
+        counts = [getattr(night, name) for night in nights]
+        most, base = max(counts), 38 + 44 * row
+        told.append(f"{name} {counts[-1]:,} (at most {most:,})")
+        drawn.append(f'<text y="{base}">{name}</text><path d="M90 {base}H330" stroke="currentColor"/>')
+        for place, count in enumerate(counts):
+            height = 28 * count / max(most, 1)
+            size = f'x="{90 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
+            drawn.append(f"<rect {size}><title>{days[place]}: {count:,} {name}</title></rect>")
+    size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
+    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{"".join(drawn)}</svg>'
+    words = f"From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}."
+    return f"<figure>{bars}<figcaption>{words}</figcaption></figure>"
 
 
 def shown(words: str) -> str:

@@ -34,13 +34,13 @@ def test_five_mornings(tmp_path: Path) -> None:
     assert subject(mail) == "Staff Sync: 1 new, 28 open, 0 changed, 0 held"
     text = mail.part("plain")
     top = text[: text.index("Standing problems")]
-    assert top.index("New problems: 1") < top.index(f"{MAYA}: locked out: ")
+    assert top.index("New problems 1") < top.index(f"{MAYA}: locked out: ")
     assert len(top.splitlines()) < 12, "ten seconds"
 
     fourth, (mail,) = nights["day 4"]
     assert fourth.writes == []
     assert subject(mail) == "Staff Sync: 0 new, 28 open, 0 changed, 0 held, 1 solved"
-    assert f"Solved problems: 1\n- {MAYA}: locked out" in mail.part("plain")
+    assert f"Solved problems 1\n- {MAYA}: locked out" in mail.part("plain")
 
     fifth, (mail,) = nights["day 5"]
     assert fifth.exit_code == 2

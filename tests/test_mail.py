@@ -394,22 +394,22 @@ def test_the_text_tells_first_what_is_to_be_done_and_last_what_has_stood_longest
 Done: move 1, update 1.
 The last good run before this one: {(TUESDAY - timedelta(days=3)).astimezone():%Y-%m-%d %H:%M} (3.0 days ago).
 
-Held back: 1
+Held back 1
 - suspend: 26 people, the limit is 10: python sync.py --allow suspend=26
 
-New problems: 1
+New problems 1
 - Maya Patel, maya.patel@d118.org (DCID 7): locked out: Google itself has locked the account: decide
 
-move: 1
-- Maya Patel, maya.patel@d118.org (DCID 7): /D118 Staff/A Staff -> /D118 Staff/B Staff
+move 1
+- Maya Patel, maya.patel@d118.org (DCID 7): A Staff -> B Staff
 
-update: 1
+update 1
 - Noor Haddad, noor.haddad@d118.org (DCID 8): CrisisGO.CellPhone (private) changed
 
-Solved problems: 1
+Solved problems 1
 - Ada: home school, since {today - timedelta(days=2)} (2 days)
 
-Standing problems: 2 (what to do: python sync.py --explain WHO)
+Standing problems 2 (what to do: python sync.py --explain WHO)
 - Noor Haddad, noor.haddad@d118.org (DCID 8): home school, since {today - timedelta(days=3)} (3 days)
 - Kim: home school, since {today - timedelta(days=24)} (24 days)
 """
@@ -427,7 +427,7 @@ def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings:
     assert f"Did not run: {EXPIRED}. Nothing was changed.\n" in text
     assert f"refused, since {day} (2 days)\n" in text
     assert "(2.0 days ago)" in text
-    assert "Standing problems: 2 " in text
+    assert "Standing problems 2 " in text
     stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
     asked = replace(failed, failure="Is STAFF_OU meant?")
     assert "Did not run: Is STAFF_OU meant? Nothing was changed." in sync.mail_text(asked, settings)
@@ -439,7 +439,7 @@ def test_the_text_of_a_quiet_night_says_so_and_that_of_a_first_day_is_cut(settin
     assert "Done: nothing. Nobody needs to do anything.\n" in sync.mail_text(morning(), settings)
     many = morning(new=tuple(matter(replace(LOCKED, who=f"Kim{n}\r\nBcc: x")) for n in range(500)))
     text = sync.mail_text(many, settings)
-    assert "New problems: 500\n- Kim0\\r\\nBcc: x: locked out: Google" in text
+    assert "New problems 500\n- Kim0\\r\\nBcc: x: locked out: Google" in text
     assert "... and 460 more: see StaffLog.txt\n" in text
     assert len(text.splitlines()) < 60
 

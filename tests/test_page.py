@@ -21,7 +21,7 @@ from stories import GRADE, OU_OF, colleagues, settle
 from test_deciding import DCID, HIGH_OU, MIDDLE_OU, account, field, settings_with, staff, table
 
 import sync
-from sync import Change, Matter, Morning, Plan, Remark, Rule, Settings
+from sync import Change, Matter, Morning, Night, Plan, Remark, Rule, Settings
 
 BEGUN = datetime(2026, 11, 26, 12, 0, tzinfo=timezone.utc)
 TODAY = date(2026, 11, 26)
@@ -85,6 +85,9 @@ RICH = Morning(
         ),
     ),
     standing=(*PASSWORDS, LOCKED), solved=(GONE,), left_alone=(FROZEN,), last_good=BEGUN - timedelta(hours=24),
+    nights=tuple(
+        Night(f"202611{day:02}T120000Z", day * 7 % 23, int(day % 9 == 0), 20 + day // 3) for day in range(1, 27)
+    ),
 )  # fmt: skip
 QUIET = Morning("20261126T120000Z", BEGUN, last_good=BEGUN - timedelta(days=9))
 EXPIRED = matter(
@@ -119,8 +122,8 @@ def headings(morning: Morning) -> list[str]:
 
 def test_what_needs_somebody_comes_first_and_what_needs_nobody_last() -> None:
     assert headings(RICH) == [
-        "Held back", "New problems", "create", "suspend", "leave group", "move to suspended", "reactivate", "rename",
-        "name", "move", "update", "Solved problems", "Standing problems", "Left alone by rule",
+        "Held back", "New problems", "Standing problems", "Solved problems", "New staff", "Left", "Returned",
+        "Renamed", "Moved", "Other changes", "Left alone by rule", "The last runs",
     ]  # fmt: skip
 
 
@@ -131,15 +134,41 @@ def test_why_it_failed_is_said_above_too() -> None:
 
 def test_nothing_is_said_of_what_there_is_nothing_to_say() -> None:
     assert headings(QUIET) == []
+    assert "<table" not in page(QUIET)
+    assert "<svg" not in page(QUIET)
 
 
 WARNED = replace(QUIET, standing=tuple(PASSWORDS))
 
 
-def test_the_first_sentence_is_the_subject_of_the_mail() -> None:
-    for morning in (RICH, QUIET, AWAY):
-        (heading,) = re.findall(r"<h1[^>]*>(.*?)</h1>", page(morning))
-        assert html.unescape(heading) == sync.mail_subject(morning)
+@table(
+    "morning, first",
+    {
+        "all": (RICH, "Staff Sync changed 7 people; 2 people need attention, 1 of them new; held back: suspend 26"),
+        "nothing": (QUIET, "Staff Sync found nothing to change; nobody needs attention"),
+        "a warning needs nobody at once": (WARNED, "Staff Sync found nothing to change; nobody needs attention"),
+        "one who stands": (
+            replace(QUIET, standing=(LOCKED,), changes=(newcomer(1),)),
+            "Staff Sync changed 1 person; 1 person needs attention, none of them new",
+        ),
+        "dry run": (
+            replace(QUIET, ending=sync.DRY_RUN, changes=(newcomer(1),)),
+            "Dry run, nothing was written: Staff Sync would change 1 person; nobody needs attention",
+        ),
+        "did not run": (
+            AWAY,
+            "Staff Sync DID NOT RUN: PowerSchool: the password of PSNavigator has expired (ORA-28001): set a new one",
+        ),
+        "stopped": (
+            replace(QUIET, failure="interrupted", ending=sync.BROKEN_OFF, changes=(newcomer(1), *left())),
+            "Staff Sync DID NOT FINISH: interrupted",
+        ),
+        "a mail test": (replace(QUIET, part=sync.MAIL_TEST, standing=(LOCKED,)), "Staff Sync tries its mail"),
+    },
+)
+def test_the_first_sentence_is_the_result(morning: Morning, first: str) -> None:
+    (heading,) = re.findall(r"<h1[^>]*>(.*?)</h1>", page(morning))
+    assert html.unescape(heading) == first
 
 
 def test_below_stands_what_was_done_by_kind_and_when_a_run_was_last_good() -> None:
@@ -159,19 +188,33 @@ def test_below_stands_what_was_done_by_kind_and_when_a_run_was_last_good() -> No
         "since when": f"{ZOE}\nlocked out, since 2026-11-02 (24 days)",
         "one matter of several": "3 people\npassword nobody knows, since 2026-11-23 (3 days)\nAda, ada",
         "what is solved": "Ira Bell, ira.bell@d118.org (DCID 41)\nhome school, since 2026-11-21 (5 days)",
-        "who is new": "(DCID 61)\nLiam Ortiz, liam.ortiz@d118.org in /D118 Staff/Middle School Staff",
-        "who left": "Noor Haddad, noor.haddad@d118.org (DCID 8)\nteam-1@d118.org (member)",
-        "who returned": "reactivate 1\nRea Patel, maya.patel@d118.org (DCID 71)",
-        "who is renamed": "(DCID 7)\nmaya.lopez@d118.org -> maya.patel@d118.org",
-        "who moved": f"Mo Patel, maya.patel@d118.org (DCID 72)\n{MIDDLE_OU} -> {HIGH_OU}",
+        "who is new": "Liam Ortiz liam.ortiz@d118.org Middle School Staff /D118 Staff/Middle School Staff",
+        "who left": "suspended; taken out of team-0@d118.org (member), team-1@d118.org (member); moved Wauconda High",
+        "who returned": "Rea Patel, maya.patel@d118.org (DCID 71)\nopened again",
+        "who is renamed": "address maya.lopez@d118.org -> maya.patel@d118.org; name Lopez -> Patel",
+        "who moved": "Mo Patel, maya.patel@d118.org (DCID 72)\nMiddle School Staff -> Wauconda High School Staff",
         "the rest": "Building Middle School -> Wauconda High School",
         "what is left alone": "Kai Ito, kai.ito@d118.org (DCID 51)\nfrozen, since 2026-08-28 (90 days)\nstays in /",
+        "the last runs": "From 2026-11-01 to 2026-11-26. In the last of them: changed 21 (at most 22), failed 0 (at",
         "which run it was": "Run 20261126T120000Z. Exit code 3.",
     },
 )
 def test_what_it_says(told: str) -> None:
     read = re.sub(r" +", " ", words(RICH)).replace(" \n", "\n").replace("\n ", "\n")
     assert told in read
+
+
+def test_the_building_is_what_powerschool_calls_it_where_that_is_known() -> None:
+    morning = replace(QUIET, changes=(newcomer(61),), buildings={61: "Middle School"})
+    assert "<td>Middle School</td>" in page(morning)
+
+
+def test_a_plan_says_that_a_leaver_is_taken_out_of_all_groups() -> None:
+    closing = [(replace(plan, changes=(one,)), one) for plan, one in left(groups=0)]
+    planned = replace(QUIET, ending=sync.DRY_RUN, changes=tuple(closing))
+    assert "taken out of all groups" in words(planned)
+    assert "out of" not in words(planned, settings=settings_with(REMOVE_SUSPENDED_FROM_GROUPS=False))
+    assert "out of all" not in words(replace(planned, ending="Done"))
 
 
 @table(
@@ -202,6 +245,7 @@ EVIL = '<script>alert("1")</script>&amp;\u202e'
         "failure": replace(QUIET, failure=EVIL, part=EVIL, run=EVIL),
         "newcomer": replace(QUIET, changes=(newcomer(1, EVIL, EVIL),)),
         "change": replace(QUIET, changes=(change("move", {sync.ORG_UNIT: EVIL}, {sync.ORG_UNIT: EVIL}, email=EVIL),)),
+        "night": replace(QUIET, nights=(Night(EVIL, 1, 1, 1),)),
     },
 )
 def test_what_comes_from_outside_is_text_and_nothing_else(morning: Morning) -> None:
@@ -238,9 +282,10 @@ def test_every_kind_of_change_has_its_place(kind: str) -> None:
     assert len(headings(replace(QUIET, changes=(one,)))) == 1
 
 
-def test_a_long_list_is_folded() -> None:
-    assert '<details id="update"><summary>' in page(LARGE)
-    assert '<details id="update" open><summary>' in page(RICH)
+def test_a_long_list_is_folded_and_so_is_what_needs_nobody() -> None:
+    assert '<details id="other-changes"><summary>' in page(LARGE)
+    assert '<details id="other-changes" open><summary>' in page(RICH)
+    assert '<details id="left-alone-by-rule"><summary>' in page(RICH)
     assert len(set(re.findall(r"\(DCID ([12]\d{3})\)", page(LARGE)))) == 2000
 
 
@@ -248,7 +293,7 @@ def test_a_page_is_written_over_no_file_but_one_of_its_own(tmp_path: Path) -> No
     mine, other = tmp_path / "page.html", tmp_path / "index.html"
     sync.write_page(mine, RICH, SETTINGS)
     sync.write_page(mine, QUIET, SETTINGS)
-    assert "0 changed" in mine.read_text(encoding="utf-8")
+    assert "found nothing to change" in mine.read_text(encoding="utf-8")
 
     other.write_text("<!DOCTYPE html><p>The school's own", encoding="utf-8")
     with pytest.raises(sync.RunError, match="no page of Staff Sync: name another file after --page"):
@@ -346,17 +391,34 @@ def test_a_browser_shows_it_whole_at_every_width_and_to_everybody(browser: Any, 
         shown.close()
 
 
-def test_in_print_it_is_black_on_white(browser: Any) -> None:
-    shown = browser.new_page(viewport={"width": 700, "height": 1000}, color_scheme="dark")
-    shown.emulate_media(media="print")
+def test_on_a_phone_what_the_columns_hold_stands_below_the_name(browser: Any) -> None:
+    shown = browser.new_page(viewport={"width": NARROW, "height": 800})
     shown.set_content(page(RICH))
-    assert shown.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    tops = shown.evaluate("[...document.querySelectorAll('tbody tr:first-child > *')].map(one => one.offsetTop)")
+    assert tops == sorted(set(tops))
+    assert len(tops) == 4
     shown.close()
 
 
-def test_without_its_style_as_in_some_mail_programs_it_is_still_in_lists(browser: Any) -> None:
+def test_in_print_it_is_black_on_white_and_in_columns(browser: Any) -> None:
+    shown = browser.new_page(viewport={"width": 700, "height": 1000}, color_scheme="dark")
+    shown.emulate_media(media="print")
+    shown.set_content(page(RICH))
+    colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    assert shown.evaluate(colours) == ["rgb(27, 27, 27)", "rgb(255, 255, 255)"]
+    assert (
+        len(set(shown.evaluate("[...document.querySelectorAll('tbody tr:first-child > *')].map(a => a.offsetTop)")))
+        == 1
+    )
+    shown.close()
+
+
+def test_without_its_style_as_in_some_mail_programs_it_is_still_in_lists_and_a_table(browser: Any) -> None:
     shown = browser.new_page(viewport={"width": WIDE, "height": 800})
     shown.set_content(re.sub(r"(?s)<style>.*</style>", "", page(RICH)))
+    assert shown.evaluate("getComputedStyle(document.querySelector('td')).display") == "table-cell"
+    assert shown.evaluate("getComputedStyle(document.querySelector('td')).borderStyle") != "none"
+    assert shown.evaluate("document.querySelector('svg').getBoundingClientRect().width") < 400
     assert shown.evaluate("getComputedStyle(document.querySelector('li')).listStyleType") == "disc"
     shown.close()
 

@@ -317,10 +317,10 @@ def test_an_undo_shows_what_it_does_asks_and_takes_only_yes_for_yes(bed: Bed) ->
         shown, question, rest = outcome.output.partition("Put this back? Type yes: ")
         counts = "suspend 1, move to suspended 1, update 1"
         assert f"Undo of run {name}, 1000.0 hours ago, which did: {counts}" in shown
-        assert [line for line in shown.splitlines() if re.fullmatch("[a-z]+: 1", line)] == [
-            "reactivate: 1",
-            "move: 1",
-            "update: 1",
+        assert [line for line in shown.splitlines() if re.fullmatch("[a-z]+ 1", line)] == [
+            "reactivate 1",
+            "move 1",
+            "update 1",
         ]
         assert question
         last = outcome.output.splitlines()[-1]
