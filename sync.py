@@ -4018,12 +4018,6 @@ def told_of(matters: Sequence[Matter], today: date) -> list[Told]:
     return told
 
 
-def changed_people(changes: Iterable[tuple[Plan, Change]], settings: Settings) -> dict[str, list[Told]]:
-    """Under each kind everybody with such changes, and what was and becomes."""
-    kinds = grouped((c.kind, (str(plan.person), describe(c, settings, is_brief=True))) for plan, c in changes)
-    return {kind: [(who, "; ".join(words)) for who, words in grouped(pairs).items()] for kind, pairs in kinds.items()}
-
-
 def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
     """Each heading that has entries, with their number and a line for each; of what is known already in short."""
     lines = {}
@@ -4048,8 +4042,8 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
 
 def show_changes(changes: Sequence[tuple[Plan, Change]], settings: Settings) -> None:
     """At a terminal: under each kind a line for each person, with only what differs."""
-    people_of = {plan.person.dcid: plan.person for plan, _ in changes}
-    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in people_of.items()}
+    staff = {plan.person.dcid: plan.person for plan, _ in changes}
+    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in staff.items()}
     column = min(max(map(len, names.values()), default=0), 24)
     for kind, pairs in grouped((change.kind, (plan.person.dcid, change)) for plan, change in changes).items():
         told = grouped((dcid, describe(change, settings, is_brief=True)) for dcid, change in pairs)
@@ -4072,7 +4066,7 @@ def change_line(plan: Plan, change: Change, settings: Settings) -> str:
 
 
 def describe(change: Change, settings: Settings, *, is_brief: bool = False) -> str:
-    """What it was and what it becomes. Brief: org units by their last part."""
+    """What it was and what it becomes. Brief: fields and org units by the last part of their names."""
     before, after = change.before, change.after
     both = {**before, **after}
     if change.kind == "create":
@@ -4086,11 +4080,12 @@ def describe(change: Change, settings: Settings, *, is_brief: bool = False) -> s
 
 def difference(attribute: Attribute, before: str, after: str, settings: Settings, is_brief: bool) -> str:
     """What becomes of one attribute; of a private one only whether it was filled, changed or emptied."""
+    label = attribute.label.rpartition(".")[2] if is_brief else attribute.label
     if attribute.value in settings.PRIVATE_VALUES:
-        return f"{attribute.label} (private) {'emptied' if not after else 'changed' if before else 'filled'}"
+        return f"{label} (private) {'emptied' if not after else 'changed' if before else 'filled'}"
     if is_brief and attribute.type == "PATH":
         before, after = last_part(before, after), last_part(after, before)
-    return f"{attribute.label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}".strip()
+    return f"{label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}".strip()
 
 
 def last_part(org_unit: str, other: str = "") -> str:
@@ -4283,10 +4278,8 @@ CSV_COLUMNS = (
 LINK, CREATE, LEAVE = "link", "create", "leave"
 DECISIONS = "decisions"  # in runs/standing.json
 REFUSED = "refused"
-IS_LINKED, NOT_ASKED = (
-    "nothing to do, an account carries the DCID already",
-    "nothing to do, no run asks for anything here",
-)
+IS_LINKED = "nothing to do, an account carries the DCID already"
+NOT_ASKED = "nothing to do, no run asks for anything here"
 LINK_DOUBTS = frozenset(
     {
         Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
@@ -4813,7 +4806,7 @@ def mail_text(morning: Morning, settings: Settings) -> str:
     """The mail as plain text, each list cut where it grows long."""
     lines, told_last = result_of(morning), problems(morning)
     told_first = {heading: told_last.pop(heading) for heading in ("Held back", "New problems")}
-    parts = {**told_first, **changed_people(morning.changes, settings), **dict(reversed(told_last.items()))}
+    parts = {**told_first, **changed_places(morning, settings), **dict(reversed(told_last.items()))}
     for heading, told in as_lines(parts).items():
         lines += ["", heading, *(f"- {line}" for line in told[:LONGEST_LIST])]
         lines += [f"... and {len(told) - LONGEST_LIST} more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
@@ -5015,8 +5008,9 @@ PAGE_START = PAGE.template.partition("\n")[0]
 
 NEW_STAFF, LEFT, RETURNED, RENAMED, OTHER_CHANGES = "New staff", "Left", "Returned", "Renamed", "Other changes"
 LEFT_ALONE, LAST_RUNS = "Left alone by rule", "The last runs"
-# Where the page tells a kind of change, and the words before what it became; a new account stands in a table.
+# Where mail and page tell a kind of change, and the words before what it became.
 PLACES = {
+    "create": (NEW_STAFF, ""),
     "suspend": (LEFT, "suspended"), "leave group": (LEFT, "taken out of"), "move to suspended": (LEFT, "moved"),
     "reactivate": (RETURNED, "opened again"), "join group": (RETURNED, "put back into"),
     "rename": (RENAMED, "address"), "name": (RENAMED, "name"), "move": ("Moved", ""),
@@ -5027,12 +5021,13 @@ PLACES = {
 
 def page_of(morning: Morning, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
-    newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
     left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
+    changes = changed_places(morning, settings)
+    del changes[NEW_STAFF]  # which stand in a table
     sections = [
         *(list_section(heading, told) for heading, told in problems(morning).items()),
-        section(NEW_STAFF, len(newcomers), newcomer_table(newcomers, morning.buildings)),
-        *(list_section(heading, told) for heading, told in changed_places(morning, settings).items()),
+        newcomer_table(morning),
+        *(list_section(heading, told) for heading, told in changes.items()),
         list_section(LEFT_ALONE, left_alone, is_open=False),
         section(LAST_RUNS, len(morning.nights), history(morning.nights)),
     ]
@@ -5077,24 +5072,25 @@ def html_item(told: Told) -> str:
     return f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest if words)}</li>\n"
 
 
-def newcomer_table(newcomers: Sequence[tuple[Plan, Change]], buildings: Mapping[int, str]) -> str:
+def newcomer_table(morning: Morning) -> str:
     """Who gets a device from the help desk."""
     rows = []
-    for plan, change in newcomers:
-        org_unit, name = change.after[ORG_UNIT], f"{change.after[GIVEN_NAME]} {change.after[FAMILY_NAME]}"
-        cells = (change.after[EMAIL], buildings.get(plan.person.dcid) or last_part(org_unit), org_unit)
+    for dcid, after in [(plan.person.dcid, c.after) for plan, c in morning.changes if c.kind == "create"]:
+        name = f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}"
+        cells = (after[EMAIL], morning.buildings.get(dcid) or last_part(after[ORG_UNIT]), after[ORG_UNIT])
         told = "".join(f"<td>{shown(cell)}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{shown(name)}</th>{told}</tr>\n')
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("Name", "Address", "Building", "Org unit"))
     table = '<table border="1" cellpadding="4" cellspacing="0">'  # for mail programs that take the style away
-    return f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table>"
+    body = f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table>"
+    return section(NEW_STAFF, len(rows), body)
 
 
 def changed_places(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
     """Under each heading of PLACES everybody with such changes, and what each was and became."""
     places: dict[str, list[Told]] = {}
     for place in dict.fromkeys(place for place, _ in PLACES.values()):
-        pairs = [(plan, c) for plan, c in morning.changes if PLACES.get(c.kind, ("", ""))[0] == place]
+        pairs = [(plan, c) for plan, c in morning.changes if PLACES[c.kind][0] == place]
         places[place] = []
         for who, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
             told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=True)) for _, c in theirs)

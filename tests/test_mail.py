@@ -400,11 +400,11 @@ Held back 1
 New problems 1
 - Maya Patel, maya.patel@d118.org (DCID 7): locked out: Google itself has locked the account: decide
 
-move 1
+Moved 1
 - Maya Patel, maya.patel@d118.org (DCID 7): A Staff -> B Staff
 
-update 1
-- Noor Haddad, noor.haddad@d118.org (DCID 8): CrisisGO.CellPhone (private) changed
+Other changes 1
+- Noor Haddad, noor.haddad@d118.org (DCID 8): CellPhone (private) changed
 
 Solved problems 1
 - Ada: home school, since {today - timedelta(days=2)} (2 days)
