@@ -4675,7 +4675,7 @@ def read_memory(folder: Path) -> Memory:
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
         matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
-        nights = tuple(map(night_of, kept.pop("nights", ())))
+        nights = tuple(map(night_of, kept.pop("nights", ())[-NIGHTS:]))
         rest = {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()}
         return Memory(matters, nights, rest)
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shutil
@@ -442,6 +443,10 @@ def test_a_run_of_everybody_keeps_its_page_and_a_part_of_it_is_not_the_latest(be
     assert len(list(bed.runs.glob("*Z.html"))) == 2
     bed.run(env={"POWERSCHOOL_DB_PASSWORD": "no"})
     assert "did not run" in latest.read_text("utf-8").lower()
+    # Of these three only the first counts as a night, and the page of the last one still shows it.
+    nights = json.loads((bed.runs / "standing.json").read_text("utf-8"))["nights"]
+    assert [night | {"run": ""} for night in nights] == [{"run": "", "changed": 1, "failed": 0, "standing": 0}]
+    assert "In the last of them: changed 1 (at most 1)" in latest.read_text("utf-8")
 
 
 def test_a_page_is_written_where_it_is_asked_for_and_overwrites_nothing_else(bed: Bed) -> None:
