@@ -61,9 +61,10 @@ from enum import Enum
 from functools import cached_property, partial
 from http.client import HTTPException
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from ssl import SSLCertVerificationError
+from string import Template
 from types import UnionType
 from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -737,7 +738,7 @@ class Memory:
     """What runs/standing.json keeps from run to run."""
 
     matters: Mapping[str, Matter] = field(default_factory=dict)  # by the key of the remark
-    nights: tuple[Night, ...] = ()
+    nights: tuple[Night, ...] = ()  # the last runs of everybody
     rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
     is_lost: bool = False  # nothing is there, or nothing that can be read
     damage: Remark | None = None
@@ -761,7 +762,17 @@ class Morning:
     solved: tuple[Matter, ...] = ()  # what needed a person until now
     left_alone: tuple[Matter, ...] = ()  # what a rule leaves alone: nobody needs to do anything
     last_good: datetime | None = None  # when a run of everybody last came to its end, before this one
-    nights: tuple[Night, ...] = ()  # the last 30 runs of everybody, this one the last
+    nights: tuple[Night, ...] = ()  # the last runs of everybody
+    buildings: Mapping[int, str] = field(default_factory=dict)  # by DCID, of those with changes, where it is known
+
+    @property
+    def changed(self) -> frozenset[int]:
+        return frozenset(plan.person.dcid for plan, _ in self.changes)
+
+    @property
+    def needy(self) -> dict[str, bool]:
+        """Whoever needs somebody, and whether that is new."""
+        return {m.remark.who: m.is_new for m in self.standing + self.new if m.remark.rule.level == ERROR}
 
 
 class Options(argparse.Namespace):
@@ -792,7 +803,6 @@ class Run:
     lock: threading.RLock = field(default_factory=threading.RLock)  # of what people side by side change here
     here: threading.local = field(default_factory=threading.local)  # a worker's own connection, and lines to be told
     is_over: bool = False  # nobody new is begun
-    requests: int = 0
     queries_sent: deque[float] = field(default_factory=lambda: deque(maxlen=QUERIES[0]))
     creations_sent: deque[float] = field(default_factory=lambda: deque(maxlen=CREATIONS[0]))
     google_time: datetime | None = None
@@ -2153,7 +2163,7 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
 # Reading Google: the whole account once, and single accounts as they are this moment.
 
 Schemas = Mapping[str, Mapping[str, Any]]  # "Schema.Field" -> the field as Google defines it
-PAGE = 500  # accounts in one answer, the most that Google gives
+PAGE_SIZE = 500  # accounts in one answer, the most that Google gives
 FEW = 20  # people for whom Google is asked for what concerns them alone
 # Fields of the users resource besides ATTRIBUTES.
 USER_FIELDS = (
@@ -2290,7 +2300,7 @@ def list_accounts(
             others |= dict.fromkeys(account.addresses, account.id)
         else:
             accounts[account.id] = account
-        if count % PAGE == 0:
+        if count % PAGE_SIZE == 0:
             progress(run, f"Reading Google: {count} accounts")
     return replace(google, accounts=accounts, others=others, is_whole=True)
 
@@ -2306,7 +2316,7 @@ def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Accoun
     """Each account of a listing, with the day it was deleted; one that cannot be read is told. RunError for no list."""
     settings, users = run.settings, run.api.users()
     mask = f"nextPageToken,users({USER_FIELDS},deletionTime)"
-    request = users.list(customer="my_customer", maxResults=PAGE, fields=mask, **which, **projection(settings))
+    request = users.list(customer="my_customer", maxResults=PAGE_SIZE, fields=mask, **which, **projection(settings))
     listing = one_ahead(pages(users, request, partial(read_request, run, doing=doing)))
     try:
         for user in (user for page in listing for user in page.get("users") or ()):
@@ -2492,8 +2502,6 @@ def send(run: Run, request: Any) -> Any:
     keep_pace(run, run.queries_sent, QUERIES)
     if request.methodId == "directory.users.insert":
         keep_pace(run, run.creations_sent, CREATIONS)
-    with run.lock:
-        run.requests += 1
     log.debug("Google: %s", request.methodId)
     try:
         answer = request.execute(http=getattr(run.here, "http", None), num_retries=0)
@@ -2598,7 +2606,6 @@ def unreachable(error: Exception) -> RunError:
 
 # Writing to Google: one person's steps, each request with a line in the journal before and after it.
 
-BY_HAND = "take it out by hand"
 IN_HAND = 2  # people for each that is written at once: while one is written, another is looked at
 STALE_SECONDS = 5  # after which a look at an account does not say any more what it is now
 Made = Callable[[], Account | bool | None]  # asks Google whether a change is there, and gives the account if it is new
@@ -2825,7 +2832,7 @@ def create_account(run: Run, plan: Plan, district: District) -> None:
         raise
     finally:
         if not is_known:
-            run.note(about(plan.person, Rule.PASSWORD, "", TO_RESET, watched=("", account_id)))
+            run.note(once(plan.person, Rule.PASSWORD, account_id=account_id))
 
 
 def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], district: District) -> None:
@@ -3012,13 +3019,13 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
                 run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
             else:
                 stays = f"{had.email} stays in the group {group['email']}: {error}"
-                note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, (group["id"], had.id))
+                note_not_done(run, once(plan.person, Rule.GROUP_STAYS, stays, group["id"], had.id))
     if later and "move to suspended" in plan.kinds:
         words = f"{had.email} could not leave all its groups, the next run tries again: {later}"
         raise GoogleError(later.status, later.reason, words)
     if later:
         stays = f"{had.email} could not leave all its groups: {later}"
-        note_failure(run, plan, stays, Rule.GROUP_STAYS, BY_HAND, ("", had.id))
+        note_not_done(run, once(plan.person, Rule.GROUP_STAYS, stays, account_id=had.id))
 
 
 def groups_of(run: Run, account_id: str) -> list[Any]:
@@ -3059,7 +3066,7 @@ def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) ->
             return
     except GoogleError as error:
         seen = f"whether the group {group['email']} still has an owner is not known ({error})"
-    run.note(about(plan.person, Rule.NO_OWNER, seen, NEW_OWNER, (group["id"], "")))
+    run.note(once(plan.person, Rule.NO_OWNER, seen, group["id"]))
 
 
 def has_owner(run: Run, group_id: str) -> bool:
@@ -3117,10 +3124,11 @@ def try_again(plan: Plan) -> str:
     return "run the same undo again" if plan.undoes else "the next run tries again"
 
 
-def note_failure(
-    run: Run, plan: Plan, seen: str, rule: Rule = Rule.FAILED, remedy: str = "", watched: tuple[str, str] = ("", "")
-) -> None:
-    remark = about(plan.person, rule, seen, remedy, watched)
+def note_failure(run: Run, plan: Plan, seen: str) -> None:
+    note_not_done(run, about(plan.person, Rule.FAILED, seen))
+
+
+def note_not_done(run: Run, remark: Remark) -> None:
     if run.note(remark):
         log.warning("Not done: %s", remark, extra=IN_LOG)
 
@@ -3755,6 +3763,8 @@ LAST_GOOD = "runs/last-good.txt"  # when a run of everybody last came to its end
 LONGEST_WAIT = 120  # seconds after RUN_MINUTES for what is under way
 LONG_WAIT = 5  # seconds before a request is sent again, of which longer ones are told
 PROGRESS_SECONDS = 60  # between two lines of the log on how far something long has come
+Told = tuple[str, ...]  # of terminal, mail and page: who, which rule since when or what was changed, and more
+SOLVED_PROBLEMS, STANDING_PROBLEMS = "Solved problems", "Standing problems"
 
 
 def tell_what_was_read(district: District) -> None:
@@ -3777,7 +3787,7 @@ def tell_dry_run(
     """The plan in place of its writes; returns the exit code that the run would have if every write succeeded."""
     if not options.is_part:
         rows = linking_rows(everybody, district)
-        tell_linking(rows, everybody)
+        log.info("Linking: %s", counts_in_words(Counter(row.what for row in rows)))
         if options.csv:
             write_csv(options.csv, rows)
     tell_plan(plans, run.settings)
@@ -3802,14 +3812,10 @@ def summary(run: Run) -> Iterator[None]:
         ignore_signals()
         raise
     finally:
+        remedy = "see its words in the lines of these people, and whether the signed-in admin has the right for this"
         for kind, left in run.ended.items():
-            seen = (
-                f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more were not tried"
-            )
-            remedy = (
-                "see its words in the lines of these people, and whether the signed-in admin has the right for this"
-            )
-            run.remarks.append(Remark(Rule.ENDED, kind, seen, remedy))
+            seen = f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more"
+            run.remarks.append(Remark(Rule.ENDED, kind, f"{seen} were not tried", remedy))
         run.exit_code = tell(run, ending, run.done)
 
 
@@ -3818,9 +3824,11 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     if run.decisions:  # of whom else nothing has been settled
         run.subjects = frozenset(subject_of(plan.person) for plan, _ in changes)
     morning = run.morning = morning_of(run, ending, changes)
-    if ending != DRY_RUN:
+    if ending != DRY_RUN:  # which tell_plan has shown
         show_changes(changes, run.settings)
-    show_matters(morning, run.today)
+    for heading, lines in reversed(as_lines(problems(morning)).items()):
+        show(heading, lines)  # what needs a person last, nearest to the prompt
+    log.info("", extra=AT_TERMINAL)
     for remark in morning.not_made:
         log.error("Held: %s", remark, extra=IN_LOG)
     tell_matters(run, [*morning.new, *morning.standing])
@@ -3828,32 +3836,23 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
         log.info("solved: %s: %s (since %s)", remark.rule.label, remark.who or remark.seen, since, extra=IN_LOG)
     tell_matters(run, [m for m in morning.left_alone if m.is_new or log.isEnabledFor(logging.DEBUG)])
     left = Counter(matter.remark.rule.label for matter in morning.left_alone)
-    needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
     held = f" Held: {counts_in_words(morning.held)}." if morning.not_made else ""
     log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in changes)), held)
     log.info("Left alone by rule: %s.", counts_in_words(left))
+    needy = morning.needy
     new = f", {sum(needy.values()) or 'none'} of them new" if run.remembers else ""
     log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see above" if needy else "nobody")
-    seconds = (datetime.now(timezone.utc) - run.started).total_seconds()
-    log.debug("Took %.1f seconds and %d requests to Google.", seconds, run.requests)
     return max(morning.exit_code, tell_answers(run, ending, changes))
 
 
 def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] = IN_LOG) -> None:
     """A line for each remark, with its level, and since when it is told."""
-    for matter, words in lines_of(matters):
-        since = f"{age(matter, run.today)}: " if run.remembers else ""
-        log.log(logging.getLevelName(matter.remark.rule.level), "%s%s", since, words, extra=place)
-
-
-def lines_of(matters: Sequence[Matter]) -> list[tuple[Matter, str]]:
-    """A line for each remark; those of a shared rule with the same words in one line that names everybody."""
-    told = []
     for alike in told_together(matters):
         remark = alike[0].remark
+        since = f"{age(alike[0], run.today)}: " if run.remembers else ""
         names = f"{remark.reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
-        told.append((alike[0], f"{remark.rule.label}: {names if remark.rule.is_shared else remark}"))
-    return told
+        words = f"{since}{remark.rule.label}: {names if remark.rule.is_shared else remark}"
+        log.log(logging.getLevelName(remark.rule.level), "%s", words, extra=place)
 
 
 def told_together(matters: Sequence[Matter]) -> Iterable[list[Matter]]:
@@ -3869,10 +3868,42 @@ def age(matter: Matter, today: date) -> str:
     return "new" if matter.is_new else since
 
 
+def problems(morning: Morning) -> dict[str, list[Told]]:
+    """What terminal, mail and page tell of what needs or needed a person: first what is most urgent."""
+    today = morning.started.astimezone().date()
+    return {
+        "Held back": [(remark.who, remark.reason) for remark in morning.not_made],
+        "New problems": told_of(morning.new, today),
+        STANDING_PROBLEMS: told_of(morning.standing, today),
+        SOLVED_PROBLEMS: told_of(morning.solved, today),
+    }
+
+
+def told_of(matters: Sequence[Matter], today: date) -> list[Told]:
+    told: list[Told] = []
+    for alike in told_together(matters):
+        remark, names = alike[0].remark, "; ".join(matter.remark.who for matter in alike)
+        who = (names, "") if len(alike) == 1 else (people(len(alike)), names)
+        since = "" if alike[0].is_new else f", {age(alike[0], today)}"
+        told.append((who[0], f"{remark.rule.label}{since}", who[1], remark.seen, remark.remedy))
+    return told
+
+
+def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
+    """Each heading that has entries, with their number and a line for each; of what is known already in short."""
+    lines = {}
+    for heading, told in chapters.items():
+        hint = " (what to do: python sync.py --explain WHO)" if heading == STANDING_PROBLEMS else ""
+        length = 2 if heading in {SOLVED_PROBLEMS, STANDING_PROBLEMS} else None
+        if told:
+            lines[f"{heading} {len(told)}{hint}"] = [": ".join(filter(None, entry[:length])) for entry in told]
+    return lines
+
+
 def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
     show_changes([(plan, change) for plan in plans for change in plan.changes], settings)
     leavers = [plan.person for plan in plans if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)]
-    show(f"leave all groups {len(leavers)}", [(str(person), 6) for person in leavers])
+    show(f"leave all groups {len(leavers)}", [f"{person.first_name} {person.last_name}" for person in leavers])
     for plan in plans:
         for change in plan.changes:
             log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
@@ -3882,37 +3913,21 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
 
 def show_changes(changes: Sequence[tuple[Plan, Change]], settings: Settings) -> None:
     """At a terminal: under each kind a line for each person, with only what differs."""
-    people_of = {plan.person.dcid: plan.person for plan, _ in changes}
-    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in people_of.items()}
+    staff = {plan.person.dcid: plan.person for plan, _ in changes}
+    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in staff.items()}
     column = min(max(map(len, names.values()), default=0), 24)
     for kind, pairs in grouped((change.kind, (plan.person.dcid, change)) for plan, change in changes).items():
-        words = grouped((dcid, describe(change, settings, is_brief=True)) for dcid, change in pairs)
-        rows = [(f"{names[dcid]:<{column}}  {'; '.join(told)}", column + 4) for dcid, told in words.items()]
-        show(f"{kind} {len(rows)}", rows)
+        told = grouped((dcid, describe(change, settings, is_brief=True)) for dcid, change in pairs)
+        lines = [f"{names[dcid]:<{column}}  {'; '.join(words)}" for dcid, words in told.items()]
+        show(f"{kind} {len(lines)}", lines, column + 4)
 
 
-def show_matters(morning: Morning, today: date) -> None:
-    """At a terminal, the other way round than in the log: what needs a person is last, nearest to the prompt."""
-    show("solved", [(f"{m.remark.rule.label}: {m.remark.who or m.remark.seen}", 6) for m in morning.solved])
-    standing = grouped(
-        (age(m, today), f"{m.remark.who or m.remark.seen}: {m.remark.rule.label}") for m in morning.standing
-    )
-    for since, lines in reversed(standing.items()):
-        show(f"{since} {len(lines)} (what to do: python sync.py --explain WHO)", [(line, 6) for line in lines])
-    show(f"new {len(morning.new)}", [(words, 6) for _, words in lines_of(morning.new)])
-    show("held", [(str(remark), 6) for remark in morning.not_made])
-    log.info("", extra=AT_TERMINAL)
-
-
-def show(heading: str, rows: Sequence[tuple[str, int]]) -> None:
-    """At a terminal, a heading and its rows, each wrapped at the width with so many blanks before what follows."""
+def show(heading: str, lines: Sequence[str], indent: int = 6) -> None:
+    """At a terminal: a heading, and below it lines that are wrapped at its width."""
     width = max(shutil.get_terminal_size().columns - 1, 40)
-    lines = [
-        textwrap.wrap(text, width, initial_indent="  ", subsequent_indent=" " * indent, break_long_words=False)
-        for text, indent in rows
-    ]
-    for line in ["", heading, *(line for wrapped in lines for line in wrapped)] if rows else ():
-        log.info("%s", line.rstrip(), extra=AT_TERMINAL)
+    wrap = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent=" " * indent, break_long_words=False).wrap
+    for line in ("", heading, *chain.from_iterable(map(wrap, lines))) if lines else ():
+        log.info("%s", line, extra=AT_TERMINAL)
 
 
 def change_line(plan: Plan, change: Change, settings: Settings) -> str:
@@ -3922,37 +3937,32 @@ def change_line(plan: Plan, change: Change, settings: Settings) -> str:
 
 
 def describe(change: Change, settings: Settings, *, is_brief: bool = False) -> str:
-    """A change in words: what it was, what it becomes; private values hidden. Brief: names without where they lie."""
+    """What it was and what it becomes. Brief: fields and org units by the last part of their names."""
     before, after = change.before, change.after
-    if is_brief:
-        before, after = ({n: brief(text) if n == ORG_UNIT else text for n, text in s.items()} for s in (before, after))
     both = {**before, **after}
     if change.kind == "create":
-        return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {after[ORG_UNIT]}"
-    if "group" in both:
-        return f"{both['group']} ({both['role'].lower()})"
-    if "alias" in both:
-        return both["alias"]
-    told = {n: settings.attributes[n] for n in after if n in settings.attributes and n != SUSPENDED}
-    labelled = [n for n, attribute in told.items() if attribute.label and attribute.kind != "link"]
-    words = [difference(told[n], before[n], after[n], settings, is_brief=is_brief) for n in labelled]
-    plain = [n for n in told if n not in labelled]
-    if plain:
-        words.append(" -> ".join(" ".join(side[n] for n in plain) or "(empty)" for side in (before, after)))
-    return "; ".join(words)
+        place = last_part(after[ORG_UNIT]) if is_brief else after[ORG_UNIT]
+        return f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}, {after[EMAIL]} in {place}"
+    if KINDS[change.kind].is_listed:
+        return both["alias"] if "alias" in both else f"{both['group']} ({both['role'].lower()})"
+    told = (n for n in settings.attributes if n != SUSPENDED and after.get(n) not in {None, before.get(n)})
+    return "; ".join(difference(settings.attributes[n], before[n], after[n], settings, is_brief) for n in told)
 
 
-def difference(attribute: Attribute, before: str, after: str, settings: Settings, *, is_brief: bool) -> str:
-    """What becomes of one labelled attribute; of a private one only whether it was filled, changed or emptied."""
+def difference(attribute: Attribute, before: str, after: str, settings: Settings, is_brief: bool) -> str:
+    """What becomes of one attribute; of a private one only whether it was filled, changed or emptied."""
     label = attribute.label.rpartition(".")[2] if is_brief else attribute.label
     if attribute.value in settings.PRIVATE_VALUES:
         return f"{label} (private) {'emptied' if not after else 'changed' if before else 'filled'}"
-    return f"{label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}"
+    if is_brief and attribute.type == "PATH":
+        before, after = last_part(before, after), last_part(after, before)
+    return f"{label} {shorten(before) or '(empty)'} -> {shorten(after) or '(empty)'}".strip()
 
 
-def brief(path: str) -> str:
-    """An org unit by its last part."""
-    return path.rpartition("/")[2] or path
+def last_part(org_unit: str, other: str = "") -> str:
+    """An org unit by its last part, but whole where that would not tell it from the other one."""
+    part = org_unit.rpartition("/")[2]
+    return org_unit if part in {"", other.rpartition("/")[2]} else part
 
 
 def people(count: int) -> str:
@@ -4114,31 +4124,25 @@ def open_log(path: Path) -> None:
 def tell_of_full_disk(run: Run) -> bool:
     """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
     reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
-    if reason:
-        seen = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
-        mail_of_cron(run, f"{seen}. {what_was_written(run)}")
+    if reason and not run.has_mailed:
+        last_words(run, f"the log in {run.folder} is not whole, make room on the disk ({reason})", is_disk=True)
     return bool(reason)
 
 
 def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
-    """The last line of a run that did not come to its end, which says whether anything was written."""
-    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {what_was_written(run)}"
-    log.error("%s", sentence)
-    if is_disk or not any(handler.failure is None for handler in log_files()):
-        mail_of_cron(run, sentence)
+    """The last line of a run that did not come to its end: whether anything was written.
 
-
-def what_was_written(run: Run) -> str:
+    Where no log holds it, it goes to stderr too, which cron mails even if its line throws the screen away.
+    """
+    written = f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
     if run.change_number:
-        return f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
-    return f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
-
-
-def mail_of_cron(run: Run, sentence: str) -> None:
-    """One sentence to stderr, which cron mails even if its line throws the screen away."""
-    if sys.stderr is not None and not has_terminal() and not run.has_mailed:
+        written = f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
+    sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
+    log.error("%s", sentence)
+    is_lost = is_disk or not any(handler.failure is None for handler in log_files())
+    if is_lost and sys.stderr is not None and not has_terminal() and not run.has_mailed:
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
-    run.has_mailed = True
+    run.has_mailed = run.has_mailed or is_lost
 
 
 # The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
@@ -4151,6 +4155,9 @@ CSV_COLUMNS = (
 )  # fmt: skip
 LINK, CREATE, LEAVE = "link", "create", "leave"
 DECISIONS = "decisions"  # in runs/standing.json
+REFUSED = "refused"
+IS_LINKED = "nothing to do, an account carries the DCID already"
+NOT_ASKED = "nothing to do, no run asks for anything here"
 LINK_DOUBTS = frozenset(
     {
         Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
@@ -4201,7 +4208,6 @@ class Decision:
     word: str
     cells: Mapping[str, str]
     answer: str = ""
-    level: str = ERROR
 
     @property
     def key(self) -> tuple[str, str]:
@@ -4211,6 +4217,12 @@ class Decision:
     def dcid(self) -> int:
         """The person's DCID, or one that nobody has."""
         return int(self.key[0] or -1)
+
+    def excludes(self, other: Decision) -> bool:
+        """True where not both can be done: a person linked twice or created too, or an account linked twice."""
+        words = {self.word, other.word}
+        is_same_account = words == {LINK} and self.key[1] == other.key[1]
+        return LINK in words and LEAVE not in words and (self.dcid == other.dcid or is_same_account)
 
     def __str__(self) -> str:
         who = (plain(self.cells["name"]), f"DCID {self.dcid}" if self.key[0] else "", self.key[1])
@@ -4232,11 +4244,11 @@ def linking_rows(plans: Sequence[Plan], district: District) -> list[Row]:
     rows = [row for plan in plans for row in rows_of_person(plan, district)]
     named = {row.account.id for row in rows if row.account} | {plan.had.id for plan in plans if plan.had}
     told = grouped((remark.subject, remark) for remark in nobodys_accounts(district))
-    staff = district.powerschool.staff
-    traits = ((t, p) for p in staff for t in (p.email, fold_number(p.teacher_number), *p.folded_names))
-    people_with = grouped((trait, person) for trait, person in traits if trait)
+    staff = sorted(district.powerschool.staff, key=lambda person: person.is_active)
+    found = ((a, p) for p in staff for a in (district.google.by_address.get(p.email), *lookalikes(p, district)))
+    likely = {account.id: person for account, person in found if account}
     rows += [
-        row_of_rest(account, told.get(f"account:{account.id}", []), people_with, district)
+        row_of_rest(account, likely.get(account.id), told.get(f"account:{account.id}", []))
         for account in district.google.accounts.values()
         if account.id not in named and is_staff_place(account, district) and not district.owner(account)
     ]
@@ -4246,58 +4258,39 @@ def linking_rows(plans: Sequence[Plan], district: District) -> list[Row]:
 def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
     """A row for each account that may be this person's, or one without; none where person and account are settled."""
     person, google = plan.person, district.google
-    own = google.by_dcid.get(person.dcid, [])
-    holders: Sequence[Account | None] = [plan.had] if plan.had else own or [google.by_address.get(person.email)]
-    deleted = {account.id: account for account, _ in google.deleted}
-    doubts = ((r, google.accounts.get(r.part) or deleted.get(r.part)) for r in plan.remarks if r.rule in LINK_DOUBTS)
-    found = {remark: [account] if account else holders for remark, account in doubts}
-    accounts: Sequence[Account | None] = [account for several in found.values() for account in several]
-    what = "in doubt"
-    if plan.has(Rule.LEFT_OPEN):
-        what = "left, open"
-    elif "link" in plan.kinds:
-        accounts, what = holders, "link"
-    elif not found and person.is_active and not own:
+    own, holder = google.by_dcid.get(person.dcid, []), google.by_address.get(person.email)
+    holders = [plan.had] if plan.had else own or ([holder] if holder else [])
+    known = {**google.accounts, **{account.id: account for account, _ in google.deleted}}
+    found = {r: [known[r.part]] if r.part in known else holders for r in plan.remarks if r.rule in LINK_DOUBTS}
+    if "link" in plan.kinds:
+        what, accounts = "link", holders
+    elif found:
+        what = "left, open" if plan.has(Rule.LEFT_OPEN) else "in doubt"
+        accounts = [account for several in found.values() for account in several]
+    elif person.is_active and not own:
         # One without address is looked for by the names too.
-        twins = possible_twins(replace(person, email="any"), district)
-        accounts = holders if holders[0] else twins or [None]
-        what = "skipped" if skip_rule(person, district.settings) else "in doubt" if accounts[0] else "no account"
+        accounts = holders or possible_twins(replace(person, email="any"), district)
+        what = "skipped" if skip_rule(person, district.settings) else "in doubt" if accounts else "no account"
+    else:
+        return
     due = [f"a run links it, found by {plan.evidence}"] if what == "link" else []
     due += [f"a run creates it in {change.after[ORG_UNIT]}" for change in plan.changes if change.kind == "create"]
-    for account in {account.id if account else "": account for account in accounts}.values():
-        mine = tuple(r for r in plan.remarks if account in found.get(r, [account]))
+    unique: list[Account | None] = [*{account.id: account for account in accounts}.values()]
+    for account in unique or [None]:
+        mine = tuple(r for r in plan.remarks if not found.get(r) or account in found[r])
         reason = "; ".join((*(f"{r.rule.label}: {r.reason}" for r in mine), *due)) or "left out for a bug: see the log"
         is_deleted = account is not None and account.id not in google.accounts
         yield Row(what, person, account, reason, mine, bool(due), is_deleted)
 
 
-def row_of_rest(
-    account: Account, told: Sequence[Remark], people_with: Mapping[Any, list[Staff]], district: District
-) -> Row:
+def row_of_rest(account: Account, person: Staff | None, told: Sequence[Remark]) -> Row:
     """The row on an account that no run makes anything of, with the likeliest person, an active one before others."""
     carries = "it has no DCID" if account.dcid is None else f"its DCID {account.dcid} is nobody's in PowerSchool"
-    traits = (*account.addresses, *account.employee_ids, account.folded_name)
-    likely = [person for trait in traits for person in people_with.get(trait, ())]
-    person = min(likely, key=lambda person: not person.is_active, default=None)
-    what, words = "nobody in PowerSchool", "nobody in PowerSchool has its address, employee ID or names"
-    if any(is_valid for *_, is_valid in in_hands_off(account.dcid, account.addresses, district)):
-        person, words = None, "HANDS_OFF names it"
-    elif person:
+    what, words = "nobody in PowerSchool", "nobody's by address, employee ID or names, or HANDS_OFF names it"
+    if person:
         what = "unlinked" if person.is_active else "left, open" if account.is_open else "left, closed"
         words = f"no run writes it, as it is not certain to be that of {person}"
     return Row(what, person, account, "; ".join((f"{carries}: {words}", *(r.remedy for r in told))), tuple(told))
-
-
-def tell_linking(rows: Sequence[Row], plans: Sequence[Plan]) -> None:
-    """How far the staff of both sides have found each other."""
-    counts = Counter(row.what for row in rows)
-    evidence = counts_in_words(Counter(f"by {plan.evidence}" for plan in plans if "link" in plan.kinds))
-    told = (remark.rule for plan in plans if plan.person.is_active for remark in plan.remarks)
-    doubts = counts_in_words(Counter(rule.label for rule in told if rule in LINK_DOUBTS))
-    words = "%d to link (%s), %d in doubt (%s), %d active staff without an account"
-    log.info(f"Linking: {words}", counts["link"], evidence, counts["in doubt"], doubts, counts["no account"])
-    log.info("Linking: %d staff accounts with nobody in PowerSchool", counts["nobody in PowerSchool"])
-    log.info("Linking: %d open accounts of somebody who left, without DCID", counts["left, open"])
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -4310,8 +4303,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
             writer.writeheader()
             writer.writerows(row.cells for row in rows)
     except OSError as error:
-        is_open = "close it if it is open in Excel, or " if isinstance(error, PermissionError) else ""
-        raise no_access(path, "written", error, f"{is_open}name another file after --csv") from None
+        raise no_access(path, "written", error, "close it where it is open, or name another file after --csv") from None
     log.info("%s holds %d rows", path, len(rows))
 
 
@@ -4319,11 +4311,9 @@ def read_table(path: Path) -> list[list[str]]:
     """The rows of a spreadsheet in any of the forms in which Excel and Sheets save text."""
     try:
         raw = path.read_bytes()
-    except OSError as error:
-        is_open = "close it if it is open in Excel" if isinstance(error, PermissionError) else ""
-        raise no_access(path, "read", error, is_open) from None
-    try:
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except OSError as error:
+        raise no_access(path, "read", error, "close it where it is open, or name another file") from None
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
     heading = next(filter(str.strip, text.splitlines()), "")
@@ -4368,37 +4358,31 @@ def as_decided(
     A decision that is not what a run may do is answered, and what is to be left is remembered.
     """
     rows = {key_of(row.cells): row for row in linking_rows(everybody, district)}
-    judged = [judge(decision, rows.get(decision.key), run.decisions, district) for decision in run.decisions]
+    judged = [replace(d, answer=objection(d, rows.get(d.key), run.decisions, district)) for d in run.decisions]
     taken = [(decision.word, rows[decision.key]) for decision in judged if not decision.answer]
     left = {remark.key: what_was_seen(remark) for word, r in taken if word == LEAVE for remark in r.remarks}
-    run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: decided_before(run.memory) | left})
+    run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: run.memory.rest.get(DECISIONS, {}) | left})
     theirs = {r.person.dcid: r.account.id for word, r in taken if word == LINK and r.person and r.account}
     aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
-    district = replace(district, theirs=theirs, not_theirs=aside)
     chosen = frozenset((*theirs, *aside))
+    district = replace(district, theirs=theirs, not_theirs=aside)
     plans = plan_each(run, district, district.powerschool.staff)
     district, plans = look_up_newcomers(run, district, plans, chosen, allowed)
     plan_of = {plan.person.dcid: plan for plan in plans}
-    run.decisions = [
-        replace(d, answer=f"refused: {why_not(d.word, plan_of[d.dcid], district)}")
-        if not d.answer and d.word != LEAVE and d.word not in plan_of[d.dcid].kinds
-        else d
-        for d in judged
-    ]
+    run.decisions = [with_plan(d, plan_of.get(d.dcid)) for d in judged]
     return district, plans, frozenset(d.dcid for d in run.decisions if not d.answer) & chosen
 
 
-def judge(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> Decision:
-    """The decision, with its answer where both sides say without a plan that nothing is to be done."""
-    word, address = decision.word, decision.key[1]
+def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> str:
+    """Why nothing is done about a decision, as far as both sides say it without a plan, or ""."""
+    word, new_sheet = decision.word, "make a new sheet with --csv"
     own = district.google.by_dcid.get(decision.dcid, ())
-    if row is None and any(word == CREATE or address in account.addresses for account in own):
-        return replace(decision, answer="nothing to do, an account carries the DCID already", level=INFO)
+    if row is None and any(word == CREATE or decision.key[1] in account.addresses for account in own):
+        return IS_LINKED
     if row is None:
-        seen = "it is in question no more, or an address or a DCID has changed"
-        return replace(decision, answer=f"refused: {seen}: make a new sheet with --csv")
+        return f"{REFUSED}: it is in question no more, or an address or a DCID has changed: {new_sheet}"
     if word == LEAVE and not row.is_due and all(remark.rule.level == INFO for remark in row.remarks):
-        return replace(decision, answer="nothing to do, no run asks for anything here", level=INFO)
+        return NOT_ASKED
     was, now = ({name: plain(cells[name]) for name in MATCHED} for cells in (decision.cells, row.cells))
     changed = [
         f"{name} was '{was[name]}' and is '{now[name]}'"
@@ -4406,30 +4390,23 @@ def judge(decision: Decision, row: Row | None, decisions: Iterable[Decision], di
         # Excel has a question mark in the place of each letter that Windows-1252 lacks.
         if was[name] not in {now[name], now[name].encode("cp1252", "replace").decode("cp1252")}
     ]
-    rivals = [
-        f"row {other.number}"
-        for other in decisions
-        for both in [{word, other.word}]
-        if other is not decision and LINK in both and LEAVE not in both
-        if other.dcid == decision.dcid or (other.key[1] == address and both == {LINK})
-    ]
+    rivals = [f"row {other.number}" for other in decisions if other is not decision and decision.excludes(other)]
     lacks_one = (word != LEAVE and not row.person) or (word == LINK and (not row.account or row.is_deleted))
     against = {
-        f"{'; '.join(changed)}: make a new sheet with --csv": changed,
+        f"{'; '.join(changed)}: {new_sheet}": changed,
         "there is nobody in PowerSchool, or no account, in this row for that": lacks_one,
         f"{' and '.join(rivals)} decides otherwise about the same person or account": rivals,
         "a run does it all the same: name the person in HANDS_OFF": word == LEAVE and row.is_due,
     }
-    return replace(decision, answer=next((f"refused: {words}" for words, is_so in against.items() if is_so), ""))
+    return next((f"{REFUSED}: {words}" for words, is_so in against.items() if is_so), "")
 
 
-def why_not(word: str, plan: Plan, district: District) -> str:
-    """Why the plan of this person is not what was decided."""
-    holder = district.google.by_address.get(plan.person.email)
-    if word == CREATE and holder:
-        held = f"{holder.email}{'' if holder.email == plan.person.email else ' as an alias'}"
-        return f"the address is held by {held}: give that account or the person another one"
-    return "; ".join(remark.reason for remark in plan.remarks) or "the person is not active any more, or has an account"
+def with_plan(decision: Decision, plan: Plan | None) -> Decision:
+    """The decision, with its answer where the plan of this person is not what was decided."""
+    if decision.answer or decision.word == LEAVE or plan is None or decision.word in plan.kinds:
+        return decision
+    why = "; ".join(remark.reason for remark in plan.remarks)
+    return replace(decision, answer=f"{REFUSED}: {why or 'the person is not active any more, or has an account'}")
 
 
 def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) -> int:
@@ -4437,24 +4414,20 @@ def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) 
     made, code = {(plan.person.dcid, change.kind) for plan, change in changes}, DONE
     for decision in run.decisions:
         is_made = (decision.dcid, decision.word) in made or (decision.word == LEAVE and ending != BROKEN_OFF)
-        words, level = "not done, the lines above say why", decision.level
-        if decision.answer:
-            words = decision.answer
-        elif is_made:
-            words, level = "would be done" if ending == DRY_RUN else "done", INFO
-        log.log(logging.getLevelName(level), "%s: %s", decision, words)
-        code = ATTENTION if level == ERROR else code
+        is_well = decision.answer in {IS_LINKED, NOT_ASKED} or (is_made and not decision.answer)
+        done = "would be done" if ending == DRY_RUN else "done"
+        words = decision.answer or (done if is_made else "not done, the lines above say why")
+        log.log(logging.INFO if is_well else logging.ERROR, "%s: %s", decision, words)
+        code = code if is_well else ATTENTION
     return code
 
 
 def left_by_decision(remarks: Iterable[Remark], memory: Memory) -> tuple[Remark, ...]:
     """The remarks; of those that were decided to be left only that, until what is seen changes."""
-    decided = decided_before(memory)
+    seen = memory.rest.get(DECISIONS, {})
     return tuple(
-        replace(remark, rule=Rule.DECIDED, remedy="", part=remark.key)
-        if decided.get(remark.key) == what_was_seen(remark)
-        else remark
-        for remark in remarks
+        replace(r, rule=Rule.DECIDED, remedy="", part=r.key) if seen.get(r.key) == what_was_seen(r) else r
+        for r in remarks
     )
 
 
@@ -4463,20 +4436,16 @@ def what_was_seen(remark: Remark) -> str:
     return re.sub(r"last sign-in \S+", "", remark.seen)
 
 
-def decided_before(memory: Memory) -> dict[str, object]:
-    """Key of a remark -> what was seen when an admin decided to leave it so."""
-    kept = memory.rest.get(DECISIONS)
-    return kept if isinstance(kept, dict) else {}
-
-
 # Remembering: what stands from run to run, in runs/standing.json.
 
 STANDING = "runs/standing.json"
 NIGHTS = 30
-TO_RESET = "reset it in the Admin console"
-NEW_OWNER = "give it another one"
 ENDINGS = frozenset({Rule.REFUSED, Rule.IMPLAUSIBLE, Rule.FULL_DISK})  # what keeps a run from its end
-HAPPENED_ONCE = frozenset({Rule.GROUP_STAYS, Rule.NO_OWNER, Rule.PASSWORD})
+HAPPENED_ONCE = {  # and what to do about it
+    Rule.GROUP_STAYS: "take it out by hand",
+    Rule.NO_OWNER: "give it another one",
+    Rule.PASSWORD: "reset it in the Admin console",
+}
 MET_IN_WRITING = frozenset({Rule.FAILED, Rule.ENDED, Rule.BUG})
 
 
@@ -4487,7 +4456,7 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     now = [Matter(r, known[r.key].since if r.key in known else run.today, r.key not in known) for r in told]
     current = {matter.remark.key: matter for matter in now}
     gone = [matter for key, matter in known.items() if key not in current]
-    solved = [matter for matter in gone if is_looked_at(matter.remark, run, came_to_end=ending != BROKEN_OFF)]
+    solved = [matter for matter in gone if is_looked_at(matter.remark, run, ending)]
     kept = [matter for matter in gone if matter not in solved]
     run.memory = replace(run.memory, matters={m.remark.key: m for m in (*kept, *current.values())})
     shown = [*now, *(matter for matter in kept if is_asked_of(matter.remark, run))]
@@ -4495,6 +4464,8 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
     by_level = sorted(needed, key=lambda matter: matter.remark.rule.level != ERROR)
     not_made = tuple(remark for remark in run.remarks if remark.rule is Rule.LIMIT)
     is_needy = any(matter.remark.rule.level == ERROR for matter in needed)
+    district = run.district
+    buildings = {p.person.dcid: district.school_name(p.person.homeschool) for p, _ in changes} if district else {}
     return Morning(
         run=run.name,
         started=run.started,
@@ -4506,6 +4477,7 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
         not_made=not_made,
         last_good=last_good(run.folder),
         nights=run.memory.nights,
+        buildings=buildings,
         new=tuple(matter for matter in by_level if matter.is_new),
         standing=tuple(sorted((m for m in by_level if not m.is_new), key=lambda m: m.since, reverse=True)),
         solved=tuple(matter for matter in solved if matter.remark.rule.level != INFO),
@@ -4518,44 +4490,45 @@ def is_asked_of(remark: Remark, run: Run) -> bool:
     return run.subjects is None or remark.subject in run.subjects
 
 
-def is_looked_at(remark: Remark, run: Run, *, came_to_end: bool) -> bool:
+def is_looked_at(remark: Remark, run: Run, ending: str) -> bool:
     """True if this run has seen that something told before is so no more, and not only met it no more."""
-    if not is_asked_of(remark, run):
+    if ending == NOT_RUN or not is_asked_of(remark, run):
         return False
     if remark.rule in HAPPENED_ONCE:
         return run.has_looked_again
     if remark.rule in MET_IN_WRITING:
         return remark.subject not in run.waiting
-    return remark.rule not in ENDINGS or came_to_end
+    return remark.rule not in ENDINGS or ending != BROKEN_OFF
 
 
 def look_again(run: Run, google: Google) -> None:
     """Note what happened only once and Google does not show put right yet; what stands twice is noted once."""
     noted = {remark.key for remark in run.remarks}
-    for matter in run.memory.matters.values():
-        remark, (group_id, account_id) = matter.remark, matter.remark.watched
-        if remark.rule not in HAPPENED_ONCE or not is_asked_of(remark, run) or remark.key in noted:
-            continue
-        try:
-            account = (google.accounts.get(account_id) or get_account(run, account_id)) if account_id else None
-            stands = still_so(run, remark.rule, group_id, account)
-        except GoogleError as error:
-            stands = error.status != 404
-        run.remarks += [remark] if stands else []
+    for remark in [matter.remark for matter in run.memory.matters.values()]:
+        is_due = remark.rule in HAPPENED_ONCE and is_asked_of(remark, run) and remark.key not in noted
+        if is_due and still_so(run, remark, google):
+            run.remarks.append(remark)
     run.has_looked_again = True
 
 
-def still_so(run: Run, rule: Rule, group_id: str, account: Account | None) -> bool:
+def still_so(run: Run, remark: Remark, google: Google) -> bool:
     """Whether Google shows still what is told once: a password nobody knows, a group without owner, a membership."""
-    if rule is Rule.NO_OWNER:
-        return not has_owner(run, group_id)
-    if account is None:
-        return False
-    if rule is Rule.PASSWORD:
-        return not account.last_sign_in
-    if not account.is_suspended:
-        return False
-    return any(group.get("id") == group_id or not group_id for group in groups_of(run, account.id))
+    group_id, account_id = remark.watched
+    try:
+        if remark.rule is Rule.NO_OWNER:
+            return not has_owner(run, group_id)
+        account = google.accounts.get(account_id) or (get_account(run, account_id) if account_id else None)
+        if remark.rule is Rule.PASSWORD or account is None:
+            return account is not None and not account.last_sign_in
+        groups = groups_of(run, account.id) if account.is_suspended else []
+        return any(group.get("id") == group_id or not group_id for group in groups)
+    except GoogleError as error:
+        return error.status != 404
+
+
+def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_id: str = "") -> Remark:
+    """A remark on what happens only once, with what Google is asked about until it is put right."""
+    return about(person, rule, seen, HAPPENED_ONCE[rule], (group_id, account_id))
 
 
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
@@ -4563,20 +4536,18 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
     found = {}
     for row in (row for path in journals(run.folder) for row in whole_rows(run, path)):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
-        group, group_id = row["before"].get("group", ""), row["before"].get("groupId", "")
+        kind, state, before = row["kind"], row["state"], row["before"]
+        group, group_id = before.get("group"), str(before.get("groupId", ""))
         remark = None
-        if row["kind"] == "create" and row["state"] == "done" and not os.environ.get("NEW_USER_PASSWORD"):
-            remark = about(person, Rule.PASSWORD, "", TO_RESET, watched=("", row["account"]))
-        elif row["kind"] == "leave group" and row["state"] in {"failed", "unknown"}:
+        if kind == "create" and state == "done" and not os.environ.get("NEW_USER_PASSWORD"):
+            remark = once(person, Rule.PASSWORD, account_id=row["account"])
+        elif kind == "leave group" and state in {"failed", "unknown"}:
             seen = f"{row['email']} stays in the group {group}"
-            watched = (group_id, row["account"])
-            remark = about(person, Rule.GROUP_STAYS, seen, BY_HAND, watched)
-        elif row["kind"] == "leave group" and row["state"] == "done" and row["before"].get("role") == "OWNER":
-            seen = f"the group {group} has lost its last owner"
-            remark = about(person, Rule.NO_OWNER, seen, NEW_OWNER, (group_id, ""))
-        if remark and not row.get("undo"):
-            since = datetime.fromisoformat(row["time"]).astimezone().date()
-            found[remark.key] = Matter(remark, since)
+            remark = once(person, Rule.GROUP_STAYS, seen, group_id, row["account"])
+        elif kind == "leave group" and state == "done" and before.get("role") == "OWNER":
+            remark = once(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id)
+        if remark and "undo" not in row:
+            found[remark.key] = Matter(remark, datetime.fromisoformat(row["time"]).astimezone().date())
     return found
 
 
@@ -4584,14 +4555,13 @@ def read_memory(folder: Path) -> Memory:
     """What runs/standing.json holds; one that cannot be read is lost, and says why."""
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
-        return Memory(
-            {matter.remark.key: matter for matter in map(matter_of, kept["matters"])},
-            tuple(Night(**night) for night in kept["nights"]),
-            {name: value for name, value in kept.items() if name not in {"matters", "nights"}},
-        )
+        matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
+        nights = tuple(map(night_of, kept.pop("nights", ())[-NIGHTS:]))
+        rest = {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()}
+        return Memory(matters, nights, rest)
     except FileNotFoundError:
         return Memory(is_lost=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         seen = f"{STANDING} cannot be read ({type(error).__name__}), so all is told as new"
         return Memory(is_lost=True, damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
 
@@ -4604,6 +4574,14 @@ def matter_of(row: Mapping[str, Any]) -> Matter:
     return Matter(remark, date.fromisoformat(row["since"]))
 
 
+def night_of(row: Mapping[str, Any]) -> Night:
+    """One past run in runs/standing.json; ValueError, KeyError or TypeError for one that is none."""
+    counts = {name: int(str(row[name])) for name in ("changed", "failed", "standing")}
+    if min(counts.values()) < 0:
+        raise ValueError(counts)
+    return Night(str(row["run"]), **counts)
+
+
 def remember(run: Run, options: Options, code: int) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
     if options.undo is not None or (run.failure and options.is_part):
@@ -4611,32 +4589,29 @@ def remember(run: Run, options: Options, code: int) -> None:
     if run.failure:
         note_ending(run, run.failure, code)
     elif run.morning and not options.is_part:
-        changed, standing = len({plan.person.dcid for plan, _ in run.morning.changes}), run.morning.standing
-        failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
-        night = Night(run.name, changed, failed, len(run.morning.new) + len(standing))
-        run.memory = replace(run.memory, nights=(*run.memory.nights, night))
-    if run.morning:
-        run.morning = replace(run.morning, nights=run.memory.nights)
+        run.morning = with_its_night(run, run.morning)
+        run.memory = replace(run.memory, nights=run.morning.nights)
     write_memory(run)
     if not (run.failure or options.is_part):
-        try:
-            write_private(run.folder / LAST_GOOD, run.started.isoformat())
-        except RunError as error:
-            run.unkept = str(error)
+        keep(run, LAST_GOOD, run.started.isoformat())
+
+
+def with_its_night(run: Run, morning: Morning) -> Morning:
+    """The morning with its own figures as the last of the runs of everybody."""
+    failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
+    night = Night(morning.run, len(morning.changed), failed, len(morning.new) + len(morning.standing))
+    return replace(morning, nights=(*morning.nights, night)[-NIGHTS:])
 
 
 def note_ending(run: Run, failure: Remark, code: int) -> None:
     """Remember what kept the run from its end, beside all that was told until now."""
     known = run.memory.matters.get(failure.key)
     matter = Matter(failure, known.since if known else run.today, known is None)
-    stood = [m for m in run.memory.matters.values() if m.remark.rule.level != INFO]
+    morning = run.morning or morning_of(run, NOT_RUN, ())
     run.memory = replace(run.memory, matters={**run.memory.matters, failure.key: matter})
-    told = tuple(sorted(stood, key=lambda m: m.since, reverse=True))
-    good = last_good(run.folder)
-    morning = run.morning or Morning(run.name, run.started, ending=NOT_RUN, standing=told, last_good=good)
-    new, since_long = ((matter,), ()) if matter.is_new else ((), (matter,))
-    standing = (*since_long, *(m for m in morning.standing if m.remark.key != failure.key))
-    run.morning = replace(morning, failure=str(failure), exit_code=code, new=new + morning.new, standing=standing)
+    new, standing = ([m for m in told if m.remark.key != failure.key] for told in (morning.new, morning.standing))
+    (new if matter.is_new else standing).insert(0, matter)
+    run.morning = replace(morning, failure=str(failure), exit_code=code, new=tuple(new), standing=tuple(standing))
 
 
 def last_good(folder: Path) -> datetime | None:
@@ -4647,19 +4622,21 @@ def last_good(folder: Path) -> datetime | None:
 
 
 def write_memory(run: Run) -> None:
-    """Write runs/standing.json whole or not at all; one that was damaged is kept beside it. The end tells a failure."""
+    """Write runs/standing.json; one that was damaged is kept beside it."""
     memory, path = run.memory, run.folder / STANDING
-    rows = [
-        {**vars(matter.remark), "rule": matter.remark.rule.name, "since": matter.since.isoformat()}
-        for matter in memory.matters.values()
-    ]
+    rows = [{**vars(m.remark), "rule": m.remark.rule.name, "since": str(m.since)} for m in memory.matters.values()]
     if memory.damage:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
         run.memory = replace(memory, damage=None)  # what is written from now on is whole
-    kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights[-NIGHTS:]]}
+    kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights]}
+    keep(run, STANDING, json.dumps(kept, indent=1) + "\n")
+
+
+def keep(run: Run, name: str, text: str) -> None:
+    """Write this file in the run's folder; that it cannot be written is told at the end."""
     try:
-        write_private(path, json.dumps(kept, indent=1) + "\n")
+        write_private(run.folder / name, text)
     except RunError as error:
         run.unkept = str(error)
 
@@ -4691,10 +4668,13 @@ MAIL_REMEDIES: dict[type[BaseException], str] = {
 def mail_subject(morning: Morning) -> str:
     """The morning in a line that is enough on a phone."""
     if morning.failure:
-        return f"Staff Sync {how_it_failed(morning).upper()}: {headline(morning.failure)}"
+        # Without folders and hosts.
+        text = re.sub(r" at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", without_folders(without_proxy(morning.failure)))
+        text = textwrap.shorten(text.removeprefix("Settings: "), LONGEST_HEADLINE, placeholder=" ...")
+        return f"Staff Sync {how_it_failed(morning).upper()}: {one_line(text)}"
     new, standing = ({m.remark.who or m.remark.seen for m in told} for told in (morning.new, morning.standing))
-    changed = {plan.person.dcid for plan, _ in morning.changes}
-    figures = f"{len(new)} new, {len(new | standing)} open, {len(changed)} changed, {sum(morning.held.values())} held"
+    changed, held = len(morning.changed), sum(morning.held.values())
+    figures = f"{len(new)} new, {len(new | standing)} open, {changed} changed, {held} held"
     solved = f", {len(morning.solved)} solved" if morning.solved else ""
     return f"Staff Sync{f' ({morning.part})' if morning.part else ''}: {figures}{solved}"
 
@@ -4703,68 +4683,35 @@ def how_it_failed(morning: Morning) -> str:
     return NOT_RUN if morning.ending == NOT_RUN else "Did not finish"
 
 
-def headline(failure: str) -> str:
-    """What ended a run, short enough for a subject: without folders, hosts, and what follows a whole clause."""
-    text = re.sub(r" at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", without_folders(without_proxy(failure)))
-    text = one_line(" ".join(text.removeprefix("Settings: ").split()))
-    if len(text) <= LONGEST_HEADLINE:
-        return text
-    text = text[:LONGEST_HEADLINE]
-    ends = [end.start() for end in re.finditer(r"[:;] | [(\[]", text) if end.start() > LONGEST_HEADLINE // 2]
-    return text[: ends[-1]] if ends else f"{text.rpartition(' ')[0]} ..."
-
-
 def mail_text(morning: Morning, settings: Settings) -> str:
-    """The mail as plain text: the result, what is held and new, what was changed and solved, and what stands."""
-    today = morning.started.astimezone().date()
-    new = [(m, words) for m, words in lines_of(morning.new) if str(m.remark) != morning.failure]
-    standing = [m for m in morning.standing if str(m.remark) != morning.failure]
-    changes = grouped(
-        (c.kind, f"- {p.person}: {describe(c, settings, is_brief=True)}".removesuffix(": ")) for p, c in morning.changes
-    )
-    blocks = {
-        "HELD, so not done": [f"- {remark}" for remark in morning.not_made],
-        f"NEW: {len(new)}": [line for matter, words in new for line in with_remedy(matter.remark, words)],
-        **{f"CHANGED, {kind}: {len(lines)}": lines for kind, lines in changes.items()},
-        f"SOLVED: {len(morning.solved)}": [
-            f"- {m.remark.rule.label}: {m.remark.who or m.remark.seen} (since {m.since})" for m in morning.solved
-        ],
-        f"STILL OPEN: {len(standing)} (what to do: python sync.py --explain WHO)": [
-            f"- {age(m, today)}: {m.remark.who or m.remark.seen}: {m.remark.rule.label}" for m in standing
-        ],
-    }
-    lines = result_of(morning)
-    for heading, told in blocks.items():
-        rest = [f"... and {len(told) - LONGEST_LIST} lines more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
-        lines += ["", heading, *told[:LONGEST_LIST], *rest] if told else []
+    """The mail as plain text, each list cut where it grows long."""
+    lines, told_last = result_of(morning), problems(morning)
+    told_first = {heading: told_last.pop(heading) for heading in ("Held back", "New problems")}
+    parts = {**told_first, **changed_places(morning, settings), **dict(reversed(told_last.items()))}
+    for heading, told in as_lines(parts).items():
+        lines += ["", heading, *(f"- {line}" for line in told[:LONGEST_LIST])]
+        lines += [f"... and {len(told) - LONGEST_LIST} more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
-
-
-def with_remedy(remark: Remark, words: str) -> list[str]:
-    """A line of the log as two: what is so, and what to do."""
-    head = words.removesuffix(f": {remark.remedy}")
-    return [f"- {head}", f"  What to do: {remark.remedy}"] if head != words else [f"- {words}"]
 
 
 def result_of(morning: Morning) -> list[str]:
     """The result in words, and when a run was last good."""
+    begun = morning.started.astimezone()
     counts = counts_in_words(Counter(change.kind for _, change in morning.changes))
     needs_nobody = not (morning.new or morning.standing or morning.not_made)
     result = f"{morning.ending}: {counts}.{' Nobody needs to do anything.' if needs_nobody else ''}"
     if morning.failure:
-        known = [m for m in morning.standing if str(m.remark) == morning.failure]
-        since = f" This stands {age(known[0], morning.started.astimezone().date())}." if known else ""
         changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
         full_stop = "" if morning.failure.endswith(("?", ".")) else "."
-        result = f"{how_it_failed(morning)}: {morning.failure}{full_stop}{since} {changed}"
+        result = f"{how_it_failed(morning)}: {morning.failure}{full_stop} {changed}"
     elif morning.part == MAIL_TEST:
         result = f"This is a {morning.part}: nothing was read or written."
     last_good = "No good run is on record before this one."
     if morning.last_good:
-        hours = (morning.started - morning.last_good).total_seconds() / 3600
-        ago = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
-        last_good = f"The last good run before this one: {morning.last_good.astimezone():%Y-%m-%d %H:%M} ({ago} ago)."
-    return [f"Staff Sync, {morning.started.astimezone():%A %Y-%m-%d %H:%M}", "", result, last_good]
+        days = (morning.started - morning.last_good).total_seconds() / 86400
+        when = f"{morning.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
+        last_good = f"The last good run before this one: {when}."
+    return [f"Staff Sync, {begun:%A %Y-%m-%d %H:%M}", "", result, last_good]
 
 
 def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is_owed: bool = False) -> bool:
@@ -4782,24 +4729,21 @@ def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is
     return bool(asked[settings.MAIL_WHEN])
 
 
-def mail_morning(run: Run, options: Options, morning: Morning, mailed: Any) -> dict[str, Any]:
-    """Send the mail of a run of everybody, if it is due; gives what to remember of it in runs/standing.json.
+def mail_morning(run: Run, options: Options, morning: Morning) -> None:
+    """Send the mail of a run of everybody, if it is due; the memory keeps the day, and whether it went to nobody.
 
-    `mailed` is what this gave the last time, or nothing. A run that could not read its settings mails by what of them
-    can be read.
+    A run that could not read its settings mails by what of them can be read.
     """
-    known: dict[str, Any] = mailed if isinstance(mailed, dict) else {}
-    settings = run.settings or mail_settings(options.config)
-    last_mail, is_owed = str(known.get("day", "")), bool(known.get("is_owed"))
-    if (
-        settings is None
-        or not options.is_of_everybody
-        or not mail_is_due(morning, settings, last_mail, is_owed=is_owed)
+    settings, known = run.settings or mail_settings(options.config), run.memory.rest.get("mail", {})
+    if settings is None or not mail_is_due(
+        morning, settings, known.get("day", ""), is_owed=known.get("is_owed", False)
     ):
-        return known
-    if remark := send_mail(morning, settings, run.district):
+        return
+    if remark := send_mail(morning, settings):
         log.warning("%s", remark)
-    return {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
+    mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
+    run.memory = replace(run.memory, rest={**run.memory.rest, "mail": mailed})
+    write_memory(run)
 
 
 def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
@@ -4808,11 +4752,10 @@ def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
         return fault("no morning mail: its settings are not complete", "see what is said of config.py below")
     if settings is None:
         return fact("no morning mail: MAIL_TO is not set")
-    is_signed_in, is_plain = bool(os.environ.get("SMTP_USER")), settings.SMTP_SECURITY == "none"
-    words = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}"), '
-    words += f"port {settings.SMTP_PORT}, {settings.SMTP_SECURITY}, with{'' if is_signed_in else 'out'} a sign-in: "
+    goes = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}")'
     remedy = 'SMTP_SECURITY "none" sends no password: choose another, or unset SMTP_USER and SMTP_PASSWORD'
-    return fact(f"{words}python sync.py --mail-test  sends one", remedy if is_signed_in and is_plain else "")
+    is_unused = settings.SMTP_SECURITY == "none" and bool(os.environ.get("SMTP_USER"))
+    return fact(f"{goes}: python sync.py --mail-test  sends one", remedy if is_unused else "")
 
 
 def mail_test(run: Run, options: Options) -> int:
@@ -4822,25 +4765,30 @@ def mail_test(run: Run, options: Options) -> int:
         values, faults = read_config(options.config)
         words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
-    matters = read_memory(run.folder).matters.values()
-    standing = sorted((m for m in matters if m.remark.rule.level != INFO), key=lambda m: m.since, reverse=True)
-    morning = Morning(run.name, run.started, MAIL_TEST, standing=tuple(standing), last_good=last_good(run.folder))
+    run.memory, run.part = read_memory(run.folder), MAIL_TEST
+    morning = morning_of(run, NOT_RUN, ())
     if remark := send_mail(morning, settings):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
 
 
-def send_mail(morning: Morning, settings: Settings, district: District | None = None) -> Remark | None:
+def send_mail(morning: Morning, settings: Settings) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
     server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
     try:
-        answer, refused = deliver(mail_of(morning, settings, district), settings)
+        answer, refused = deliver(mail_of(morning, settings), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
         reason = error.__context__ if isinstance(error.__context__, TimeoutError) else error
         remedy = next(remedy for kind, remedy in MAIL_REMEDIES.items() if isinstance(reason, kind))
-        return Remark(Rule.MAIL, failed, f"{server} {what_it_said(reason, settings)}", remedy)
+        # What Python says of a character that it cannot send may be a part of the password.
+        said = f"cannot be used ({type(reason).__name__ if isinstance(reason, UnicodeError) else reason})"
+        if isinstance(reason, smtplib.SMTPResponseException):
+            said = f"answered {in_words(reason.smtp_code, reason.smtp_error)}"
+        elif isinstance(reason, TimeoutError):
+            said = f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
+        return Remark(Rule.MAIL, failed, f"{server} {said}", remedy)
     if refused:
         others, part = (", the others got it", SOME) if answer else ("", "")
         seen = f"{server} answered {'; '.join(refused)}{others}"
@@ -4849,7 +4797,7 @@ def send_mail(morning: Morning, settings: Settings, district: District | None = 
     return None
 
 
-def mail_of(morning: Morning, settings: Settings, district: District | None) -> EmailMessage:
+def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
     """The mail, text and page; it names the domain it comes from, and never this machine."""
     message = EmailMessage()
     message["Subject"], message["Date"] = mail_subject(morning), localtime()
@@ -4857,7 +4805,7 @@ def mail_of(morning: Morning, settings: Settings, district: District | None) -> 
     message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail_text(morning, settings), cte="quoted-printable")
-    message.add_alternative(page_of(morning, settings, district), subtype="html", cte="quoted-printable")
+    message.add_alternative(page_of(morning, settings), subtype="html", cte="quoted-printable")
     return message
 
 
@@ -4890,16 +4838,6 @@ def deliver(message: EmailMessage, settings: Settings) -> tuple[str, list[str]]:
     return in_words(code, words), refused
 
 
-def what_it_said(error: BaseException, settings: Settings) -> str:
-    """What the mail server, or the way to it, said."""
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"answered {in_words(error.smtp_code, error.smtp_error)}"
-    if isinstance(error, TimeoutError):
-        return f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
-    # What Python says of a character that it cannot send may be a part of the password.
-    return f"cannot be used ({type(error).__name__ if isinstance(error, UnicodeError) else error})"
-
-
 def in_words(code: int, words: bytes | str) -> str:
     """The answer of a mail server, without a password in it: some repeat the line they did not like."""
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
@@ -4910,212 +4848,165 @@ def in_words(code: int, words: bytes | str) -> str:
     return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
 
 
-PAGE_START = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">'
-PAGE_HEAD = """
+SHOWN_AT_ONCE = 50  # entries of a list; a longer one is folded
+PAGE = Template("""\
+<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<title>$title</title>
 <style>
 :root {--paper: #fff; --ink: #1b1b1b; --soft: #565656; --line: #c9c9c9; --bad: #a3170f; --good: #17603a}
 @media screen and (prefers-color-scheme: dark) {
  :root {--paper: #17191d; --ink: #ececec; --soft: #b4b8bf; --line: #4a4e55; --bad: #ff9a8f; --good: #86d9a5}
 }
-* {box-sizing: border-box}
 body {margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
  font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
-h1 {font-size: 1.35rem; line-height: 1.25; margin: 0 0 .75rem; padding-left: .75rem; border-left: .375rem solid}
-h2 {font-size: 1.2rem; margin: 2rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line)}
-h2 small, li small, footer, figcaption {color: var(--soft); font-size: .875em; font-weight: normal}
-.good {border-color: var(--good)}
-.bad, #new-problems > ul > li, #held-back > ul > li {border-color: var(--bad)}
-ul {margin: 0; padding: 0; list-style: none}
+h1 {font-size: 1.35rem; line-height: 1.25; padding-left: .75rem; border-left: .375rem solid}
+h2 {font-size: 1.2rem; margin: 1rem 0 .5rem; display: inline-block}
+h2 small, footer, figcaption {color: var(--soft); font-size: .875em; font-weight: normal}
+ul, figure {margin: 0; padding: 0; list-style: none}
 li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid var(--line)}
-li p, figure {margin: .125rem 0}
-nav ul {display: flex; flex-wrap: wrap; gap: 0 1.25rem}
-nav li {padding: 0; border: 0; margin: .125rem 0}
-a {color: inherit; display: inline-block; padding: .25rem 0}
-summary {cursor: pointer; padding: .25rem 0}
-code {display: inline-block; font: bold .875em ui-monospace, monospace}
+li p {margin: .125rem 0}
+.good {border-color: var(--good)}
+.bad, #held-back li, #new-problems li {border-color: var(--bad)}
 table {width: 100%; border-collapse: collapse; border: 0}
 th, td {text-align: left; vertical-align: top; padding: .375rem .75rem .375rem 0; border: 0}
-td:nth-of-type(1) {min-width: 14rem}
 tr {border-bottom: 1px solid var(--line)}
 svg {display: block; width: 100%; max-width: 26rem; height: auto}
 @media (max-width: 40rem) {
  thead {position: absolute; clip-path: inset(50%)}
  tr, th, td {display: block; padding: 0}
- tr {padding: .375rem 0}
 }
-@page {margin: 1.5cm}
-@media print {
- body {padding: 0; max-width: none; font-size: .8125rem}
- nav {display: none}
- li, tr, svg {break-inside: avoid}
- h2 {break-after: avoid}
-}
-</style>"""
-SHOWN_AT_ONCE = 50  # of a long list, the rest of which is folded
-LEFT, RETURNED, RENAMED, OTHER_CHANGES = "Left", "Returned", "Renamed", "Other changes"
-# Where the page tells a kind of change, and the words before what it became; a new account stands in a table.
+@media print {li, tr, svg {break-inside: avoid}}
+</style></head><body>
+<header><h1 class="$look">$first</h1>$result</header>
+<main>$sections</main>
+<footer><p>$whole</p></footer>
+</body></html>
+""")
+PAGE_START = PAGE.template.partition("\n")[0]
+
+
+NEW_STAFF, LEFT, RETURNED, RENAMED, OTHER_CHANGES = "New staff", "Left", "Returned", "Renamed", "Other changes"
+LEFT_ALONE, LAST_RUNS = "Left alone by rule", "The last runs"
+# Where mail and page tell a kind of change, and the words before what it became.
 PLACES = {
+    "create": (NEW_STAFF, ""),
     "suspend": (LEFT, "suspended"), "leave group": (LEFT, "taken out of"), "move to suspended": (LEFT, "moved"),
     "reactivate": (RETURNED, "opened again"), "join group": (RETURNED, "put back into"),
     "rename": (RENAMED, "address"), "name": (RENAMED, "name"), "move": ("Moved", ""),
-    "link": (OTHER_CHANGES, "linked, DCID"), "update": (OTHER_CHANGES, ""),
+    "link": (OTHER_CHANGES, "linked:"), "update": (OTHER_CHANGES, ""),
     "remove alias": (OTHER_CHANGES, "alias removed:"), "add alias": (OTHER_CHANGES, "alias put back:"),
 }  # fmt: skip
 
 
-def page_of(morning: Morning, settings: Settings, district: District | None = None) -> str:
+def page_of(morning: Morning, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
-    today, begun = morning.started.astimezone().date(), f"{morning.started.astimezone():%Y-%m-%d %H:%M}"
-    newcomers = [(plan, change) for plan, change in morning.changes if change.kind == "create"]
-    nights = morning.nights[-NIGHTS:]
-    new, standing = ([m for m in told if str(m.remark) != morning.failure] for told in (morning.new, morning.standing))
+    left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
+    changes = changed_places(morning, settings)
+    del changes[NEW_STAFF]  # which stand in a table
     sections = [
-        ("Held back", len(morning.not_made), bullets([held_item(r, morning.held) for r in morning.not_made])),
-        ("New problems", len(new), matter_list(new, today)),
-        ("Standing problems", len(standing), matter_list(standing, today)),
-        ("Solved problems", len(morning.solved), matter_list(morning.solved, today)),
-        ("New staff", len(newcomers), newcomer_table(newcomers, district)),
-        *changed_people(morning, settings),
-        ("Left alone by rule", len(morning.left_alone), left_alone_list(morning.left_alone)),
+        *(list_section(heading, told) for heading, told in problems(morning).items()),
+        newcomer_table(morning),
+        *(list_section(heading, told) for heading, told in changes.items()),
+        list_section(LEFT_ALONE, left_alone, is_open=False),
+        section(LAST_RUNS, len(morning.nights), history(morning.nights)),
     ]
-    filled = [(title, re.sub(r"\W+", "-", title.lower()), count, body) for title, count, body in sections if count]
-    links = [f'<li><a href="#{name}">{title}</a> {count:,}</li>' for title, name, count, _ in filled]
-    parts = [
-        f'<section id="{name}"><h2>{title} <small>{count:,}</small></h2>\n{body}</section>'
-        for title, name, count, body in filled
-    ]
-    look = "good" if morning.exit_code == DONE else "bad"
-    whole = f"Run {morning.run}{f', {morning.part}' if morning.part else ''}, begun {begun}"
-    return "\n".join(
-        [
-            f"{PAGE_START}{PAGE_HEAD}<title>Staff Sync {begun}</title></head><body>",
-            f'<header><h1 class="{look}">{shown(result_in_a_sentence(morning))}</h1>',
-            *(paragraph(words) for words in result_of(morning)[2:]),
-            f'<nav aria-label="On this page"><ul>{"".join(links)}</ul></nav></header>' if links else "</header>",
-            f"<main>{''.join(parts)}{history(nights) if nights else ''}</main>",
-            f"<footer><p>Staff Sync {VERSION}. {shown(whole)}. Exit code {morning.exit_code}.</p></footer>",
-            "</body></html>\n",
-        ]
+    return PAGE.substitute(
+        title=shown(mail_subject(morning)),
+        first=shown(result_in_a_sentence(morning)),
+        look="good" if morning.exit_code == DONE else "bad",
+        result="".join(f"<p>{shown(line)}</p>" for line in result_of(morning) if line),
+        sections="".join(sections),
+        whole=shown(f"Staff Sync {VERSION}. Run {morning.run}. Exit code {morning.exit_code}."),
     )
-
-
-def shown(words: object) -> str:
-    """Text that is nothing but text in HTML, and cannot turn its line round."""
-    return html.escape(one_line(without_proxy(str(words))))
 
 
 def result_in_a_sentence(morning: Morning) -> str:
     """What was done and who needs somebody, or why the run failed."""
     if morning.failure:
-        return f"Staff Sync {how_it_failed(morning).lower()}: {headline(morning.failure)}"
+        return mail_subject(morning)
     if morning.part == MAIL_TEST:
         return "Staff Sync tries its mail"
-    changed, is_plan = len({plan.person.dcid for plan, _ in morning.changes}), morning.ending == DRY_RUN
+    changed, needy, is_plan = len(morning.changed), morning.needy, morning.ending == DRY_RUN
     did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
-    needy = {m.remark.who: m.is_new for m in morning.standing + morning.new if m.remark.rule.level == ERROR}
     need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
     new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
     held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
     return f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
 
 
-def bullets(items: Sequence[str]) -> str:
-    """A list, the end of a long one folded."""
-    first, rest = "\n".join(items[:SHOWN_AT_ONCE]), "\n".join(items[SHOWN_AT_ONCE:])
-    more = f"{len(items) - SHOWN_AT_ONCE:,} more"
-    folded = f"<details><summary>{more}</summary><ul>{rest}</ul></details>\n"
-    return f"<ul>{first}</ul>\n{folded if rest else ''}"
+def section(heading: str, count: int, body: str, *, is_open: bool = True) -> str:
+    """A part of the page that can be folded; "" where there is nothing to tell."""
+    name = heading.lower().replace(" ", "-")
+    summary = f"<summary><h2>{heading} <small>{count:,}</small></h2></summary>"
+    return f'<details id="{name}"{" open" if is_open else ""}>{summary}{body}</details>\n' if count else ""
 
 
-def paragraph(words: str, lead: str = "") -> str:
-    """Words under a line, a long one (the names of everybody who is held) folded after its beginning."""
-    if len(words) <= 600:
-        return f"<p>{lead}{shown(words)}</p>" if words else ""
-    begin = shown(textwrap.shorten(words, 200, placeholder=" ..."))
-    return f"<details><summary>{lead}{begin}</summary><p>{shown(words)}</p></details>"
+def list_section(heading: str, told: Sequence[Told], *, is_open: bool = True) -> str:
+    items = "".join(map(html_item, told))
+    return section(heading, len(told), f"<ul>\n{items}</ul>", is_open=is_open and len(told) <= SHOWN_AT_ONCE)
 
 
-def held_item(remark: Remark, held: Mapping[str, int]) -> str:
-    """What was held back, and the command that lets it through where there is one."""
-    way = f"python sync.py {allow_option(remark.who, held[remark.who])}" if remark.who in held else ""
-    command = f"<p>If that is right: <code>{shown(way)}</code></p>" if way else ""
-    title = f"<b>{shown(remark.who)}</b>" if remark.who else ""
-    return f"<li>{title}{command}{paragraph(remark.reason)}</li>"
+def html_item(told: Told) -> str:
+    who, *rest = map(shown, told)
+    return f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest if words)}</li>\n"
 
 
-def matter_list(matters: Sequence[Matter], today: date) -> str:
-    """What needs or needed a person: who, what was seen, what to do, and since when where it is not new."""
-    items = []
-    for alike in told_together(matters):
-        remark, since = alike[0].remark, "" if alike[0].is_new else f", {age(alike[0], today)}"
-        names = "; ".join(filter(None, (matter.remark.who for matter in alike)))
-        title = f"{people(len(alike))}" if len(alike) > 1 else names or remark.seen
-        about_it = f"{shown(remark.rule.label)}{' (a warning)' if remark.rule.level == WARN else ''}{since}"
-        seen = "".join(paragraph(words) for words in ((names if len(alike) > 1 else ""), remark.seen) if words != title)
-        to_do = paragraph(remark.remedy, "<b>To do:</b> ")
-        items.append(f"<li><b>{shown(title)}</b> <small>{about_it}</small>{seen}{to_do}</li>")
-    return bullets(items)
-
-
-def newcomer_table(newcomers: Sequence[tuple[Plan, Change]], district: District | None) -> str:
+def newcomer_table(morning: Morning) -> str:
     """Who gets a device from the help desk."""
     rows = []
-    for plan, change in newcomers:
-        after, school = change.after, district.school_name(plan.person.homeschool) if district else ""
-        cells = (after[EMAIL], school or brief(after[ORG_UNIT]), after[ORG_UNIT])
-        name = shown(f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}")
-        rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{shown(cell)}</td>" for cell in cells)}</tr>')
+    for dcid, after in [(plan.person.dcid, c.after) for plan, c in morning.changes if c.kind == "create"]:
+        name = f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}"
+        cells = (after[EMAIL], morning.buildings.get(dcid) or last_part(after[ORG_UNIT]), after[ORG_UNIT])
+        told = "".join(f"<td>{shown(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row">{shown(name)}</th>{told}</tr>\n')
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("Name", "Address", "Building", "Org unit"))
-    table = '<table border="1" cellpadding="4" cellspacing="0">'
-    return f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table>\n"
+    table = '<table border="1" cellpadding="4" cellspacing="0">'  # for mail programs that take the style away
+    body = f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table>"
+    return section(NEW_STAFF, len(rows), body)
 
 
-def changed_people(morning: Morning, settings: Settings) -> Iterator[tuple[str, int, str]]:
-    """Under each heading of PLACES everybody with such changes: their number, and what each was and became."""
-    is_plan = morning.ending == DRY_RUN
+def changed_places(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
+    """Under each heading of PLACES everybody with such changes, and what each was and became."""
+    places: dict[str, list[Told]] = {}
     for place in dict.fromkeys(place for place, _ in PLACES.values()):
-        pairs = [(plan, c) for plan, c in morning.changes if PLACES.get(c.kind, ("", ""))[0] == place]
-        items = []
-        for person, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
-            told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=c.kind != "move")) for _, c in theirs)
+        pairs = [(plan, c) for plan, c in morning.changes if PLACES[c.kind][0] == place]
+        places[place] = []
+        for who, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
+            told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=True)) for _, c in theirs)
             words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
-            if is_plan and settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(theirs[0][0]) and place == LEFT:
+            is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
+            if is_plan and place == LEFT and is_closing(theirs[0][0]):
                 words.append("taken out of all groups")
-            items.append(f"<li><b>{shown(person)}</b>{paragraph('; '.join(words))}</li>")
-        yield place, len(items), bullets(items)
-
-
-def left_alone_list(matters: Sequence[Matter]) -> str:
-    """What nobody needs to do anything about, folded."""
-    counts = counts_in_words(Counter(matter.remark.rule.label for matter in matters))
-    items = [f"<li>{shown(m.remark.rule.label)}: {shown(m.remark)}{' <b>(new)</b>' * m.is_new}</li>" for m in matters]
-    return f"<details><summary>{shown(counts)}</summary><ul>{chr(10).join(items)}</ul></details>"
+            places[place].append((who, "; ".join(words)))
+    return places
 
 
 def history(nights: Sequence[Night]) -> str:
-    """The last runs as bars in three rows, each with its own scale and look, and the figures in words."""
-    looks = {"changed": 'fill="currentColor"', "failed": 'fill="url(#hatched)"', "standing": 'fill="none"'}
+    """The last runs as bars in three rows, each with its own name and scale, and the figures in words."""
+    if not nights:
+        return ""
     days = [shown(f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}") for night in nights]
     drawn, told = [], []
-    for row, (name, look) in enumerate(looks.items()):
+    for row, name in enumerate(("changed", "failed", "standing")):
         counts = [getattr(night, name) for night in nights]
         most, base = max(counts), 38 + 44 * row
         told.append(f"{name} {counts[-1]:,} (at most {most:,})")
-        drawn.append(f'<text x="0" y="{base - 14}">{name}</text><text x="0" y="{base}">most {most:,}</text>')
-        drawn.append(f'<path d="M90 {base + 0.5}H{90 + 8 * NIGHTS}" stroke="currentColor"/>')
-        for place, (day, count) in enumerate(zip(days, counts, strict=True)):
+        drawn.append(f'<text y="{base}">{name}</text><path d="M90 {base}H330" stroke="currentColor"/>')
+        for place, count in enumerate(counts):
             height = 28 * count / max(most, 1)
-            size = f'x="{91 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
-            title = f"<title>{day}: {count:,} {name}</title>"
-            drawn.append(f'<rect {size} {look} stroke="currentColor">{title}</rect>' if count else "")
-    line = '<path d="M0 4L4 0" stroke="currentColor"/>'
-    hatch = f'<pattern id="hatched" width="4" height="4" patternUnits="userSpaceOnUse">{line}</pattern>'
+            size = f'x="{90 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
+            drawn.append(f"<rect {size}><title>{days[place]}: {count:,} {name}</title></rect>")
     size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
-    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{hatch}{"".join(drawn)}</svg>'
-    words = f"<figcaption>From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}.</figcaption>"
-    return f"<section><h2>The last runs</h2>\n<figure>{bars}{words}</figure></section>"
+    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{"".join(drawn)}</svg>'
+    words = f"From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}."
+    return f"<figure>{bars}<figcaption>{words}</figcaption></figure>"
+
+
+def shown(words: str) -> str:
+    """Text that is nothing but text in HTML, and cannot turn its line round."""
+    return html.escape(one_line(without_proxy(words)))
 
 
 def check_page(path: Path) -> None:
@@ -5129,16 +5020,16 @@ def check_page(path: Path) -> None:
         raise no_access(path, "written", error, another) from None
 
 
-def write_page(path: Path, morning: Morning, settings: Settings, district: District | None = None) -> None:
+def write_page(path: Path, morning: Morning, settings: Settings) -> None:
     """The page where --page wants it."""
     check_page(path)
-    write_private(path, page_of(morning, settings, district), "name another file after --page")
+    write_private(path, page_of(morning, settings), "name another file after --page")
     log.info("%s holds the page", path)
 
 
-def keep_page(run: Run, morning: Morning, settings: Settings, district: District | None = None) -> None:
+def keep_page(run: Run, morning: Morning, settings: Settings) -> None:
     """The page of this run beside its journal; that of a run of everybody also as runs/latest.html."""
-    folder, page = run.folder / "runs", page_of(morning, settings, district)
+    folder, page = run.folder / "runs", page_of(morning, settings)
     try:
         for name in (run.name, *(() if morning.part else ("latest",))):
             write_private(folder / f"{name}.html", page)
@@ -5376,7 +5267,6 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
 
     def refresh() -> None:
-        run.requests += 1
         try:
             run.credentials.refresh(google_auth_httplib2.Request(http))
         except TypeError:  # a filter's page for a token
@@ -5697,7 +5587,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             leave_records(run, options, code)
         if options.page and run.morning:
             try:
-                write_page(options.page, run.morning, run.settings, run.district)
+                write_page(options.page, run.morning, run.settings)
             except RunError as error:
                 log.warning("%s", error)
         return FAILED if tell_of_full_disk(run) else code
@@ -5707,12 +5597,9 @@ def leave_records(run: Run, options: Options, code: int) -> None:
     """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
     remember(run, options, code)
     if run.morning and run.settings:
-        keep_page(run, run.morning, run.settings, run.district)
+        keep_page(run, run.morning, run.settings)
     if run.morning:
-        mailed = mail_morning(run, options, run.morning, run.memory.rest.get("mail"))
-        if mailed != run.memory.rest.get("mail", {}):
-            run.memory = replace(run.memory, rest={**run.memory.rest, "mail": mailed})
-            write_memory(run)
+        mail_morning(run, options, run.morning)
     keep_records(run)
 
 

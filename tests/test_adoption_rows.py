@@ -10,7 +10,7 @@ from test_deciding import CLOSED, DCID, HIGH_OU, MAYA_AT, account, district, lea
 import sync
 from sync import Account, Plan, Remark, Row, Rule, Staff
 
-ALONE = "it has no DCID: nobody in PowerSchool has its address, employee ID or names"
+ALONE = "it has no DCID: nobody's by address, employee ID or names, or HANDS_OFF names it"
 UNLINKED = account(dcid=None)
 DOUBT = Remark(Rule.NOT_LINKED, "Maya Patel", "the names disagree")
 OTHER = Remark(Rule.MISSING_ORG_UNIT, "Maya Patel", "no such org unit")

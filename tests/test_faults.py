@@ -455,7 +455,7 @@ def test_no_request_with_an_empty_key_is_sent() -> None:
     whole.uri = whole.uri.replace("https://admin.googleapis.com", http)
     with pytest.raises(OSError, match="refused"):
         sync.send(run, whole)
-    assert run.requests == 1
+    assert len(run.queries_sent) == 1
 
 
 def waits_of(times: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:

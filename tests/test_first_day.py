@@ -43,7 +43,7 @@ def test_each_step_of_the_first_day_tells_the_next_to_the_first_quiet_night(bed:
 
     dry = bed.run("--dry-run", "--csv", str(bed.folder / "linking.csv"))
     assert (dry.exit_code, dry.writes) == (3, [])
-    assert "Linking: 5 to link (by address and names 5), 1 in doubt (not linked 1), 1 active staff" in dry.output
+    assert "Linking: in doubt 1, link 5, no account 1" in dry.output
     assert (
         "Next: read every line above; try a few people with  python sync.py --only WHO" in dry.output.splitlines()[-1]
     )

@@ -23,7 +23,7 @@ def test_five_mornings(tmp_path: Path) -> None:
     assert first.exit_code == 1
     # Everybody of whom something is told: 24 people with an ERROR, a lost owner and three new passwords.
     assert subject(mail).startswith("Staff Sync: 28 new, 28 open, ")
-    assert "STILL OPEN" not in mail.part("plain")
+    assert "Standing problems" not in mail.part("plain")
 
     second, mails = nights["day 2"]
     assert (second.writes, mails) == ([], [])
@@ -33,14 +33,14 @@ def test_five_mornings(tmp_path: Path) -> None:
     assert third.since(201)[0] == "new"
     assert subject(mail) == "Staff Sync: 1 new, 28 open, 0 changed, 0 held"
     text = mail.part("plain")
-    top = text[: text.index("STILL OPEN")]
-    assert top.index("NEW: 1") < top.index(f"locked out: {MAYA}") < top.index("What to do: ")
+    top = text[: text.index("Standing problems")]
+    assert top.index("New problems 1") < top.index(f"{MAYA}: locked out: ")
     assert len(top.splitlines()) < 12, "ten seconds"
 
     fourth, (mail,) = nights["day 4"]
     assert fourth.writes == []
     assert subject(mail) == "Staff Sync: 0 new, 28 open, 0 changed, 0 held, 1 solved"
-    assert f"SOLVED: 1\n- locked out: {MAYA}" in mail.part("plain")
+    assert f"Solved problems 1\n- {MAYA}: locked out" in mail.part("plain")
 
     fifth, (mail,) = nights["day 5"]
     assert fifth.exit_code == 2

@@ -202,7 +202,17 @@ def test_a_group_without_owner_stands_until_it_has_one(bed: Bed) -> None:
     assert len(solved(bed.run())) == 1
 
 
-@pytest.mark.parametrize("text", ["{", '{"matters": [{"rule": "NO_SUCH"}], "nights": []}', "[]", "\udcff"])
+NIGHT = '{"run": "20261126T120000Z", "changed": %s, "failed": 0, "standing": 0}'
+DAMAGED = {
+    "cut off": "{", "an unknown rule": '{"matters": [{"rule": "NO_SUCH"}], "nights": []}', "no mapping": "[]",
+    "no text": "\udcff", "deep": "[" * 100_000,
+    **{f"night {night}": f'{{"matters": [], "nights": [{night}]}}' for night in ("7", NIGHT % -1, NIGHT % "Infinity")},
+    **{f"decisions {text}": f'{{"matters": [], "decisions": {text}}}' for text in ('"?"', '["?"]')},
+    **{f"mail {text}": f'{{"matters": [], "mail": {text}}}' for text in ('"?"', "7")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_memory_is_kept_beside_told_and_begun_anew_from_the_journals(bed: Bed, text: str) -> None:
     colleagues(bed)
     locked_out(bed, 201, "Maya")
@@ -272,15 +282,15 @@ def test_at_a_terminal_a_plan_reads_like_a_plan_and_what_needs_a_person_is_last(
         "  Maya Patel       Wauconda Middle School Staff -> Wauconda High School Staff",
         "  Alexander Ortiz  Wauconda Grade School Staff -> Wauconda High School Staff",
     ]
-    assert heading < lines.index("new 1") < len(lines) - 3
+    assert heading < lines.index("New problems 1") < len(lines) - 3
     assert not any(re.match(r"\d{4}-|Would |INFO ", line) for line in lines), outcome.output
-    assert max(map(len, lines[lines.index("new 1") : -4])) <= 110
+    assert max(map(len, lines[lines.index("New problems 1") : -4])) <= 110
     made = bed.run(at_terminal=True)
     assert "move 2" in made.output.splitlines()
     assert " INFO  move       Maya Patel" in made.log, "the log is the same as ever"
     assert "move 2" not in made.log.splitlines()
     standing = bed.run(at_terminal=True).output.splitlines()
-    assert "  Noor Personcad, noor.personcad@d118.org (DCID 203): locked out" in standing
+    assert "  Noor Personcad, noor.personcad@d118.org (DCID 203): locked out, since today" in standing
 
 
 @needs_terminals

@@ -375,10 +375,11 @@ REFUSED: dict[str, tuple[Step, Step, str, str, str]] = {
     "two people with the address": (
         both(TWIN, lambda bed: person(bed, 202, "Zoe", "Hill", email=MAYA)), nothing, OLD, "link",
         "PowerSchool gives its address to Zoe Hill"),
-    "address held by an account": (HELD, nothing, MAYA, "create", "the address is held by maya.patel@d118.org"),
+    "address held by an account": (HELD, nothing, MAYA, "create",
+        "maya.patel@d118.org has the address but another name (Zoe Hill)"),
     "address held as an alias": (
         both(maya, lambda bed: namesake(bed, aliases=[MAYA])), nothing, OLD, "create",
-        "the address is held by old@d118.org as an alias"),
+        "not created: old@d118.org has no DCID, with the same names"),
     "address of a group": (
         both(maya, lambda bed: bed.google.add_group(MAYA)), nothing, "", "create", "the address is a group's"),
     "no home school": (TWIN, powerschool(homeschoolid=None), OLD, "create", "no home school in PowerSchool"),
