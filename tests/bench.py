@@ -84,11 +84,14 @@ def measure(bed: Bed, staff: int, accounts: int, latency: float) -> None:
     print(timed(bed, "--dry-run").line("without delay", 0))
     if not latency:
         return
+    bed.google.behave()  # with a quota of which nothing is used
     bed.google.latency = latency
     bed.google.world.queries_a_minute, bed.google.world.creations_a_second = 2400, 10
     first = timed(bed)
     print(first.line("first night", reading + len(first.outcome.writes) * latency / at_once))
     print("  " + ", ".join(f"{n} {m}" for m, n in Counter(r.method for r in first.outcome.requests).most_common()))
+    refused = Counter(r.method for r in first.outcome.requests if r.status in {403, 429, 503})
+    print("  refused: " + (", ".join(f"{n} {m}" for m, n in refused.most_common()) or "none"))
     print(timed(bed).line("quiet night", reading))
     alone = 6 * latency
     print(timed(bed, "--explain", "dcid:15").line("--explain", alone))
