@@ -35,9 +35,9 @@ def forkers() -> Iterator[dict[bool, Forker]]:
         forker.stop()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """The runs of the test are forked, but on Windows and macOS; `mutate.py` has a way of its own to start them.
+    """The runs of every test are forked, but on Windows and macOS; `mutate.py` has a way of its own to start them.
 
     A test about the process itself (its signals, limits or start) has the mark `ordinary_runs`.
     """

@@ -78,10 +78,13 @@ class ForkedRun:
         self.returncode: int | None = None
         self.waiting = threading.Lock()
 
-    def kill(self) -> None:
+    def send_signal(self, number: int) -> None:
         if self.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
     def wait(self, _timeout: float | None = None) -> int:
         with self.waiting:

@@ -8,7 +8,6 @@ import pytest
 from bed import Bed
 from stories import colleagues, outdated, person, settle
 
-pytestmark = pytest.mark.usefixtures("forked_runs")
 FRAME = {"token": 1, "orgunits.list": 1, "schemas.list": 1}
 
 

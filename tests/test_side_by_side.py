@@ -21,7 +21,7 @@ from google_server import WRITES, Request
 from stories import GRADE, HIGH_OU, OU_OF, colleagues, done, leaver, outdated, person, settle, signalled
 from test_interruption import Start, build, journals, kill_points, killed_run, state_of, uninterrupted
 
-pytestmark = pytest.mark.usefixtures("forked_runs", "unmeasured")
+pytestmark = pytest.mark.usefixtures("unmeasured")
 AT_ONCE = 8
 SHARES = 2
 # Of the run that nobody kills, what is written comes after so many requests.

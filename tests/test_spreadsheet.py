@@ -33,7 +33,6 @@ from stories import (
 )
 from test_random_districts import fill
 
-pytestmark = pytest.mark.usefixtures("forked_runs")
 SCHEMA = "Synchronization_Data"
 MAYA, OLD = "maya.patel@d118.org", "old@d118.org"
 Row = dict[str, str]
