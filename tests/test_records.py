@@ -336,7 +336,7 @@ def test_a_second_run_at_once_ends_with_exit_code_4_and_names_the_start_of_the_f
     reached, release = threading.Event(), threading.Event()
 
     def hold(request: Any, when: str) -> None:
-        if request.method == "users.list" and when == "before":
+        if request.method == "users.insert" and when == "before":
             bed.google.hook = None
             reached.set()
             release.wait(50)

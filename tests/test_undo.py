@@ -25,6 +25,8 @@ from stories import (
     told_once,
 )
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 Snapshot = Any
 
 
