@@ -360,6 +360,10 @@ class GoogleError(Exception):
         """True where Google says that the key is something else's, as a group's in place of an account's."""
         return self.status == 400 and "Type not supported" in self.message
 
+    def is_absence(self, absent: Sequence[int] = (404,)) -> bool:
+        """True where what was asked for is not there, which these answers say too."""
+        return self.is_other_type or (self.status in absent and not self.can_heal)
+
     @property
     def is_lost(self) -> bool:
         """True where there was no answer, or none that says what was done."""
@@ -943,7 +947,8 @@ def read_both(run: Run, options: Options) -> District:
             google, why = read_few(run, district, options)
             log.info("Google: %s", f"every account is read, as {why}" if why else "asked for these people alone")
         if why or not is_of_few:
-            google = list_accounts(run, google, reading.result, keeps_all=options.explain is not None)
+            # --explain names whoever comes near, so it keeps every account.
+            google = list_accounts(run, google, reading.result if options.explain is None else lambda: None)
     except RunError:
         reading.result()
         raise
@@ -1028,11 +1033,9 @@ def look_up_newcomers(
         if "create" in too_much([p for p in plans if p.person.dcid in chosen], district, allowed).kinds:
             break
         asked |= {person.dcid for person in new}
-        found = []
-        for one in side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new):
-            found.append(one)
-            progress(run, f"Looking up new staff: {len(found)} of {len(new)}")
-        district = replace(district, google=with_found(district.google, found))
+        found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
+        counted = with_progress(run, "Looking up new staff", found, len(new))
+        district = replace(district, google=with_found(district.google, counted))
         plans = plan_each(run, district, everybody)
     return district, plans
 
@@ -2284,9 +2287,7 @@ def schema_faults(settings: Settings, schemas: Schemas) -> list[Remark]:
     return faults
 
 
-def list_accounts(
-    run: Run, google: Google, powerschool: Callable[[], PowerSchool | None], *, keeps_all: bool = False
-) -> Google:
+def list_accounts(run: Run, google: Google, powerschool: Callable[[], PowerSchool | None]) -> Google:
     """Every account of the Google customer; RunError if one page fails.
 
     Of an account that can be nobody's in this PowerSchool, if there is one, only address and id are kept. It is asked
@@ -2294,8 +2295,9 @@ def list_accounts(
     """
     accounts: dict[str, Account] = {}
     others: dict[str, str] = {}
+    staff = None
     for count, (account, _) in enumerate(listed_accounts(run, "listing accounts"), 1):
-        staff = None if keeps_all else powerschool()
+        staff = powerschool() if count == 1 else staff
         if staff and is_nobodys(account, staff, run.settings):
             others |= dict.fromkeys(account.addresses, account.id)
         else:
@@ -2378,7 +2380,7 @@ def account_or_group(run: Run, key: str) -> tuple[Account | None, bool]:
     try:
         return account_from(call(run, request), run.settings), False
     except GoogleError as error:
-        if error.is_other_type or (error.status == 404 and not error.can_heal):
+        if error.is_absence():
             return None, error.is_other_type
         raise
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -2441,7 +2443,7 @@ def call_if_there(run: Run, request: Any, absent: Sequence[int] = (404,)) -> Any
     try:
         return call(run, request)
     except GoogleError as error:
-        if error.is_other_type or (error.status in absent and not error.can_heal):
+        if error.is_absence(absent):
             return None
         raise
 
@@ -2618,8 +2620,6 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
     For a bug of ours one person is left out, told, and the next one's turn comes.
     """
     begun: list[Plan] = []
-    done: list[None] = []
-    start = time.monotonic()
     writing = threading.BoundedSemaphore(run.settings.WRITES_AT_ONCE)
 
     def turn(plan: Plan) -> None:
@@ -2641,11 +2641,9 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
             if run.bugs >= BUGS_THAT_END_A_RUN:
                 raise
 
-    for _, group in groupby(plans, is_closing):
-        for ended in side_by_side(run, turn, list(group)):
-            done.append(ended)
-            left = (time.monotonic() - start) * (len(plans) / len(done) - 1)
-            progress(run, f"Changing accounts: {len(done)} of {people(len(plans))}, {duration(left)} left")
+    groups = (side_by_side(run, turn, list(group)) for _, group in groupby(plans, is_closing))
+    for _ in with_progress(run, "Changing accounts", chain.from_iterable(groups), len(plans)):
+        pass
 
 
 def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
@@ -3145,10 +3143,8 @@ def undo(run: Run, options: Options) -> int:
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_frame(run), run.today, own_admin(), only=True)
     groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
-    plans = []
-    for plan in side_by_side(run, partial(look_up_undo, run, district=district), groups):
-        plans.append(plan)
-        progress(run, f"Looking at accounts: {len(plans)} of {len(groups)}")
+    looked_up = side_by_side(run, partial(look_up_undo, run, district=district), groups)
+    plans = list(with_progress(run, "Looking at accounts", looked_up, len(groups)))
     for word in options.only:
         if not any(is_named(plan, word) for plan in plans):
             remedy = f"see whom run {path.stem} changed with  python sync.py --undo {path.stem} --dry-run"
@@ -4018,8 +4014,14 @@ def progress(run: Run, words: str, *, is_line: bool = True) -> None:
         log.info("%s", words, extra=IN_LOG)
 
 
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+def with_progress(run: Run, doing: str, results: Iterable[T], total: int) -> Iterator[T]:
+    """The results, one for each of so many people; how far that has come, and how long it may last, is shown."""
+    start = time.monotonic()
+    for count, result in enumerate(results, 1):
+        left = (time.monotonic() - start) * (total / count - 1)
+        duration = f"{left:.0f} seconds" if left < 100 else f"{left / 60:.0f} minutes"
+        progress(run, f"{doing}: {count} of {people(total)}, {duration} left")
+        yield result
 
 
 class LineFormatter(logging.Formatter):

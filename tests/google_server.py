@@ -649,6 +649,11 @@ class GoogleServer(Directory):
         return [request for request in self.requests if request.method == method]
 
     @property
+    def pages(self) -> list[Request]:
+        """The questions for a page of the whole account."""
+        return [request for request in self.asked("users.list") if "query" not in request.params]
+
+    @property
     def writes(self) -> list[Request]:
         """The writes the client was told are done; see `Request.applied` for those that are."""
         return [request for request in self.attempted_writes if 200 <= request.status < 300]

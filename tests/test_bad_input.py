@@ -32,8 +32,7 @@ def check_refusal(bed: Bed, outcome: Outcome, *words: str) -> str:
     missing = [part for part in words if part not in errors[0]]
     assert not missing, f"{missing} not in: {errors[0]}"
     assert not bed.google.attempted_writes
-    listings = [request for request in bed.google.asked("users.list") if "query" not in request.params]
-    pages = [request for request in listings if request.status == 200]
+    pages = [request for request in bed.google.pages if request.status == 200]
     assert len(pages) <= 1, "of Google no more than the first page"
     assert not list(bed.runs.glob("*Z.[jt]*"))
     return errors[0]
