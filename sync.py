@@ -881,11 +881,7 @@ def sync(run: Run, options: Options) -> int:
     if options.decide:
         district, everybody, chosen = as_decided(run, district, everybody, allowed)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
-    held = too_much(plans, district, allowed)
-    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
-    run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
-    plans = [without_held(plan, held.kinds, district) for plan in plans]
-    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
+    plans = hold_too_much(run, plans, district, allowed)
     run.remarks += [] if options.is_part else nobodys_accounts(district)
     run.remarks = [*left_by_decision(run.remarks, run.memory)]
     run.remarks += [] if options.is_part else idle_settings(district)
@@ -898,6 +894,15 @@ def sync(run: Run, options: Options) -> int:
         make_all_changes(run, due, district)
         look_again(run, district.google)
     return run.exit_code
+
+
+def hold_too_much(run: Run, plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> list[Plan]:
+    """The plans without what is held back; what they tell, and what is held and why, is noted."""
+    held = too_much(plans, district, allowed)
+    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
+    run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
+    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
+    return [without_held(plan, held.kinds, district) for plan in plans]
 
 
 def planned_people(district: District, chosen: frozenset[int]) -> list[Staff]:
@@ -3150,11 +3155,7 @@ def undo(run: Run, options: Options) -> int:
             remedy = f"see whom run {path.stem} changed with  python sync.py --undo {path.stem} --dry-run"
             raise RunError(f"--only {word}", "nobody changed has this address, DCID or Employee ID", remedy)
     plans = [plan for plan in plans if not options.only or any(is_named(plan, word) for word in options.only)]
-    held = too_much(plans, district, dict(options.allow))
-    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
-    plans = [without_held(plan, held.kinds, district) for plan in plans]
-    due = [plan for plan in plans if plan.changes]
-    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
+    due = [plan for plan in hold_too_much(run, plans, district, dict(options.allow)) if plan.changes]
     tell_plan(due, run.settings)
     if options.dry_run:
         return tell(run, DRY_RUN, [(plan, change) for plan in due for change in plan.changes])
