@@ -128,7 +128,6 @@ LONGEST_NAME, LONGEST_VALUE = 60, 500
 # Google Workspace Help 9193374: letters, digits, - _ ' and single dots inside.
 LOCAL_PART = re.compile(r"[a-z0-9_'-]+(\.[a-z0-9_'-]+)*")
 NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and single dots, at most 64 before the @)"
-TAKEN = "held by another"  # our own reason, among Google's
 # What Google calls a suspension that an administrator made; any other reason is Google's own.
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
@@ -2615,14 +2614,14 @@ def unreachable(error: Exception) -> RunError:
 
 IN_HAND = 2  # people for each that is written at once: while one is written, another is looked at
 STALE_SECONDS = 5  # after which a look at an account does not say any more what it is now
-Made = Callable[[], Account | bool | None]  # asks Google whether a change is there, and gives the account if it is new
+Made = Callable[[], bool]  # asks Google whether changes are there
+Step = Callable[[Run, Plan, Account, Sequence[Change], District], None]  # makes these changes, which are due
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
     """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins.
 
-    As many again are looked at meanwhile, so that their turn begins with the write.
-    For a bug of ours one person is left out, told, and the next one's turn comes.
+    As many again are looked at meanwhile, so that a turn begins with its write. A bug of ours leaves one person out.
     """
     begun: list[Plan] = []
     writing = threading.BoundedSemaphore(run.settings.WRITES_AT_ONCE)
@@ -2632,14 +2631,14 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
             ahead, asked = look_ahead(run, plan), time.monotonic()
             with writing:
                 if run.is_over:
-                    raise CancelledError
+                    return
                 if time.monotonic() > run.deadline:
                     what = "left: run the same undo again, and" if plan.undoes else "left for the next run:"
                     left = people(len(plans) - len(begun))
                     raise RunError(f"RUN_MINUTES is over, with {left} {what} raise it if that comes often")
                 begun.append(plan)
                 make_changes(run, plan, district, ahead if time.monotonic() < asked + STALE_SECONDS else None)
-        except (RunError, CancelledError):
+        except RunError:
             raise
         except Exception:
             note_bug(run, plan.person)
@@ -2654,13 +2653,11 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
 def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """The result of this work for each, in order; IN_HAND of them are worked on at once for each of WRITES_AT_ONCE.
 
-    An error, or Ctrl-C, begins no other and is raised after what is in flight. The lines that are told of one stand
-    together.
+    An error, or Ctrl-C, begins no other and is raised after what is in flight. Lines told of one stand together.
     """
     if run.settings.WRITES_AT_ONCE == 1 or len(items) < 2:
         yield from map(work, items)
         return
-
     errors: list[BaseException] = []
 
     def turn(item: T) -> R:
@@ -2680,17 +2677,14 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
                     log.handle(record)
 
     with ThreadPoolExecutor(run.settings.WRITES_AT_ONCE * IN_HAND) as workers:
-        is_done = False
         try:
             yield from workers.map(turn, items)
-            is_done = True
         except CancelledError:
             raise errors[0] from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, GeneratorExit):
+            run.is_over = True
             ignore_signals()
             raise
-        finally:
-            run.is_over = not is_done
 
 
 def look_ahead(run: Run, plan: Plan) -> Account | None:
@@ -2704,45 +2698,43 @@ def look_ahead(run: Run, plan: Plan) -> Account | None:
 def make_changes(run: Run, plan: Plan, district: District, ahead: Account | None) -> None:
     """The steps of one person in their order; what Google refuses of them is told. `ahead` is the account as it is."""
     if run.no_licences and plan.had is None:
-        note_failure(run, plan, "not created: the licences are used up")
+        note_not_done(run, about(plan.person, Rule.FAILED, "not created: the licences are used up"))
         return
-    refusal = None
-    for kinds in steps_of(plan, run.settings):
-        if ended := [kind for kind in kinds if kind in run.ended]:
-            run.ended[ended[0]] += 1
+    refusals = []
+    for kinds, make_step in steps_of(plan, run.settings):
+        if ended := run.ended.keys() & kinds:
+            run.ended[min(ended)] += 1
             break
         try:
-            make_step(run, plan, district, kinds, ahead)
+            now, due = still_due(run, plan, kinds, district, ahead)
+            if due:
+                make_step(run, plan, now, due, district)
         except GoogleError as error:
-            refusal = refusal or error
+            refusals.append(error)
             lose_patience(run, plan, kinds, error)
             if any(KINDS[kind].stops for kind in kinds):
                 break
         ahead = None
     if not plan.kinds & run.ended.keys():
         run.waiting.discard(subject_of(plan.person))
-    if refusal is None:
-        return
-    created = plan.changes[0].after.get(EMAIL, "")
-    if refusal.status == 409 and plan.had is None:
-        words = f"not created: {created} is taken {holder_words(run, created)} ({refusal})"
-    else:
-        advice = try_again(plan) if refusal.can_heal else "put right what Google says, or do it by hand"
+    if refusals:
         tried = " and ".join(change.kind for change in plan.changes)
-        words = f"{tried} failed, at least in part: {refusal}: {advice}"
-    note_failure(run, plan, words)
-    run.no_licences = run.no_licences or (plan.had is None and refusal.reason == "limitExceeded")
+        note_refusal(run, plan, f"{tried} failed, at least in part", refusals[0])
 
 
-def steps_of(plan: Plan, settings: Settings) -> list[tuple[str, ...]]:
-    """The plan's kinds in the order of writes, those of one request together.
+def steps_of(plan: Plan, settings: Settings) -> list[tuple[tuple[str, ...], Step]]:
+    """The plan's kinds in the order of writes, those of one request together, with what makes them.
 
     The last step of a leaver is the mark of a closed account: all groups are left before it.
     """
     order = {kind: KINDS[kind].undo_step if plan.undoes else KINDS[kind].step for kind in plan.kinds}
-    steps = [tuple(kind for kind in KINDS if order.get(kind) == number) for number in sorted(set(order.values()))]
+    steps: list[tuple[tuple[str, ...], Step]] = []
+    for number in sorted({*order.values()}):
+        kinds = tuple(kind for kind in KINDS if order.get(kind) == number)
+        make_listed = put_back if KINDS[kinds[0]].is_listed else update_account
+        steps.append((kinds, create_account if plan.had is None else make_listed))
     if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
-        steps.insert(-1, ("leave group",))
+        steps.insert(-1, (("leave group",), leave_all_groups))
     return steps
 
 
@@ -2751,11 +2743,41 @@ def is_closing(plan: Plan) -> bool:
     return not plan.undoes and bool(plan.kinds & {"suspend", "move to suspended"})
 
 
+def still_due(
+    run: Run, plan: Plan, kinds: Collection[str], district: District, ahead: Account | None
+) -> tuple[Account, tuple[Change, ...]]:
+    """The account as it is now, or if there is none as planned, and what of this step it still needs by the rules."""
+    if plan.had is None:
+        return Account("", plan.changes[0].after), plan.changes
+    now = ahead or get_account(run, plan.had.id)
+    if now is None and plan.undoes:
+        run.note(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
+        return plan.had, ()
+    if now is None:
+        raise GoogleError(404, "notFound", f"{plan.had.email} is no longer there")
+    # Leaving groups is due as long as anything else of a closing is.
+    planned = {c.kind: c.after for c in plan.changes if c.kind in (plan.kinds & {*kinds} or plan.kinds)}
+    if plan.undoes:
+        if remark := hands_off(plan.person, now, district, has_left=False):
+            note_not_done(run, about(plan.person, Rule.FAILED, f"not put back any further: {remark.reason}"))
+        fresh = undo_plan(plan.undoes, now, district)
+    elif "add alias" in planned:
+        return now, plan.changes
+    else:
+        fresh = with_hands_off(plan_account(plan.person, now, district), district)
+    parts = (part_of(change, planned[change.kind]) for change in fresh.changes if change.kind in planned)
+    due = tuple(change for change in parts if change.before or change.after)
+    if not due:
+        log.debug("%s: %s is not due any more", plan.person, " and ".join(kinds))
+    return now, due
+
+
 def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError) -> None:
     """Count a refusal: ten people refused for one kind with one answer, and no success between, end that kind tonight.
 
     Who was refused so the night before does not count, or their old trouble would hold up everybody else.
     """
+    answer = (error.status, error.reason)
     with run.lock:
         if run.refused_before is None:
             run.refused_before = frozenset(
@@ -2765,73 +2787,35 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
                 if row["state"] in {"failed", "unknown"}
             )
         for kind in kinds:
-            if (plan.person.dcid, kind, error.status, error.reason) not in run.refused_before:
-                run.refused[kind][(error.status, error.reason)] += 1
-            if run.refused[kind][(error.status, error.reason)] >= FAILURES_IN_A_ROW and kind not in run.ended:
+            refused = run.refused[kind]
+            refused[answer] += (plan.person.dcid, kind, *answer) not in run.refused_before
+            if refused[answer] >= FAILURES_IN_A_ROW and kind not in run.ended:
                 run.ended[kind] = 0
                 words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer"
-                log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, error.status, error.reason)
+                log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, *answer)
 
 
-def make_step(run: Run, plan: Plan, district: District, kinds: tuple[str, ...], ahead: Account | None) -> None:
-    """One step of one person, as far as the account as it is now still needs it."""
-    if plan.had is None:
-        create_account(run, plan, district)
-        return
-    now = ahead or get_account(run, plan.had.id)
-    if now is None and plan.undoes:
-        run.note(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
-        return
-    if now is None:
-        raise GoogleError(404, "notFound", f"{plan.had.email} is no longer there")
-    if plan.undoes and (remark := hands_off(plan.person, now, district, has_left=False)):
-        note_failure(run, plan, f"not put back any further: {remark.reason}")
-        return
-    leaves_all = kinds == ("leave group",) and is_closing(plan)
-    due = still_due(plan, now, district, plan.kinds if leaves_all else kinds)
-    if not due:
-        log.debug("%s: %s is not due any more", plan.person, " and ".join(kinds))
-    elif leaves_all:
-        leave_all_groups(run, plan, now, district)
-    elif KINDS[kinds[0]].is_listed:
-        for change in due:
-            put_back(run, plan, now, change)
-    else:
-        update_account(run, plan, now, due, district)
+def note_refusal(run: Run, plan: Plan, what: str, error: GoogleError) -> None:
+    again = "run the same undo again" if plan.undoes else "the next run tries again"
+    advice = again if error.can_heal else f"put right what Google says, then {again}; or do it by hand"
+    note_not_done(run, about(plan.person, Rule.FAILED, f"{what}: {error}: {advice}"))
 
 
-def still_due(plan: Plan, now: Account, district: District, kinds: Iterable[str]) -> tuple[Change, ...]:
-    """Of the planned changes, those that the account as it is now still needs; decided by the same rules."""
-    planned = {change.kind: change for change in plan.changes if change.kind in kinds}
-    if not plan.undoes and any(KINDS[kind].is_listed for kind in planned):
-        return tuple(planned.values())
-    if plan.undoes:
-        fresh = undo_plan(plan.undoes, now, district)
-    else:
-        fresh = with_hands_off(plan_account(plan.person, now, district), district)
-    due = (part_of(change, planned[change.kind].after) for change in fresh.changes if change.kind in planned)
-    return tuple(change for change in due if change.before or change.after)
+def note_not_done(run: Run, remark: Remark) -> None:
+    if run.note(remark):
+        log.warning("Not done: %s", remark, extra=IN_LOG)
 
 
-def create_account(run: Run, plan: Plan, district: District) -> None:
-    """One users.insert with everything in it; an account that carries the DCID afterwards is ours."""
-    address = plan.changes[0].after[EMAIL]
-    is_known, account_id = bool(os.environ.get("NEW_USER_PASSWORD")), address
+def create_account(run: Run, plan: Plan, account: Account, due: Sequence[Change], district: District) -> None:
+    """One users.insert with everything in it."""
+    is_known, account_id = bool(os.environ.get("NEW_USER_PASSWORD")), account.email
     secret = os.environ.get("NEW_USER_PASSWORD") or secrets.token_urlsafe(24)
-    body = {**body_for(plan.changes, None, district), "changePasswordAtNextLogin": True, "password": secret}
-
-    def made() -> Account | None:
-        now, is_groups = holder_of(run, address)
-        if now is not None and now.dcid == plan.person.dcid:
-            return now
-        if now is not None or is_groups:
-            raise GoogleError(409, TAKEN, address)
-        return None
-
+    body = {**body_for(due, account, district), "changePasswordAtNextLogin": True, "password": secret}
     try:
-        account_id = make(run, plan, None, plan.changes, run.api.users().insert(body=body, fields="id"), made)
+        account_id = make(run, plan, account, due, run.api.users().insert(body=body, fields="id"))
     except GoogleError as error:
         is_known = is_known or not error.is_lost
+        run.no_licences = run.no_licences or error.reason == "limitExceeded"
         raise
     finally:
         if not is_known:
@@ -2842,49 +2826,28 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
     """One users.update that carries these changes."""
     after = {name: text for change in due for name, text in change.after.items()}
 
-    def made() -> Account | None:
+    def made() -> bool:
         fresh, attributes = get_account(run, now.id), district.attributes
         values = fresh.values if fresh else {}
-        if all(is_same(values.get(name, "?"), text, attributes[name]) for name, text in after.items()):
-            return fresh
-        holder, is_groups = holder_of(run, after[EMAIL]) if EMAIL in after else (None, False)
-        if is_groups or (holder is not None and holder.id != now.id):
-            raise GoogleError(409, TAKEN, after[EMAIL])
-        return None
+        return all(is_same(values.get(name, "?"), text, attributes[name]) for name, text in after.items())
 
     request = run.api.users().update(userKey=now.id, body=body_for(due, now, district), fields="id")
     try:
         make(run, plan, now, due, request, made)
     except GoogleError as error:
-        if error.status == 409 and after.get(EMAIL) in now.aliases:
-            # Google may not make an alias the address while it is one. The journal says what for it goes: until Google
-            # shows it again, each run tries to put it back or to make it the address.
-            change_alias(run, plan, now, Change("remove alias", {"alias": after[EMAIL]}, {EMAIL: after[EMAIL]}))
-            make(run, plan, now, due, request, made)
-        elif error.status == 409 and EMAIL in after:
-            words = f"{after[EMAIL]} is taken {holder_words(run, after[EMAIL])}"
-            raise GoogleError(409, error.reason, words) from None
-        else:
+        if error.status != 409 or after.get(EMAIL) not in now.aliases:
             raise
+        # Google may not make an alias the address while it is one. The journal says what for it goes: until Google
+        # shows it again, each run tries to put it back or to make it the address.
+        change_alias(run, plan, now, Change("remove alias", {"alias": after[EMAIL]}, {EMAIL: after[EMAIL]}))
+        make(run, plan, now, due, request, made)
     if not plan.undoes and any(change.kind == "reactivate" for change in due):
         for past in reversed(district.groups_left.get(now.id, ())):
             again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
             log.info("%s was in groups before: %s", plan.person, again)
 
 
-def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
-    """Plans that put back own aliases which went for a rename that never came, unless it is due now."""
-    renamed = {(p.had.id, c.after[EMAIL]) for p in plans if p.had for c in p.changes if c.kind == "rename"}
-    lost = []
-    for (account_id, alias), dcid in district.lost_aliases.items():
-        account = district.google.accounts.get(account_id)
-        if account and alias not in account.addresses and (account_id, alias) not in renamed:
-            person = district.powerschool.by_dcid.get(dcid, Staff(dcid, "", account.name, account.email))
-            lost.append(Plan(person, account, (Change("add alias", {}, {"alias": alias}),)))
-    return lost
-
-
-def body_for(changes: Iterable[Change], account: Account | None, district: District) -> dict[str, Any]:
+def body_for(changes: Iterable[Change], account: Account, district: District) -> dict[str, Any]:
     """The users resource that carries out these changes: only what differs; a list is merged, then sent whole."""
     kinds: dict[str, Callable[[str], Any]] = {"INT64": int, "DOUBLE": float, "BOOL": YES.__eq__}
     body: dict[str, Any] = {}
@@ -2896,8 +2859,8 @@ def body_for(changes: Iterable[Change], account: Account | None, district: Distr
             place = place.setdefault(part, {})
         place[last] = kinds.get(attribute.type, str)(text) if text else None
         if attribute.entry:
-            place[last] = merged(account.entries.get(name, ()) if account else (), attribute.entry, text)
-    if account is not None and "name" in body:  # Google may take a name with one part only for the whole name
+            place[last] = merged(account.entries.get(name, ()), attribute.entry, text)
+    if "name" in body:  # Google may take a name with one part only for the whole name
         kept = {"givenName": account.values[GIVEN_NAME], "familyName": account.values[FAMILY_NAME]}
         body["name"] = kept | body["name"]
     return body
@@ -2913,91 +2876,7 @@ def merged(entries: Sequence[Mapping[str, Any]], kind: str, text: str) -> list[d
     return [entry for entry in kept if text or entry is not ours]
 
 
-def make(run: Run, plan: Plan, account: Account | None, changes: Sequence[Change], request: Any, made: Made) -> str:
-    """Carry out one request with a journal line per kind before and after, and tell it; Google's id of the account.
-
-    GoogleError if it was not done. A write whose answer was lost, or answered with a conflict by a request sent twice,
-    is looked up before it is called a failure.
-    """
-    line: dict[str, Any] = {"change": 0, "state": "intended", "dcid": plan.person.dcid}
-    line |= {"account": account.id if account else "", "email": account.email if account else changes[0].after[EMAIL]}
-    line |= {"undo": True} if plan.undoes else {}
-    state, refusal = "unknown", GoogleError(0, "", "cut off")
-    with run.lock:
-        line["change"] = run.change_number + 1
-        for change in changes:
-            journal(run, line, change)
-            run.in_flight.append((line, change))
-        run.change_number += 1
-    try:
-        answer = call(run, request)
-        state = "done"
-        line["account"] = line["account"] or answer.get("id", "")
-    except GoogleError as error:
-        refusal, (state, found) = error, outcome(error, made)
-        line["account"] = line["account"] or found
-    except RunError as error:
-        refusal = GoogleError(0, "", str(error))
-        raise
-    finally:
-        is_done = state == "done"
-        why = {} if is_done else {"error": str(refusal), "status": refusal.status, "reason": refusal.reason}
-        with run.lock:
-            run.writes += is_done
-            run.done += [(plan, change) for change in changes if is_done]
-            for change in changes:
-                journal(run, {**line, "state": state}, change, why)
-            run.in_flight = [one for one in run.in_flight if one[0] is not line]
-    if not is_done:
-        raise refusal
-    for change in changes:
-        run.refused.pop(change.kind, None)
-        log.info("%s", change_line(plan, change, run.settings), extra=IN_LOG)
-    return str(line["account"])
-
-
-def outcome(error: GoogleError, made: Made) -> tuple[str, str]:
-    """done, failed or unknown for a refused request, and the id of an account that it made all the same.
-
-    A look-up lags: what it does not show after no answer may have been done, unless somebody else holds the address.
-    """
-    if not error.is_uncertain:
-        return "failed", ""
-    try:
-        found = made()
-    except GoogleError as failure:
-        return "failed" if failure.reason == TAKEN else "unknown", ""
-    state = "done" if found else "unknown" if error.is_lost else "failed"
-    return state, found.id if isinstance(found, Account) else ""
-
-
-def journal(run: Run, line: Mapping[str, object], change: Change, why: Mapping[str, object] = NOTHING) -> None:
-    """One line in runs/<start>.jsonl, on disk when this returns; RunError if it cannot be written."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    sides = {"kind": change.kind, "before": dict(change.before), "after": dict(change.after)}
-    path = run.folder / "runs" / f"{run.name}.jsonl"
-    try:
-        if run.journal_file is None:
-            run.journal_file = open_private(path, "a")
-        run.journal_file.write(json.dumps({"time": now, **line, **sides, "error": "", **why}) + "\n")
-        run.journal_file.flush()
-        os.fsync(run.journal_file.fileno())
-    except OSError as failure:
-        raise no_access(path, "written, and without a journal nothing is changed,", failure) from None
-
-
-def holder_words(run: Run, address: str) -> str:
-    """Who holds an address that Google says is taken."""
-    try:
-        holder, is_groups = holder_of(run, address)
-        if holder is not None:
-            return f"by {holder.email}{'' if holder.email == address else ' as an alias'}"
-        return "by a group" if is_groups else "by something Google does not show (a deleted account?)"
-    except GoogleError:
-        return "by somebody Google does not name at the moment"
-
-
-def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> None:
+def leave_all_groups(run: Run, plan: Plan, had: Account, _due: Sequence[Change], district: District) -> None:
     """Take the account out of its groups, each with its role in the journal; GoogleError if one may work later.
 
     A group that refuses for good is told and forgotten: it must not keep a leaver's account open for ever. Where the
@@ -3010,25 +2889,25 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, district: District) -> 
         groups, later = [], error
     for group in groups:
         if not (isinstance(group, dict) and group.get("id") and group.get("email")):
-            note_failure(run, plan, f"{had.email} may be in a group of which Google's answer cannot be read: {group}")
+            seen = f"{had.email} may be in a group of which Google's answer cannot be read: {group}"
+            note_not_done(run, about(plan.person, Rule.FAILED, seen))
             continue
         try:
-            leave_group(run, plan, had, group)
+            leave_group(run, plan, had, Change("leave group", {"group": group["email"], "groupId": group["id"]}, {}))
         except GoogleError as error:
             domain = group["email"].rpartition("@")[2].casefold()
             if error.can_heal:
                 later = later or error
             elif error.status == 403 and domain not in district.google.domains and not is_group(run, group["id"]):
-                run.remarks.append(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
-            else:
+                run.note(about(plan.person, Rule.GROUP_OUTSIDE, f"{had.email} stays in {group['email']}"))
+            elif error.status != 404:  # which says that the account is no member any more
                 stays = f"{had.email} stays in the group {group['email']}: {error}"
                 note_not_done(run, once(plan.person, Rule.GROUP_STAYS, stays, group["id"], had.id))
-    if later and "move to suspended" in plan.kinds:
-        words = f"{had.email} could not leave all its groups, the next run tries again: {later}"
-        raise GoogleError(later.status, later.reason, words)
     if later:
-        stays = f"{had.email} could not leave all its groups: {later}"
-        note_not_done(run, once(plan.person, Rule.GROUP_STAYS, stays, account_id=had.id))
+        words = f"{had.email} could not leave all its groups: {later}"
+        if "move to suspended" in plan.kinds:
+            raise GoogleError(later.status, later.reason, words)
+        note_not_done(run, once(plan.person, Rule.GROUP_STAYS, words, account_id=had.id))
 
 
 def groups_of(run: Run, account_id: str) -> list[Any]:
@@ -3038,60 +2917,57 @@ def groups_of(run: Run, account_id: str) -> list[Any]:
     return [group for page in pages(groups, request, partial(call, run)) for group in page.get("groups") or ()]
 
 
-def membership(run: Run, group_id: str, account_id: str) -> Any:
-    """The account's own membership of this group, or None: a member through another group has none."""
-    mask = "role,delivery_settings"
-    request = run.api.members().get(groupKey=group_id, memberKey=account_id, fields=mask)
-    return call_if_there(run, request)
+def put_back(run: Run, plan: Plan, now: Account, due: Sequence[Change], _district: District) -> None:
+    """Put back memberships and aliases; one that is gone or refuses is told, and keeps nothing else from it."""
+    ways = {"leave group": leave_group, "join group": join_group}
+    for change in due:
+        try:
+            ways.get(change.kind, change_alias)(run, plan, now, change)
+        except GoogleError as error:
+            note_refusal(run, plan, f"{change.kind} {describe(change, run.settings)}", error)
 
 
-def leave_group(run: Run, plan: Plan, had: Account, group: Mapping[str, Any]) -> None:
+def leave_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Take the account out of one group, its role in the journal before; tell of one that may have no owner now."""
-    member, members = membership(run, group["id"], had.id), run.api.members()
+    group, group_id, members = change.before["group"], change.before["groupId"], run.api.members()
+    member = membership(run, group_id, now.id)
     if member is None:
         return
-    role = str(member.get("role") or "MEMBER")
-    delivery = {"delivery_settings": member["delivery_settings"]} if member.get("delivery_settings") else {}
-    change = Change("leave group", {"group": group["email"], "groupId": group["id"], "role": role, **delivery}, {})
-    request = members.delete(groupKey=group["id"], memberKey=had.id)
-    try:
-        make(run, plan, had, [change], request, lambda: membership(run, group["id"], had.id) is None)
-    except GoogleError as error:
-        # 404: not a member any more; 412 may mean the same, so the membership is looked at again.
-        if error.status == 404 or (error.status == 412 and membership(run, group["id"], had.id) is None):
-            return
-        raise
-    if role != "OWNER":
+    left = replace(change, before={"group": group, "groupId": group_id, **member})
+    request = members.delete(groupKey=group_id, memberKey=now.id)
+    make(run, plan, now, [left], request, lambda: membership(run, group_id, now.id) is None)
+    if member["role"] != "OWNER":
         return
-    seen = f"the group {group['email']} has lost its last owner"
     try:
-        if has_owner(run, group["id"]):
+        if has_owner(run, group_id):
             return
+        seen = f"the group {group} has lost its last owner"
     except GoogleError as error:
-        seen = f"whether the group {group['email']} still has an owner is not known ({error})"
-    run.note(once(plan.person, Rule.NO_OWNER, seen, group["id"]))
+        seen = f"whether the group {group} still has an owner is not known ({error})"
+    run.note(once(plan.person, Rule.NO_OWNER, seen, group_id))
+
+
+def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
+    """Give back a membership with its role; one that is there already is left as it is."""
+    group, group_id = change.after["group"], change.after["groupId"]
+    if member := membership(run, group_id, now.id):
+        log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, group, member["role"].lower())
+        return
+    body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
+    request = run.api.members().insert(groupKey=group_id, body=body, fields="id")
+    make(run, plan, now, [change], request, lambda: membership(run, group_id, now.id) is not None)
+
+
+def membership(run: Run, group_id: str, account_id: str) -> dict[str, str] | None:
+    """The account's own membership of this group, or None: a member through another group has none."""
+    request = run.api.members().get(groupKey=group_id, memberKey=account_id, fields="role,delivery_settings")
+    member = call_if_there(run, request)
+    return None if member is None else {"role": "MEMBER"} | {name: str(text) for name, text in member.items() if text}
 
 
 def has_owner(run: Run, group_id: str) -> bool:
     request = run.api.members().list(groupKey=group_id, roles="OWNER", maxResults=1, fields="members(id)")
     return bool(call(run, request).get("members"))
-
-
-def put_back(run: Run, plan: Plan, now: Account, change: Change) -> None:
-    """Put back one membership or alias; one that is gone or refuses is told, and keeps nothing else from it."""
-    sides = {**change.before, **change.after}
-    try:
-        if change.kind == "leave group":
-            leave_group(run, plan, now, {"id": sides["groupId"], "email": sides["group"]})
-        elif change.kind == "join group":
-            join_group(run, plan, now, change)
-        else:
-            change_alias(run, plan, now, change)
-    except GoogleError as error:
-        alias = sides.get("alias", "")
-        holder = f" {alias} is taken {holder_words(run, alias)}." if error.status == 409 and alias else ""
-        advice = try_again(plan) if error.can_heal or holder else "do it by hand"
-        note_failure(run, plan, f"{change.kind} {describe(change, run.settings)}: {error}.{holder} {advice}")
 
 
 def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -3110,30 +2986,102 @@ def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
         make(run, plan, now, [change], request, made)
 
 
-def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
-    """Give back a membership with its role; one that is there already is left as it is."""
-    group, group_id = change.after["group"], change.after["groupId"]
-    present = membership(run, group_id, now.id)
-    if present is not None:
-        role = str(present.get("role") or "MEMBER").lower()
-        log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, group, role)
-        return
-    body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
-    request = run.api.members().insert(groupKey=group_id, body=body, fields="id")
-    make(run, plan, now, [change], request, lambda: membership(run, group_id, now.id) is not None)
+def make(
+    run: Run, plan: Plan, account: Account, changes: Sequence[Change], request: Any, made: Made | None = None
+) -> str:
+    """Carry out one request with a journal line per kind before and after, and tell it; Google's id of the account.
+
+    GoogleError if it was not done. Where the answer does not say it, `made` asks Google whether the changes are there.
+    """
+    state, refusal, account_id = "unknown", GoogleError(0, "", "cut off"), account.id
+    with run.lock:
+        line: dict[str, Any] = {"change": run.change_number + 1, "state": "intended", "dcid": plan.person.dcid}
+        line |= {"account": account_id, "email": account.email, **({"undo": True} if plan.undoes else {})}
+        for change in changes:
+            journal(run, line, change)
+            run.in_flight.append((line, change))
+        run.change_number += 1
+    try:
+        answer = call(run, request)
+        state, account_id = "done", account_id or answer.get("id", "")
+    except GoogleError as error:
+        state, account_id, refusal = outcome(run, plan, account, changes, error, made)
+    except RunError as error:
+        refusal = GoogleError(0, "", str(error))
+        raise
+    finally:
+        is_done = state == "done"
+        with run.lock:
+            run.writes += is_done
+            run.done += [(plan, change) for change in changes if is_done]
+            for change in changes:
+                ended = {**line, "state": state, "account": account_id}
+                journal(run, ended, change, None if is_done else refusal)
+            run.in_flight = [one for one in run.in_flight if one[0] is not line]
+    if not is_done:
+        raise refusal
+    for change in changes:
+        run.refused.pop(change.kind, None)
+        log.info("%s", change_line(plan, change, run.settings), extra=IN_LOG)
+    return account_id
 
 
-def try_again(plan: Plan) -> str:
-    return "run the same undo again" if plan.undoes else "the next run tries again"
+def outcome(
+    run: Run, plan: Plan, account: Account, changes: Sequence[Change], error: GoogleError, made: Made | None
+) -> tuple[str, str, GoogleError]:
+    """Done, failed or unknown for a refused request, the account's id, and the refusal: of an address with its holder.
+
+    A look-up lags: what it does not show after no answer may have been done, unless somebody else holds the address. A
+    new account is ours if it carries the DCID.
+    """
+    if not error.is_uncertain:
+        return "failed", account.id, error
+    sides = {name: text for c in changes if c.kind != "remove alias" for name, text in c.after.items()}
+    address = sides.get(EMAIL) or sides.get("alias", "")
+    state, holder = "unknown" if error.is_lost else "failed", "something Google does not show (a deleted account?)"
+    try:
+        if made and made():
+            return "done", account.id, error
+        found, is_groups = holder_of(run, address) if address else (None, False)
+        if found and not account.id and found.dcid == plan.person.dcid:
+            return "done", found.id, error
+        if is_groups:
+            state, holder = "failed", "a group"
+        elif found and found.id != account.id:
+            state, holder = "failed", found.email + ("" if found.email == address else " as an alias")
+    except GoogleError:
+        state, holder = "unknown", "somebody Google does not name at the moment"
+    if error.status == 409 and address not in {"", *account.aliases}:
+        error = GoogleError(409, error.reason, f"{address} is taken by {holder}")
+    return state, account.id, error
 
 
-def note_failure(run: Run, plan: Plan, seen: str) -> None:
-    note_not_done(run, about(plan.person, Rule.FAILED, seen))
+def journal(run: Run, line: Mapping[str, object], change: Change, refusal: GoogleError | None = None) -> None:
+    """One line in runs/<start>.jsonl, on disk when this returns; RunError if it cannot be written."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    sides = {"kind": change.kind, "before": dict(change.before), "after": dict(change.after), "error": ""}
+    why = {"error": str(refusal), "status": refusal.status, "reason": refusal.reason} if refusal else {}
+    path = run.folder / "runs" / f"{run.name}.jsonl"
+    try:
+        if run.journal_file is None:
+            run.journal_file = open_private(path, "a")
+        run.journal_file.write(json.dumps({"time": now, **line, **sides, **why}) + "\n")
+        run.journal_file.flush()
+        os.fsync(run.journal_file.fileno())
+    except OSError as failure:
+        raise no_access(path, "written, and without a journal nothing is changed,", failure) from None
 
 
-def note_not_done(run: Run, remark: Remark) -> None:
-    if run.note(remark):
-        log.warning("Not done: %s", remark, extra=IN_LOG)
+def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
+    """Plans that put back own aliases which went for a rename that never came, unless it is due now."""
+    renamed = {(p.had.id, c.after[EMAIL]) for p in plans if p.had for c in p.changes if c.kind == "rename"}
+    lost = []
+    for (account_id, alias), dcid in district.lost_aliases.items():
+        account = district.google.accounts.get(account_id)
+        if account and alias not in account.addresses and (account_id, alias) not in renamed:
+            person = district.powerschool.by_dcid.get(dcid, Staff(dcid, "", account.name, account.email))
+            lost.append(Plan(person, account, (Change("add alias", {}, {"alias": alias}),)))
+    return lost
 
 
 # Undoing a run: its journal folded backwards is what is wanted, made by the same functions as a run.
@@ -3199,9 +3147,7 @@ def undo_plan(entries: Sequence[Entry], now: Account, district: District) -> Pla
             gone.append(kind)
     if "move to suspended" in gone and now.is_suspended:
         # Somebody has put the leaver elsewhere since, as for good: the account stays closed and out of its groups.
-        gone += ["suspend"] if due.pop(SUSPENDED, None) else []
-        gone += ["leave group"] if any(change.kind == "join group" for change in listed) else []
-        listed = [change for change in listed if change.kind != "join group"]
+        due, listed, gone = {}, [], [entry.change.kind for entry in reversed(entries)]
     listed = [change for change in listed if "rename" not in gone or change.kind != "remove alias"]
     changes = (*differences(now, due, district), *listed)
     if changes and (remark := hands_off(person, now, district, has_left=False)):
@@ -4102,8 +4048,8 @@ def give_up(run: Run, options: Options) -> None:
     """End a run that waits for something that may never come: the journal, the last line, and the process."""
     for line, change in run.in_flight:
         with contextlib.suppress(RunError):
-            why = {"error": "the run ended while it waited for an answer"}
-            journal(run, {**line, "state": "unknown"}, change, why)
+            cut_off = GoogleError(0, "", "the run ended while it waited for an answer")
+            journal(run, {**line, "state": "unknown"}, change, cut_off)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
     run.failure = Remark(Rule.REFUSED, "", words)
     last_words(run, words)

@@ -1630,7 +1630,7 @@ def test_the_body_holds_only_what_differs(changes: list[Change], body: dict[str,
 })  # fmt: skip
 def test_values_are_sent_in_their_type(value: str, field_type: str, sent: object) -> None:
     world = district(google={"field_types": {field("Sync.Group"): field_type}})
-    body = sync.body_for([Change("update", {}, {field("Sync.Group"): value})], None, world)
+    body = sync.body_for([Change("update", {}, {field("Sync.Group"): value})], account(), world)
     found = body["customSchemas"]["Sync"]["Group"]
     assert (found, type(found)) == (sent, type(sent))
 

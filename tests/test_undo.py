@@ -128,7 +128,7 @@ def test_what_somebody_has_changed_since_is_left_and_named(bed: Bed) -> None:
     assert user["orgUnitPath"] == "/Suspended Accounts/Locked"
     assert user["suspended"], "whom somebody has locked for good since is not opened"
     assert not outcome.writes
-    words = "changed since by somebody else, so not put back: move to suspended, suspend, leave group"
+    words = "changed since by somebody else, so not put back: move to suspended, leave group, suspend"
     assert any(words in text for text in outcome.lines("INFO")), outcome.output
 
 

@@ -143,7 +143,7 @@ UNDONE = {
     226: Undone(Situation("Moved", {"ou": OU_OF[GRADE]}), changing(orgUnitPath="/"), moved_on=no_longer("move")),
     # Whom somebody has put elsewhere since stays closed and out of the groups; who is back gets them back.
     227: Undone(left("Locked", groups={"band": "MEMBER"}), changing(orgUnitPath=LOCKED_OU),
-                moved_on=no_longer("move to suspended, suspend, leave group")),
+                moved_on=no_longer("move to suspended, leave group, suspend")),
     228: Undone(left("Back", groups={"choir": "MANAGER"}), changing(suspended=False, orgUnitPath=OU_OF[HIGH]),
                 sent=("",), kept=(("join group", {}, {"group": "choir@d118.org", "role": "MANAGER"}),)),
     # An undo that was cut off goes on, and what it made is not named.
@@ -184,7 +184,7 @@ UNDONE = {
                 kept=(("rename", {"primaryEmail": "kim.kept@d118.org", "aliases": "old.kept@d118.org"},
                        {"primaryEmail": "old.kept@d118.org"}),),
                 failed=(("remove alias", {"alias": "kim.kept@d118.org"}, {}),), state="unknown",
-                error="remove alias kim.kept@d118.org: Google answered 503 backendError: No. run the same undo again"),
+                error="remove alias kim.kept@d118.org: Google answered 503 backendError: No: run the same undo again"),
 }  # fmt: skip
 
 

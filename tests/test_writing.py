@@ -626,7 +626,8 @@ REFUSED = {
                  state="unknown"),
     207: newcomer("Newalias", 207, state="failed", befalls=taking("kim.newalias@d118.org", "users.insert",
                                                                   email="back.desk@d118.org"),
-                  error=("not created: kim.newalias@d118.org is taken by back.desk@d118.org as an alias",)),
+                  error=("create failed, at least in part: Google answered 409 duplicate: kim.newalias@d118.org "
+                         "is taken by back.desk@d118.org as an alias: put right what Google says",)),
     # Anything else is told in Google's words.
     208: renamed("Invalid", "400 invalid: Its words", refusing("users.update", 400, "Its words", match=NEW_ADDRESS)),
     209: Situation("Conflict", fields={"Staff_Group": 4}, state="unknown",
@@ -665,9 +666,6 @@ REFUSED = {
     231: leaver("Notfound", "art", OUT_BEFORE, refusing_group("art", 404), is_left=True),
     232: leaver("Changed", "band", OUT_BEFORE, refusing_group("band", 412), is_left=True),
     233: leaver("Stays", "choir", refusing_group("choir", 412), is_left=False),
-    # Asked about the role, after the refusal, and once more: 412 may mean that somebody has been quicker.
-    239: replace(leaver("Quicker", "kiln", just_before("members.get", taking_out, nth=3), refusing_group("kiln", 412),
-                        is_left=False), error=()),
     234: leaver("Forbidden", "drama", refusing_group("drama", 403), is_left=False),
     235: leaver("Method", "elite", refusing_group("elite", 405), is_left=False),
     236: leaver("Paged", "folk", paging, is_left=True),
@@ -682,8 +680,8 @@ REFUSED = {
                    kept=(SUSPENSION, ("leave group", {"group": "jazz@d118.org", "role": "MEMBER"}, {})),
                    failed=tuple(("leave group", {"group": f"{group}@d118.org", "role": "MEMBER"}, {})
                                 for group in ("hike", "ink")),
-                   error=("503 backendError: {email} could not leave all its groups, the next run tries again: Google "
-                          "answered 503",)),
+                   error=("503 backendError: {email} could not leave all its groups: Google answered 503 "
+                          "backendError: No: the next run tries again",)),
 }  # fmt: skip
 
 
