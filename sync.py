@@ -50,7 +50,7 @@ import warnings
 from base64 import b64encode
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NoAnswerYet
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta, timezone
@@ -2662,7 +2662,7 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
 
     def turn(item: T) -> R:
         if run.is_over:
-            raise CancelledError
+            raise errors[0]
         run.here.http, run.here.lines = getattr(run.here, "http", None) or connection(run.settings, run.credentials), []
         try:
             return work(item)
@@ -2679,8 +2679,6 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
     with ThreadPoolExecutor(run.settings.WRITES_AT_ONCE * IN_HAND) as workers:
         try:
             yield from workers.map(turn, items)
-        except CancelledError:
-            raise errors[0] from None
         except (KeyboardInterrupt, GeneratorExit):
             run.is_over = True
             ignore_signals()
@@ -2728,11 +2726,10 @@ def steps_of(plan: Plan, settings: Settings) -> list[tuple[tuple[str, ...], Step
     The last step of a leaver is the mark of a closed account: all groups are left before it.
     """
     order = {kind: KINDS[kind].undo_step if plan.undoes else KINDS[kind].step for kind in plan.kinds}
+    together = [tuple(kind for kind in KINDS if order.get(kind) == number) for number in sorted({*order.values()})]
+    write = create_account if plan.had is None else update_account
     steps: list[tuple[tuple[str, ...], Step]] = []
-    for number in sorted({*order.values()}):
-        kinds = tuple(kind for kind in KINDS if order.get(kind) == number)
-        make_listed = put_back if KINDS[kinds[0]].is_listed else update_account
-        steps.append((kinds, create_account if plan.had is None else make_listed))
+    steps += [(kinds, put_back if KINDS[kinds[0]].is_listed else write) for kinds in together]
     if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
         steps.insert(-1, (("leave group",), leave_all_groups))
     return steps
@@ -2783,7 +2780,7 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
             run.refused_before = frozenset(
                 (row["dcid"], row["kind"], row.get("status", 0), row.get("reason", ""))
                 for path in [path for path in journals(run.folder) if path.stem < run.name][-1:]
-                for row in whole_rows(run, path)
+                for row in journal_rows(run, path)
                 if row["state"] in {"failed", "unknown"}
             )
         for kind in kinds:
@@ -2827,9 +2824,8 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
     after = {name: text for change in due for name, text in change.after.items()}
 
     def made() -> bool:
-        fresh, attributes = get_account(run, now.id), district.attributes
-        values = fresh.values if fresh else {}
-        return all(is_same(values.get(name, "?"), text, attributes[name]) for name, text in after.items())
+        fresh = get_account(run, now.id) or Account("", {})
+        return all(is_same(fresh.values.get(n, "?"), text, district.attributes[n]) for n, text in after.items())
 
     request = run.api.users().update(userKey=now.id, body=body_for(due, now, district), fields="id")
     try:
@@ -2993,7 +2989,8 @@ def make(
 
     GoogleError if it was not done. Where the answer does not say it, `made` asks Google whether the changes are there.
     """
-    state, refusal, account_id = "unknown", GoogleError(0, "", "cut off"), account.id
+    refusal: GoogleError | None = GoogleError(0, "", "cut off")
+    state, account_id = "unknown", account.id
     with run.lock:
         line: dict[str, Any] = {"change": run.change_number + 1, "state": "intended", "dcid": plan.person.dcid}
         line |= {"account": account_id, "email": account.email, **({"undo": True} if plan.undoes else {})}
@@ -3003,22 +3000,19 @@ def make(
         run.change_number += 1
     try:
         answer = call(run, request)
-        state, account_id = "done", account_id or answer.get("id", "")
+        state, account_id, refusal = "done", account_id or answer.get("id", ""), None
     except GoogleError as error:
         state, account_id, refusal = outcome(run, plan, account, changes, error, made)
     except RunError as error:
         refusal = GoogleError(0, "", str(error))
         raise
     finally:
-        is_done = state == "done"
         with run.lock:
-            run.writes += is_done
-            run.done += [(plan, change) for change in changes if is_done]
+            run.done += [] if refusal else [(plan, change) for change in changes]
             for change in changes:
-                ended = {**line, "state": state, "account": account_id}
-                journal(run, ended, change, None if is_done else refusal)
+                journal(run, line | {"state": state, "account": account_id}, change, refusal)
             run.in_flight = [one for one in run.in_flight if one[0] is not line]
-    if not is_done:
+    if refusal:
         raise refusal
     for change in changes:
         run.refused.pop(change.kind, None)
@@ -3028,8 +3022,8 @@ def make(
 
 def outcome(
     run: Run, plan: Plan, account: Account, changes: Sequence[Change], error: GoogleError, made: Made | None
-) -> tuple[str, str, GoogleError]:
-    """Done, failed or unknown for a refused request, the account's id, and the refusal: of an address with its holder.
+) -> tuple[str, str, GoogleError | None]:
+    """Done, failed or unknown for a refused request, Google's id of the account, and why it is not done.
 
     A look-up lags: what it does not show after no answer may have been done, unless somebody else holds the address. A
     new account is ours if it carries the DCID.
@@ -3041,10 +3035,10 @@ def outcome(
     state, holder = "unknown" if error.is_lost else "failed", "something Google does not show (a deleted account?)"
     try:
         if made and made():
-            return "done", account.id, error
+            return "done", account.id, None
         found, is_groups = holder_of(run, address) if address else (None, False)
         if found and not account.id and found.dcid == plan.person.dcid:
-            return "done", found.id, error
+            return "done", found.id, None
         if is_groups:
             state, holder = "failed", "a group"
         elif found and found.id != account.id:
@@ -3089,10 +3083,9 @@ def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
 
 def undo(run: Run, options: Options) -> int:
     """Put back what a run changed, after showing it and asking; returns the exit code."""
-    path, entries = find_journal(run.folder, options.undo or "")
-    counts = counts_in_words(Counter(entry.change.kind for entry in entries))
+    path, entries = find_journal(run, options.undo)
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
-    log.info("Undo of run %s, %s did: %s", path.stem, what, counts)
+    log.info("Undo of run %s, %s did: %s", path.stem, what, counts_in_words(Counter(e.change.kind for e in entries)))
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_frame(run), run.today, own_admin(), only=True)
     groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
@@ -3187,16 +3180,17 @@ def journals(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "runs").glob("*.jsonl") if re.fullmatch(r"\d{8}T\d{6}Z", path.stem))
 
 
-def find_journal(folder: Path, which: str) -> tuple[Path, list[Entry]]:
+def find_journal(run: Run, which: str) -> tuple[Path, list[Entry]]:
     """The journal of this run with its changes, or for `last` the newest that changed something."""
-    paths = journals(folder)
+    paths = journals(run.folder)
     named = [path for path in paths if path.stem == Path(which).name.removesuffix(".jsonl")]
     for path in reversed(paths) if which == "last" else named:
-        entries = list(changes_in(journal_rows(path)))
+        entries = list(changes_in(journal_rows(run, path)))
+        stop_at([remark for remark in run.remarks if remark.rule is Rule.DAMAGED])
         if entries or which != "last":
             return path, entries
     names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
-    raise RunError(f"--undo {which}", f"{folder / 'runs'} has no such journal (the newest: {names})")
+    raise RunError(f"--undo {which}", f"{run.folder / 'runs'} has no such journal (the newest: {names})")
 
 
 def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
@@ -3219,26 +3213,19 @@ def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
     yield from begun.values()
 
 
-def whole_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal; one that is damaged is told and read no further."""
-    try:
-        yield from journal_rows(path)
-    except RunError as error:
-        run.note(replace(error.remark, rule=Rule.DAMAGED))
-
-
 JOURNAL_TYPES = {
     "time": str, "change": int, "state": str, "dcid": int, "account": str, "email": str, "kind": str, "before": dict,
     "after": dict,
 }  # fmt: skip
 
 
-def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal, one at a time; RunError for a damaged one, but for a last line that a kill cut off."""
+def journal_rows(run: Run, path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal, one at a time, up to one that a kill cut off, or that is damaged, which is told."""
     try:
         lines = path.open(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise no_access(path, "read", error) from None
+        run.note(replace(no_access(path, "read", error).remark, rule=Rule.DAMAGED))
+        return
     with lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith("\n"):
@@ -3250,7 +3237,8 @@ def journal_rows(path: Path) -> Iterator[dict[str, Any]]:
                 is_whole = is_whole and all(isinstance(row[name], kind) for name, kind in JOURNAL_TYPES.items())
             if not is_whole:
                 remedy = "something else than Staff Sync changed it: put it right from a backup, or move it away"
-                raise RunError(f"{path}, line {number}, is damaged", "", remedy)
+                run.note(Remark(Rule.DAMAGED, f"{path}, line {number}, is damaged", "", remedy))
+                return
             yield row
 
 
@@ -3259,7 +3247,7 @@ def unfinished(run: Run) -> dict[str, Any]:
     closings: dict[str, tuple[datetime, str]] = {}
     aliases: dict[tuple[str, str], int] = {}
     groups: dict[str, list[str]] = defaultdict(list)
-    for path, entry in ((p, entry) for p in journals(run.folder) for entry in changes_in(whole_rows(run, p))):
+    for path, entry in ((p, entry) for p in journals(run.folder) for entry in changes_in(journal_rows(run, p))):
         kind, before, after = entry.change.kind, entry.change.before, entry.change.after
         if kind == "leave group" and path.stem not in groups[entry.account]:
             groups[entry.account].append(path.stem)
@@ -4483,7 +4471,7 @@ def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
     """By the journals, where there is no memory: what happens only once and may not have been put right."""
     found = {}
-    for row in (row for path in journals(run.folder) for row in whole_rows(run, path)):
+    for row in (row for path in journals(run.folder) for row in journal_rows(run, path)):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
         kind, state, before = row["kind"], row["state"], row["before"]
         group, group_id = before.get("group"), str(before.get("groupId", ""))
