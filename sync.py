@@ -2628,7 +2628,11 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
 
     def turn(plan: Plan) -> None:
         try:
-            ahead, asked = look_ahead(run, plan), time.monotonic()
+            ahead = None
+            if plan.had is not None and run.settings.WRITES_AT_ONCE > 1:
+                with contextlib.suppress(GoogleError):  # then it is looked at in its turn
+                    ahead = get_account(run, plan.had.id)
+            asked = time.monotonic()
             with writing:
                 if run.is_over:
                     return
@@ -2685,14 +2689,6 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
             raise
 
 
-def look_ahead(run: Run, plan: Plan) -> Account | None:
-    """The account shortly before its turn; None where it is looked at in the turn, as what Google does not show now."""
-    if plan.had is not None and run.settings.WRITES_AT_ONCE > 1:
-        with contextlib.suppress(GoogleError):
-            return get_account(run, plan.had.id)
-    return None
-
-
 def make_changes(run: Run, plan: Plan, district: District, ahead: Account | None) -> None:
     """The steps of one person in their order; what Google refuses of them is told. `ahead` is the account as it is."""
     if run.no_licences and plan.had is None:
@@ -2710,7 +2706,7 @@ def make_changes(run: Run, plan: Plan, district: District, ahead: Account | None
         except GoogleError as error:
             refusals.append(error)
             lose_patience(run, plan, kinds, error)
-            if any(KINDS[kind].stops for kind in kinds):
+            if KINDS[kinds[0]].stops:
                 break
         ahead = None
     if not plan.kinds & run.ended.keys():
@@ -2726,10 +2722,11 @@ def steps_of(plan: Plan, settings: Settings) -> list[tuple[tuple[str, ...], Step
     The last step of a leaver is the mark of a closed account: all groups are left before it.
     """
     order = {kind: KINDS[kind].undo_step if plan.undoes else KINDS[kind].step for kind in plan.kinds}
-    together = [tuple(kind for kind in KINDS if order.get(kind) == number) for number in sorted({*order.values()})]
     write = create_account if plan.had is None else update_account
     steps: list[tuple[tuple[str, ...], Step]] = []
-    steps += [(kinds, put_back if KINDS[kinds[0]].is_listed else write) for kinds in together]
+    for number in sorted({*order.values()}):
+        kinds = tuple(kind for kind in KINDS if order.get(kind) == number)
+        steps.append((kinds, put_back if KINDS[kinds[0]].is_listed else write))
     if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
         steps.insert(-1, (("leave group",), leave_all_groups))
     return steps
@@ -2970,16 +2967,13 @@ def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Take away one alias of the account or give it one, if that is due still."""
     aliases, is_added = run.api.users().aliases(), change.kind == "add alias"
     alias = {**change.before, **change.after}["alias"]
+    if alias in now.addresses if is_added else alias not in now.aliases:
+        return
     if is_added:
         request = aliases.insert(userKey=now.id, body={"alias": alias})
     else:
         request = aliases.delete(userKey=now.id, alias=alias)
-
-    def made() -> bool:
-        return (alias in (get_account(run, now.id) or now).addresses) == is_added
-
-    if alias not in now.addresses if is_added else alias in now.aliases:
-        make(run, plan, now, [change], request, made)
+    make(run, plan, now, [change], request, lambda: (alias in (get_account(run, now.id) or now).addresses) == is_added)
 
 
 def make(
