@@ -310,6 +310,7 @@ class Remark:
     subject: str = ""  # "dcid:131", "account:" and Google's id, or nothing where the text says enough
     part: str = ""  # where a subject may have several remarks of a rule
     watched: tuple[str, str] = ("", "")  # Google's ids of a group and an account that show when it is put right
+    since: date | None = field(default=None, compare=False)  # when it was first told, None where it is new
 
     @property
     def key(self) -> str:
@@ -728,19 +729,10 @@ class Night:
 
 
 @dataclass(frozen=True)
-class Matter:
-    """A remark that is remembered from run to run, and the day on which it was first told."""
-
-    remark: Remark
-    since: date
-    is_new: bool = False
-
-
-@dataclass(frozen=True)
 class Memory:
     """What runs/standing.json keeps from run to run."""
 
-    matters: Mapping[str, Matter] = field(default_factory=dict)  # by the key of the remark
+    remarks: Mapping[str, Remark] = field(default_factory=dict)  # by their keys
     nights: tuple[Night, ...] = ()  # the last runs of everybody
     rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
     is_lost: bool = False  # nothing is there, or nothing that can be read
@@ -760,10 +752,10 @@ class Morning:
     changes: tuple[tuple[Plan, Change], ...] = ()  # made, or in a dry run planned
     held: Mapping[str, int] = field(default_factory=dict)  # kind -> people
     not_made: tuple[Remark, ...] = ()  # what was held, each with the command that lets it through
-    new: tuple[Matter, ...] = ()  # what needs a person, told for the first time
-    standing: tuple[Matter, ...] = ()  # what needs a person and was told before, the oldest last
-    solved: tuple[Matter, ...] = ()  # what needed a person until now
-    left_alone: tuple[Matter, ...] = ()  # what a rule leaves alone: nobody needs to do anything
+    new: tuple[Remark, ...] = ()  # what needs a person, told for the first time
+    standing: tuple[Remark, ...] = ()  # what needs a person and was told before, the oldest last
+    solved: tuple[Remark, ...] = ()  # what needed a person until now
+    left_alone: tuple[Remark, ...] = ()  # what a rule leaves alone: nobody needs to do anything
     last_good: datetime | None = None  # when a run of everybody last came to its end, before this one
     nights: tuple[Night, ...] = ()  # the last runs of everybody
     buildings: Mapping[int, str] = field(default_factory=dict)  # by DCID, of those with changes, where it is known
@@ -775,7 +767,7 @@ class Morning:
     @property
     def needy(self) -> dict[str, bool]:
         """Whoever needs somebody, and whether that is new."""
-        return {m.remark.who: m.is_new for m in self.standing + self.new if m.remark.rule.level == ERROR}
+        return {r.who: r.since is None for r in self.standing + self.new if r.rule.level == ERROR}
 
 
 class Options(argparse.Namespace):
@@ -960,7 +952,7 @@ def read_both(run: Run, options: Options) -> District:
     stop_at(implausible(powerschool, google))
     if run.memory.is_lost:
         run.remarks += [run.memory.damage] if run.memory.damage else []
-        run.memory = replace(run.memory, matters=happened_once(run, powerschool))
+        run.memory = replace(run.memory, remarks=happened_once(run, powerschool))
     run.district = district_of(run, powerschool, google, only=options.is_part)
     tell_what_was_read(run.district)
     return run.district
@@ -3603,7 +3595,7 @@ def explain(run: Run, options: Options) -> int:
     held = too_much(plans, district, {})
     for plan in (replace(p, remarks=left_by_decision(p.remarks, run.memory)) for p in plans if p.person.dcid in dcids):
         tell_sides(plan.person, district)
-        tell_matters(run, [Matter(remark, run.today) for remark in plan.remarks], EVERYWHERE)
+        tell_remarks(run, plan.remarks, EVERYWHERE)
         for change in plan.changes:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
@@ -3756,11 +3748,11 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     log.info("", extra=AT_TERMINAL)
     for remark in morning.not_made:
         log.error("Held: %s", remark, extra=IN_LOG)
-    tell_matters(run, [*morning.new, *morning.standing])
-    for remark, since in ((matter.remark, matter.since) for matter in morning.solved):
-        log.info("solved: %s: %s (since %s)", remark.rule.label, remark.who or remark.seen, since, extra=IN_LOG)
-    tell_matters(run, [m for m in morning.left_alone if m.is_new or log.isEnabledFor(logging.DEBUG)])
-    left = Counter(matter.remark.rule.label for matter in morning.left_alone)
+    tell_remarks(run, [*morning.new, *morning.standing])
+    for remark in morning.solved:
+        log.info("solved: %s: %s (since %s)", remark.rule.label, remark.who or remark.seen, remark.since, extra=IN_LOG)
+    tell_remarks(run, [r for r in morning.left_alone if r.since is None or log.isEnabledFor(logging.DEBUG)])
+    left = Counter(remark.rule.label for remark in morning.left_alone)
     held = f" Held: {counts_in_words(morning.held)}." if morning.not_made else ""
     log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in changes)), held)
     log.info("Left alone by rule: %s.", counts_in_words(left))
@@ -3770,27 +3762,27 @@ def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
     return max(morning.exit_code, tell_answers(run, ending, changes))
 
 
-def tell_matters(run: Run, matters: Sequence[Matter], place: Mapping[str, str] = IN_LOG) -> None:
+def tell_remarks(run: Run, remarks: Sequence[Remark], place: Mapping[str, str] = IN_LOG) -> None:
     """A line for each remark, with its level, and since when it is told."""
-    for alike in told_together(matters):
-        remark = alike[0].remark
-        since = f"{age(alike[0], run.today)}: " if run.remembers else ""
-        names = f"{remark.reason} ({len(alike)}): {'; '.join(m.remark.who for m in alike)}"
+    for alike in told_together(remarks):
+        remark = alike[0]
+        since = f"{age(remark, run.today)}: " if run.remembers else ""
+        names = f"{remark.reason} ({len(alike)}): {'; '.join(r.who for r in alike)}"
         words = f"{since}{remark.rule.label}: {names if remark.rule.is_shared else remark}"
         log.log(logging.getLevelName(remark.rule.level), "%s", words, extra=place)
 
 
-def told_together(matters: Sequence[Matter]) -> Iterable[list[Matter]]:
+def told_together(remarks: Sequence[Remark]) -> Iterable[list[Remark]]:
     """The remarks of a shared rule with the same words together, and every other one by itself."""
-    keys = ((m.remark.rule, "" if m.remark.rule.is_shared else m.remark, m.since, m.remark.reason) for m in matters)
-    return grouped(zip(keys, matters, strict=True)).values()
+    return grouped(((r.rule, "" if r.rule.is_shared else r, r.since, r.reason), r) for r in remarks).values()
 
 
-def age(matter: Matter, today: date) -> str:
+def age(remark: Remark, today: date) -> str:
     """Since when something has been told, in words."""
-    days = (today - matter.since).days
-    since = f"since {matter.since} ({days} {'day' if days == 1 else 'days'})" if days else "since today"
-    return "new" if matter.is_new else since
+    if remark.since is None:
+        return "new"
+    days = (today - remark.since).days
+    return f"since {remark.since} ({days} {'day' if days == 1 else 'days'})" if days else "since today"
 
 
 def problems(morning: Morning) -> dict[str, list[Told]]:
@@ -3804,12 +3796,12 @@ def problems(morning: Morning) -> dict[str, list[Told]]:
     }
 
 
-def told_of(matters: Sequence[Matter], today: date) -> list[Told]:
+def told_of(remarks: Sequence[Remark], today: date) -> list[Told]:
     told: list[Told] = []
-    for alike in told_together(matters):
-        remark, names = alike[0].remark, "; ".join(matter.remark.who for matter in alike)
+    for alike in told_together(remarks):
+        remark, names = alike[0], "; ".join(remark.who for remark in alike)
         who = (names, "") if len(alike) == 1 else (people(len(alike)), names)
-        since = "" if alike[0].is_new else f", {age(alike[0], today)}"
+        since = f", {age(remark, today)}" if remark.since else ""
         told.append((who[0], f"{remark.rule.label}{since}", who[1], remark.seen, remark.remedy))
     return told
 
@@ -4382,19 +4374,18 @@ MET_IN_WRITING = frozenset({Rule.FAILED, Rule.ENDED, Rule.BUG})
 
 def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> Morning:
     """What the run amounts to beside what was told until now; the run's memory then holds what stands."""
-    known = run.memory.matters
+    known = run.memory.remarks
     told = [remark for remark in run.remarks if remark.rule is not Rule.LIMIT]
-    now = [Matter(r, known[r.key].since if r.key in known else run.today, r.key not in known) for r in told]
-    current = {matter.remark.key: matter for matter in now}
-    gone = [matter for key, matter in known.items() if key not in current]
-    solved = [matter for matter in gone if is_looked_at(matter.remark, run, ending)]
-    kept = [matter for matter in gone if matter not in solved]
-    run.memory = replace(run.memory, matters={m.remark.key: m for m in (*kept, *current.values())})
-    shown = [*now, *(matter for matter in kept if is_asked_of(matter.remark, run))]
-    needed = [matter for matter in shown if matter.remark.rule.level != INFO]
-    by_level = sorted(needed, key=lambda matter: matter.remark.rule.level != ERROR)
+    now = [replace(remark, since=known[remark.key].since if remark.key in known else None) for remark in told]
+    current = {remark.key: remark for remark in now}
+    gone = [remark for key, remark in known.items() if key not in current]
+    solved = [remark for remark in gone if is_looked_at(remark, run, ending)]
+    kept = [remark for remark in gone if remark not in solved]
+    run.memory = replace(run.memory, remarks={remark.key: remark for remark in (*kept, *current.values())})
+    shown = [*now, *(remark for remark in kept if is_asked_of(remark, run))]
+    needed = sorted((r for r in shown if r.rule.level != INFO), key=lambda remark: remark.rule.level != ERROR)
     not_made = tuple(remark for remark in run.remarks if remark.rule is Rule.LIMIT)
-    is_needy = any(matter.remark.rule.level == ERROR for matter in needed)
+    is_needy = any(remark.rule.level == ERROR for remark in needed)
     district = run.district
     buildings = {p.person.dcid: district.school_name(p.person.homeschool) for p, _ in changes} if district else {}
     return Morning(
@@ -4409,10 +4400,10 @@ def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) ->
         last_good=last_good(run.folder),
         nights=run.memory.nights,
         buildings=buildings,
-        new=tuple(matter for matter in by_level if matter.is_new),
-        standing=tuple(sorted((m for m in by_level if not m.is_new), key=lambda m: m.since, reverse=True)),
-        solved=tuple(matter for matter in solved if matter.remark.rule.level != INFO),
-        left_alone=tuple(sorted((m for m in now if m.remark.rule.level == INFO), key=lambda m: m.remark.rule.label)),
+        new=tuple(remark for remark in needed if remark.since is None),
+        standing=tuple(sorted((r for r in needed if r.since), key=lambda remark: str(remark.since), reverse=True)),
+        solved=tuple(remark for remark in solved if remark.rule.level != INFO),
+        left_alone=tuple(sorted((r for r in now if r.rule.level == INFO), key=lambda remark: remark.rule.label)),
     )
 
 
@@ -4435,7 +4426,7 @@ def is_looked_at(remark: Remark, run: Run, ending: str) -> bool:
 def look_again(run: Run, google: Google) -> None:
     """Note what happened only once and Google does not show put right yet; what stands twice is noted once."""
     noted = {remark.key for remark in run.remarks}
-    for remark in [matter.remark for matter in run.memory.matters.values()]:
+    for remark in run.memory.remarks.values():
         is_due = remark.rule in HAPPENED_ONCE and is_asked_of(remark, run) and remark.key not in noted
         if is_due and still_so(run, remark, google):
             run.remarks.append(remark)
@@ -4462,7 +4453,7 @@ def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_
     return about(person, rule, seen, HAPPENED_ONCE[rule], (group_id, account_id))
 
 
-def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
+def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Remark]:
     """By the journals, where there is no memory: what happens only once and may not have been put right."""
     found = {}
     for row in (row for path in journals(run.folder) for row in journal_rows(run, path)):
@@ -4478,7 +4469,7 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Matter]:
         elif kind == "leave group" and state == "done" and before.get("role") == "OWNER":
             remark = once(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id)
         if remark and "undo" not in row:
-            found[remark.key] = Matter(remark, datetime.fromisoformat(row["time"]).astimezone().date())
+            found[remark.key] = replace(remark, since=datetime.fromisoformat(row["time"]).astimezone().date())
     return found
 
 
@@ -4486,10 +4477,10 @@ def read_memory(folder: Path) -> Memory:
     """What runs/standing.json holds; one that cannot be read is lost, and says why."""
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
-        matters = {matter.remark.key: matter for matter in map(matter_of, kept.pop("matters"))}
+        remarks = {remark.key: remark for remark in map(remark_of, kept.pop("matters"))}
         nights = tuple(map(night_of, kept.pop("nights", ())[-NIGHTS:]))
         rest = {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()}
-        return Memory(matters, nights, rest)
+        return Memory(remarks, nights, rest)
     except FileNotFoundError:
         return Memory(is_lost=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -4497,12 +4488,12 @@ def read_memory(folder: Path) -> Memory:
         return Memory(is_lost=True, damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
 
 
-def matter_of(row: Mapping[str, Any]) -> Matter:
+def remark_of(row: Mapping[str, Any]) -> Remark:
     """One entry of runs/standing.json; ValueError, KeyError or TypeError for one that is none."""
     texts = {name: str(row[name]) for name in ("who", "seen", "remedy", "subject", "part")}
     group_id, account_id = map(str, row["watched"])
-    remark = Remark(Rule[row["rule"]], **texts, watched=(group_id, account_id))
-    return Matter(remark, date.fromisoformat(row["since"]))
+    since = date.fromisoformat(row["since"])
+    return Remark(Rule[row["rule"]], **texts, watched=(group_id, account_id), since=since)
 
 
 def night_of(row: Mapping[str, Any]) -> Night:
@@ -4536,12 +4527,12 @@ def with_its_night(run: Run, morning: Morning) -> Morning:
 
 def note_ending(run: Run, failure: Remark, code: int) -> None:
     """Remember what kept the run from its end, beside all that was told until now."""
-    known = run.memory.matters.get(failure.key)
-    matter = Matter(failure, known.since if known else run.today, known is None)
+    known = run.memory.remarks.get(failure.key)
+    failure = replace(failure, since=known.since if known else None)
     morning = run.morning or morning_of(run, NOT_RUN, ())
-    run.memory = replace(run.memory, matters={**run.memory.matters, failure.key: matter})
-    new, standing = ([m for m in told if m.remark.key != failure.key] for told in (morning.new, morning.standing))
-    (new if matter.is_new else standing).insert(0, matter)
+    run.memory = replace(run.memory, remarks={**run.memory.remarks, failure.key: failure})
+    new, standing = ([r for r in told if r.key != failure.key] for told in (morning.new, morning.standing))
+    (standing if failure.since else new).insert(0, failure)
     run.morning = replace(morning, failure=str(failure), exit_code=code, new=tuple(new), standing=tuple(standing))
 
 
@@ -4555,7 +4546,7 @@ def last_good(folder: Path) -> datetime | None:
 def write_memory(run: Run) -> None:
     """Write runs/standing.json; one that was damaged is kept beside it."""
     memory, path = run.memory, run.folder / STANDING
-    rows = [{**vars(m.remark), "rule": m.remark.rule.name, "since": str(m.since)} for m in memory.matters.values()]
+    rows = [{**vars(r), "rule": r.rule.name, "since": str(r.since or run.today)} for r in memory.remarks.values()]
     if memory.damage:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
@@ -4603,7 +4594,7 @@ def mail_subject(morning: Morning) -> str:
         text = re.sub(r" at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", without_folders(without_proxy(morning.failure)))
         text = textwrap.shorten(text.removeprefix("Settings: "), LONGEST_HEADLINE, placeholder=" ...")
         return f"Staff Sync {how_it_failed(morning).upper()}: {one_line(text)}"
-    new, standing = ({m.remark.who or m.remark.seen for m in told} for told in (morning.new, morning.standing))
+    new, standing = ({r.who or r.seen for r in told} for told in (morning.new, morning.standing))
     changed, held = len(morning.changed), sum(morning.held.values())
     figures = f"{len(new)} new, {len(new | standing)} open, {changed} changed, {held} held"
     solved = f", {len(morning.solved)} solved" if morning.solved else ""

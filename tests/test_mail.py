@@ -19,7 +19,7 @@ from mail_server import HOST, USER, MailServer
 from stories import told_once
 
 import sync
-from sync import Change, Matter, Morning, Plan, Remark, Rule, Staff
+from sync import Change, Morning, Plan, Remark, Rule, Staff
 
 TEST = "--mail-test"
 MONDAY = datetime(2026, 11, 23, 15, 0, tzinfo=timezone.utc)  # so in every time zone but the outermost
@@ -34,8 +34,8 @@ EXPIRED += "has expired: set a new one in Oracle and in POWERSCHOOL_DB_PASSWORD 
 BROKEN = Remark(Rule.REFUSED, EXPIRED, "")
 
 
-def matter(remark: Remark, days: int = 0, *, at: datetime = TUESDAY) -> Matter:
-    return Matter(remark, at.astimezone().date() - timedelta(days=days), is_new=not days)
+def matter(remark: Remark, days: int = 0, *, at: datetime = TUESDAY) -> Remark:
+    return replace(remark, since=at.astimezone().date() - timedelta(days=days) if days else None)
 
 
 def morning(**what: Any) -> Morning:

@@ -22,7 +22,7 @@ from stories import GRADE, OU_OF, colleagues, settle
 from test_deciding import DCID, HIGH_OU, MIDDLE_OU, account, field, settings_with, staff, table
 
 import sync
-from sync import Change, Matter, Morning, Night, Plan, Remark, Rule, Settings
+from sync import Change, Morning, Night, Plan, Remark, Rule, Settings
 
 BEGUN = datetime(2026, 11, 26, 12, 0, tzinfo=timezone.utc)
 TODAY = date(2026, 11, 26)
@@ -55,8 +55,8 @@ def left(dcid: int = 8, groups: int = 2) -> list[tuple[Plan, Change]]:
     ]
 
 
-def matter(rule: Rule, who: str, seen: str, remedy: str = "", days: int = 0, *, is_new: bool = False) -> Matter:
-    return Matter(Remark(rule, who, seen, remedy), TODAY - timedelta(days=days), is_new)
+def matter(rule: Rule, who: str, seen: str, remedy: str = "", days: int = 0, *, is_new: bool = False) -> Remark:
+    return Remark(rule, who, seen, remedy, since=None if is_new else TODAY - timedelta(days=days))
 
 
 ANNA, ZOE = "Anna Weber, anna.weber@d118.org (DCID 21)", "Zoe Moss, zoe.moss@d118.org (DCID 22)"
@@ -95,7 +95,7 @@ EXPIRED = matter(
     Rule.REFUSED, "PowerSchool", "the password of PSNavigator has expired (ORA-28001)", "set a new one", is_new=True
 )  # fmt: skip
 AWAY = replace(
-    QUIET, ending=sync.NOT_RUN, exit_code=2, failure=str(EXPIRED.remark), new=(EXPIRED,), standing=(LOCKED,)
+    QUIET, ending=sync.NOT_RUN, exit_code=2, failure=str(EXPIRED), new=(EXPIRED,), standing=(LOCKED,)
 )  # fmt: skip
 LARGE = replace(
     RICH,
