@@ -890,10 +890,11 @@ def sync(run: Run, options: Options) -> int:
 def hold_too_much(run: Run, plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> list[Plan]:
     """The plans without what is held back; what they tell, and what is held and why, is noted."""
     held = too_much(plans, district, allowed)
-    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & held.kinds)
+    kinds = frozenset(remark.who for remark in held)
+    run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & kinds)
     run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
-    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held.remarks]
-    return [without_held(plan, held.kinds, district) for plan in plans]
+    run.remarks += [*(remark for plan in plans for remark in plan.remarks), *held]
+    return [without_held(plan, kinds, district) for plan in plans]
 
 
 def planned_people(district: District, chosen: frozenset[int]) -> list[Staff]:
@@ -1026,7 +1027,8 @@ def look_up_newcomers(
         plans = plan_each(run, district, everybody)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         # Whoever cannot be created tonight is not asked for night after night.
-        if "create" in too_much([p for p in plans if p.person.dcid in chosen], district, allowed).kinds:
+        held = too_much([p for p in plans if p.person.dcid in chosen], district, allowed)
+        if "create" in {remark.who for remark in held}:
             break
         asked |= {person.dcid for person in new}
         found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
@@ -1057,7 +1059,7 @@ def choose(words: Sequence[str], district: District) -> frozenset[int]:
 
 def quoted(word: str) -> str:
     """A word as it has to stand in a command."""
-    return f'"{word}"' if re.search(r"[^\w.@:-]", word) else word
+    return f'"{word}"' if re.search(r"[^\w.@:=-]", word) else word
 
 
 def people_meant(word: str, district: District) -> list[Staff]:
@@ -1830,30 +1832,16 @@ def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
     return [Remark(Rule.IMPLAUSIBLE, "", f"{seen} Look at some of them with --explain before anything else: {some}")]
 
 
-@dataclass(frozen=True)
-class Held:
-    """The kinds that are too much, those of them that wait for the linking and why, and a remark for each reason."""
-
-    kinds: frozenset[str]
-    unlinked: frozenset[str]
-    why_unlinked: str
-    remarks: tuple[Remark, ...]
-
-
-def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> Held:
-    """What of these plans is held back."""
+def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> list[Remark]:
+    """Why kinds of change are held back: a remark for each reason, about the kind."""
     limits = {**district.settings.LIMITS, **allowed}
-    over = over_limits(plans, limits)
-    is_of_everybody = not district.only and district.google.is_whole
-    unlinked, why = unlinked_hold(district, allowed) if is_of_everybody else (frozenset(), "")
-    remarks = [limit_remark(kind, plans, f", the limit is {limits[kind]}") for kind in over]
-    if is_of_everybody and "suspend" not in {*allowed, *over}:
-        remarks += shares_held(plans, district)
-    kinds = unlinked | {remark.who for remark in remarks}
-    if why and any(plan.kinds & unlinked for plan in plans):
-        way = "Let the links through, run it again, and link those in doubt by hand."
-        remarks.insert(0, Remark(Rule.LIMIT, "", f"{why} {way}"))
-    return Held(kinds, unlinked, why, tuple(remarks))
+    counts = Counter(kind for plan in plans for kind in limited_kinds(plan))
+    over = [kind for kind, limit in limits.items() if counts[kind] > limit]
+    held = [limit_remark(kind, plans, f", the limit is {limits[kind]}") for kind in over]
+    if district.only or not district.google.is_whole:
+        return held
+    shares = shares_held(plans, district) if "suspend" not in {*allowed, *over} else []
+    return [*(remark for remark in linking_first(district, allowed) if counts[remark.who]), *held, *shares]
 
 
 def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
@@ -1868,7 +1856,7 @@ def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
         remarks.append(limit_remark("suspend", plans, why))
     if nobodys > 5 and nobodys > 0.05 * len(opened):
         seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
-        right = f"if that is right, {allow_option('suspend', max(count, 1))}"
+        right = f"if that is right, --allow suspend={max(count, 1)}"
         remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right))
     return remarks
 
@@ -1876,15 +1864,12 @@ def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
 def limit_remark(kind: str, plans: Sequence[Plan], why: str) -> Remark:
     held = [str(plan.person) for plan in plans if kind in limited_kinds(plan)]
     seen = f"{people(len(held))}{why}, so nobody of these is changed"
-    return Remark(Rule.LIMIT, kind, seen, f"if that is right, {allow_option(kind, len(held))}. Held: {'; '.join(held)}")
+    allow = quoted(f"{kind}={len(held)}")
+    return Remark(Rule.LIMIT, kind, seen, f"if that is right, --allow {allow}. Held: {'; '.join(held)}")
 
 
-def allow_option(kind: str, count: int) -> str:
-    return f'--allow "{kind}={count}"' if " " in kind else f"--allow {kind}={count}"
-
-
-def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[frozenset[str], str]:
-    """Linking comes first: while most staff accounts carry no DCID, nobody is created or suspended."""
+def linking_first(district: District, allowed: Mapping[str, int]) -> list[Remark]:
+    """While most staff accounts carry no DCID, nobody is created or suspended."""
     linked = unlinked = 0
     for person in (person for person in district.powerschool.active if not skip_rule(person, district.settings)):
         holder = district.google.by_address.get(person.email)
@@ -1893,11 +1878,13 @@ def unlinked_hold(district: District, allowed: Mapping[str, int]) -> tuple[froze
         elif holder and holder.email == person.email:
             unlinked += not is_at_or_below(holder.org_unit, district.settings.PROTECTED_OUS)
     if linked >= unlinked:
-        return frozenset(), ""
-    few = f"Only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first."
-    creation = "" if "create" in allowed else " or created (--allow create=N lifts that)"
-    kinds = frozenset({"suspend"}) if "create" in allowed else frozenset({"create", "suspend"})
-    return kinds, f"{few} Until half of them do, nobody is suspended{creation}."
+        return []
+    few = f"only {linked} of the {linked + unlinked} active staff found in Google carry their DCID: link them first"
+    ways = "let the links through, run it again, and link those in doubt by hand"
+    suspended = Remark(Rule.LIMIT, "suspend", f"{few}. Until half of them do, nobody is suspended", ways)
+    lifted = f"{ways}; --allow create=N creates N people all the same"
+    created = Remark(Rule.LIMIT, "create", f"{few}. Until half of them do, nobody is created", lifted)
+    return [suspended] if "create" in allowed else [created, suspended]
 
 
 def limited_kinds(plan: Plan) -> frozenset[str]:
@@ -1909,12 +1896,6 @@ def limited_kinds(plan: Plan) -> frozenset[str]:
     if "" in updated and not plan.undoes:  # what an undo empties was empty before the run
         kinds.add("clear")
     return frozenset(kinds)
-
-
-def over_limits(plans: Sequence[Plan], limits: Mapping[str, int]) -> dict[str, int]:
-    """Kind -> number of people, for every kind with more people than its limit."""
-    counts = Counter(kind for plan in plans for kind in limited_kinds(plan))
-    return {kind: counts[kind] for kind in limits if counts[kind] > limits[kind]}
 
 
 def without_held(plan: Plan, held: frozenset[str], district: District) -> Plan:
@@ -3452,16 +3433,16 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
         return
     district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid), {})
     held = too_much(plans, district, {})
-    counts = Counter(change.kind for plan in plans for change in without_held(plan, held.kinds, district).changes)
+    kinds = frozenset(remark.who for remark in held)
+    counts = Counter(change.kind for plan in plans for change in without_held(plan, kinds, district).changes)
     yield fact(f"a run tonight would do: {counts_in_words(counts)}")
     memory = read_memory(run.folder)
     needy = sum(replace(p, remarks=left_by_decision(p.remarks, memory)).needs_attention for p in plans)
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
     remedy = "look at them in a dry run, which names how they are let through"
-    yield from (fact(f"{remark.who}: {remark.seen}", remedy) for remark in held.remarks if remark.who)
-    if held.why_unlinked:
-        yield fact("most staff accounts carry no DCID", held.why_unlinked)
+    told = dict.fromkeys((*linking_first(district, {}), *held))
+    yield from (fact(f"{remark.who}: {remark.seen}", remedy) for remark in told)
 
 
 def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
@@ -3600,8 +3581,7 @@ def explain(run: Run, options: Options) -> int:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
         if plan.changes:
-            reasons = [f"{remark.who}: {remark.seen}" for remark in held.remarks if remark.who in limited_kinds(plan)]
-            reasons += [held.why_unlinked] if held.why_unlinked and plan.kinds & held.unlinked else []
+            reasons = [f"{remark.who}: {remark.seen}" for remark in held if remark.who in limited_kinds(plan)]
             for reason in [*reasons, *strange]:
                 log.info("Held back: %s", reason)
             if not is_whole:

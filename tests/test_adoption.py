@@ -27,7 +27,7 @@ def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_t
     assert words == "Linking: in doubt 2, link 2, no account 1, nobody in PowerSchool 1"
     assert outcome.exit_code == 3, "most carry no DCID: the creation is held"
     assert not outcome.writes
-    assert any("Let the links through, run it again" in text for text in outcome.lines("ERROR"))
+    assert any("let the links through, run it again" in text for text in outcome.lines("ERROR"))
     assert any("link: 2 people, the limit is 1" in text for text in outcome.lines("ERROR"))
     assert file.read_bytes().startswith(b"\xef\xbb\xbf"), "Excel reads UTF-8 only with its mark"
     with file.open(encoding="utf-8-sig", newline="") as text:

@@ -240,7 +240,7 @@ def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
 def test_a_directory_without_dcids_is_told_to_be_linked_first(bed: Bed) -> None:
     two_people(bed, fields={})
     outcome = bed.run("--check")
-    assert "most staff accounts carry no DCID -> Only 0 of the 2 active staff" in outcome.output
+    assert "suspend: only 0 of the 2 active staff found in Google carry their DCID: link them first" in outcome.output
     assert outcome.exit_code == 1
 
 

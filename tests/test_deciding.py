@@ -1189,15 +1189,16 @@ def test_what_counts_against_a_limit(planned: Plan, counted: set[str]) -> None:
 @table(
     "limit, over",
     {
-        "fewer than the limit": (3, {}),
-        "as many as the limit": (2, {}),
-        "one more": (1, {"move": 2}),
-        "none allowed": (0, {"move": 2}),
+        "fewer than the limit": (3, []),
+        "as many as the limit": (2, []),
+        "one more": (1, ["move"]),
+        "none allowed": (0, ["move"]),
     },
 )
-def test_a_limit_is_exceeded_by_one_more_than_it(limit: int, over: dict[str, int]) -> None:
+def test_a_limit_is_exceeded_by_one_more_than_it(limit: int, over: list[str]) -> None:
     plans = [planned_with(change("move")), planned_with(change("move"), change("rename")), planned_with()]
-    assert sync.over_limits(plans, {"move": limit, "rename": 1, "suspend": 0}) == over
+    world = district(LIMITS={"move": limit, "rename": 1, "suspend": 0})
+    assert [remark.who for remark in sync.too_much(plans, world, {})] == over
 
 
 REST = [change("move"), change("rename"), change("name"), change("update")]
@@ -1258,14 +1259,17 @@ def test_a_held_creation_is_no_creation() -> None:
 
 def test_what_is_held_is_told_with_the_people_and_the_way_through() -> None:
     plans = [planned_with(change("suspend")), planned_with(change("suspend"), dcid=8), planned_with(change("move"))]
-    assert str(sync.limit_remark("suspend", plans, ", the limit is 1")) == (
+    (held,) = sync.too_much(plans, district(LIMITS={"suspend": 1}), {})
+    assert str(held) == (
         "suspend: 2 people, the limit is 1, so nobody of these is changed: if that is right, --allow suspend=2. "
         "Held: Maya Patel, maya.patel@d118.org (DCID 7); Maya Patel, maya.patel@d118.org (DCID 8)"
     )
 
 
 def test_a_kind_of_several_words_is_quoted_for_the_shell() -> None:
-    assert sync.allow_option("move to suspended", 3) == '--allow "move to suspended=3"'
+    plans = [planned_with(change("move to suspended"), had=account(suspended=True))]
+    (held,) = sync.too_much(plans, district(LIMITS={"move to suspended": 0}), {})
+    assert 'if that is right, --allow "move to suspended=1". Held: ' in held.remedy
 
 
 def people_and_accounts(linked: int, unlinked: int) -> tuple[list[Staff], list[Account]]:
@@ -1287,10 +1291,10 @@ def people_and_accounts(linked: int, unlinked: int) -> tuple[list[Staff], list[A
 })  # fmt: skip
 def test_linking_comes_first(linked: int, unlinked: int, allowed: dict[str, int], held: set[str]) -> None:
     people, accounts = people_and_accounts(linked, unlinked)
-    found, sentence = sync.unlinked_hold(district(people, accounts), allowed)
-    assert found == held
-    assert sentence.startswith(f"Only {linked} of the {linked + unlinked} active staff") is bool(held)
-    assert ("--allow create=N" in sentence) is ("create" in held)
+    found = sync.linking_first(district(people, accounts), allowed)
+    assert {remark.who for remark in found} == held
+    assert all(f"only {linked} of the {linked + unlinked} active staff" in remark.seen for remark in found)
+    assert all(("--allow create=N" in remark.remedy) is (remark.who == "create") for remark in found)
 
 
 @table("person, held", {
@@ -1304,20 +1308,23 @@ def test_who_does_not_count_as_not_linked(person: Staff, held: Account) -> None:
     people, accounts = people_and_accounts(1, 1)
     unlinked = staff(dcid=20, email="p20@d118.org")
     theirs = account(id="20", email=unlinked.email, dcid=None)
-    assert sync.unlinked_hold(district([person, *people, unlinked], [*accounts, held, theirs]), {})[0]
-    assert sync.unlinked_hold(district([*people, person], [*accounts, held]), {}) == (frozenset(), "")
+    assert sync.linking_first(district([person, *people, unlinked], [*accounts, held, theirs]), {})
+    assert sync.linking_first(district([*people, person], [*accounts, held]), {}) == []
 
 
 def test_what_is_held_is_over_a_limit_or_waits_for_the_linking() -> None:
     people, accounts = people_and_accounts(1, 2)
     suspended = planned_with(Change("suspend", {}, {sync.SUSPENDED: sync.YES}))
-    for only, waiting in ((False, frozenset({"create", "suspend"})), (True, frozenset[str]())):
+    creation = planned_with(change("create"))
+    for plans, only, kinds in (
+        ([suspended, suspended], True, ["suspend"]),
+        ([suspended, suspended], False, ["suspend", "suspend"]),
+        ([suspended, suspended, creation], False, ["create", "suspend", "suspend"]),
+    ):
         world = district(people, accounts, LIMITS={"suspend": 1, "move": 1}, only=only)
-        held = sync.too_much([suspended, suspended], world, {})
-        assert held.unlinked == waiting
-        assert held.kinds == {"suspend", *waiting}
-        assert all(remark.rule is Rule.LIMIT for remark in held.remarks)
-        assert len(held.remarks) == (1 if only else 2)
+        held = sync.too_much(plans, world, {})
+        assert [remark.who for remark in held] == kinds
+        assert all(remark.rule is Rule.LIMIT for remark in held)
 
 
 @table("leavers, share, allowed, only, held", {
@@ -1336,8 +1343,7 @@ def test_many_suspensions_for_a_small_district_are_held(
     staffed = [replace(p, schools=()) if p.dcid <= leavers else p for p in people]
     world = district(staffed, accounts, LIMIT_SHARE=share, only=only)
     found = sync.too_much([sync.plan_person(p, world) for p in staffed], world, allowed)
-    assert ("suspend" in found.kinds) is held
-    assert bool(found.remarks) is held
+    assert [remark.who for remark in found] == ["suspend"] * held
 
 
 @table("nobodys, held", {"five are few": (5, False), "six of 120 are 5 %": (6, False), "seven are more": (7, True)})
@@ -1345,7 +1351,7 @@ def test_many_open_accounts_of_nobody_hold_suspensions(nobodys: int, held: bool)
     people = [staff(dcid=n, email=f"p{n}@d118.org", teacher_number="") for n in range(1, 121 - nobodys)]
     accounts = [account(id=str(n), email=f"p{n}@d118.org", dcid=n, employee_id="") for n in range(1, 121)]
     found = sync.too_much([], district(people, accounts), {})
-    assert ("suspend" in found.kinds) is held
+    assert [remark.who for remark in found] == ["suspend"] * held
 
 
 @table("outside, stops", {"half": (2, False), "more than half": (3, True)})

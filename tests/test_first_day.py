@@ -38,7 +38,7 @@ def test_each_step_of_the_first_day_tells_the_next_to_the_first_quiet_night(bed:
 
     checked = bed.run("--check")
     assert (checked.exit_code, checked.writes) == (1, [])
-    assert "most staff accounts carry no DCID" in checked.output
+    assert "carry their DCID: link them first" in checked.output
     assert "Next: python sync.py --dry-run" in checked.output.splitlines()[-1]
 
     dry = bed.run("--dry-run", "--csv", str(bed.folder / "linking.csv"))
