@@ -84,18 +84,15 @@ if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
         from google.oauth2.credentials import Credentials
         from googleapiclient.discovery import build
         from googleapiclient.errors import HttpError
-    except (ImportError, RuntimeError) as broken:
-        if isinstance(broken, ImportError):
-            venv = Path(__file__).resolve().with_name(".venv")
-            is_other = venv.is_dir() and Path(sys.prefix).resolve() != venv
-            name = broken.name or "named here"
-            refusal = f"The Python package '{name}' is missing or broken ({broken}), so nothing was read or written: "
-            refusal += f"run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}"
-            refusal += f", or start it with the Python of {venv}" if is_other else ""
-        else:  # httplib2 reads HTTPLIB2_CA_CERTS when it is imported
-            refusal = f"{broken}: correct that environment variable. Nothing was read or written"
+    except (ImportError, RuntimeError) as broken:  # httplib2 reads HTTPLIB2_CA_CERTS when it is imported
+        venv = Path(__file__).resolve().with_name(".venv")
+        remedy = f"run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}"
+        if isinstance(broken, RuntimeError):
+            remedy = "correct it"
+        elif venv.is_dir() and Path(sys.prefix).resolve() != venv:
+            remedy += f", or start it with the Python of {venv}"
         if sys.stderr is not None:  # pythonw has none
-            sys.stderr.write(f"ERROR {refusal}\n")
+            sys.stderr.write(f"ERROR Nothing was read or written, as a package cannot be loaded ({broken}): {remedy}\n")
         raise SystemExit(2) from None
     # What a request raises that got no answer, or none that is JSON.
     NO_JSON = (json.JSONDecodeError, UnicodeError)
@@ -355,14 +352,10 @@ class GoogleError(Exception):
             or (status == 400 and "system error has occurred" in message)
         )
 
-    @property
-    def is_other_type(self) -> bool:
-        """True where Google says that the key is something else's, as a group's in place of an account's."""
-        return self.status == 400 and "Type not supported" in self.message
-
     def is_absence(self, absent: Sequence[int] = (404,)) -> bool:
-        """True where what was asked for is not there, which these answers say too."""
-        return self.is_other_type or (self.status in absent and not self.can_heal)
+        """True where what was asked for is not there, as these answers say, or is of another type, as a group."""
+        is_other_type = self.status == 400 and "Type not supported" in self.message
+        return is_other_type or (self.status in absent and not self.can_heal)
 
     @property
     def is_lost(self) -> bool:
@@ -528,7 +521,7 @@ class Account:
     archived: bool = False
     is_admin: bool = False
     is_delegated_admin: bool = False
-    last_sign_in: str = ""
+    last_sign_in: str = ""  # the day, "" for never
 
     @property
     def email(self) -> str:
@@ -561,10 +554,6 @@ class Account:
     @property
     def state(self) -> str:
         return "archived" if self.archived else "suspended" if self.is_suspended else "open"
-
-    @property
-    def last_seen(self) -> str:
-        return self.last_sign_in[:10] or "never"
 
     @property
     def employee_id_texts(self) -> list[str]:
@@ -774,6 +763,12 @@ class Options(argparse.Namespace):
     """The command line, as `options_of` declares it."""
 
     @property
+    def commands(self) -> list[str]:
+        """What is asked for in place of a plain run."""
+        names = ("check", "setup", "explain", "undo", "authorize", "mail_test", "decide")
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) not in {None, False}]
+
+    @property
     def is_part(self) -> bool:
         """True for a run of some people only."""
         return bool(self.only or self.decide)
@@ -781,8 +776,7 @@ class Options(argparse.Namespace):
     @property
     def is_of_everybody(self) -> bool:
         """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
-        others = (self.dry_run, self.is_part, self.check, self.setup, self.authorize, self.mail_test)
-        return not any(others) and self.explain is None and self.undo is None
+        return not (self.commands or self.only or self.dry_run)
 
 
 @dataclass
@@ -822,7 +816,6 @@ class Run:
     remembers: bool = False  # what it tells is held against what was told before
     subjects: frozenset[str] | None = None  # of the people of a run for some only
     waiting: set[str] = field(default_factory=set)  # subjects of people whose turn has not come, or who are held
-    has_looked_again: bool = False  # at what happens only once
     failure: Remark | None = None
     morning: Morning | None = None
     decisions: Sequence[Decision] = ()  # of --decide
@@ -1429,7 +1422,7 @@ def nobodys_accounts(district: District) -> list[Remark]:
         if account.dcid is None or district.owner(account):
             continue
         remark = hands_off(Staff(account.dcid, "", "", account.email), account, district, has_left=False)
-        seen = f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_seen}"
+        seen = f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_sign_in or 'never'}"
         if remark is None and account.is_open:
             remedy = f"correct its DCID, or suspend it; if it is to stay open, {name_in_hands_off(account)}"
             remarks.append(Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy, f"account:{account.id}"))
@@ -2342,7 +2335,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
         archived=bool(user.get("archived")),
         is_admin=bool(user.get("isAdmin")),
         is_delegated_admin=bool(user.get("isDelegatedAdmin")),
-        last_sign_in="" if signed_in.startswith("1970-01-01") else signed_in,  # Google's word for never
+        last_sign_in=signed_in[:10].replace("1970-01-01", ""),  # Google's word for never
     )
 
 
@@ -2358,7 +2351,7 @@ def account_or_group(run: Run, key: str) -> tuple[Account | None, bool]:
         return account_from(call(run, request), run.settings), False
     except GoogleError as error:
         if error.is_absence():
-            return None, error.is_other_type
+            return None, error.status == 400
         raise
     except (AttributeError, KeyError, TypeError, ValueError):
         raise GoogleError(0, "", f"Google's answer on {key} cannot be read") from None
@@ -4092,7 +4085,7 @@ class Row:
         if account:
             dcid = "" if account.dcid is None else str(account.dcid)
             state = "deleted" if self.is_deleted else account.state
-            of_account = (account.email, account.name, dcid, account.org_unit, state, account.last_seen)
+            of_account = (account.email, account.name, dcid, account.org_unit, state, account.last_sign_in or "never")
         same = ""
         if person and account:
             has_address = person.email and person.email in account.addresses
@@ -4396,11 +4389,10 @@ def is_looked_at(remark: Remark, run: Run, ending: str) -> bool:
     """True if this run has seen that something told before is so no more, and not only met it no more."""
     if ending == NOT_RUN or not is_asked_of(remark, run):
         return False
-    if remark.rule in HAPPENED_ONCE:
-        return run.has_looked_again
     if remark.rule in MET_IN_WRITING:
         return remark.subject not in run.waiting
-    return remark.rule not in ENDINGS or ending != BROKEN_OFF
+    # Which happened only once is looked at last.
+    return ending != BROKEN_OFF or remark.rule not in {*ENDINGS, *HAPPENED_ONCE}
 
 
 def look_again(run: Run, google: Google) -> None:
@@ -4410,7 +4402,6 @@ def look_again(run: Run, google: Google) -> None:
         is_due = remark.rule in HAPPENED_ONCE and is_asked_of(remark, run) and remark.key not in noted
         if is_due and still_so(run, remark, google):
             run.remarks.append(remark)
-    run.has_looked_again = True
 
 
 def still_so(run: Run, remark: Remark, google: Google) -> bool:
@@ -5479,9 +5470,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
-    for known in list(log.filters):
-        log.removeFilter(known)
-    log.addFilter(partial(keep_together, run))
+    log.filters = [partial(keep_together, run)]
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)
@@ -5597,44 +5586,45 @@ def options_of(argv: Sequence[str] | None) -> Options:
         epilog="Exit codes: 0 done; 1 somebody needs attention; 2 could not run or finish; "
         "3 a limit held something back; 4 another run is under way.",
     )
-    add, beside = parser.add_argument, Path(__file__).with_name("config.py")
-    add("-n", "--dry-run", action="store_true", help="decide the same way, write nothing, print the plan")
+    add = parser.add_argument
+    flag, file = partial(add, action="store_true"), partial(add, metavar="FILE", type=Path)
+    flag("-n", "--dry-run", help="decide the same way, write nothing, print the plan")
     who = "only these people: an address, dcid:131, teacher:131, or a bare number"
     add("--only", metavar="WHO", nargs="+", action="extend", default=[], help=who)
     raises = "raise one limit for this run only, such as --allow suspend=34"
     add("--allow", metavar="KIND=N", action="append", default=[], type=allowance, help=raises)
-    add("--csv", metavar="FILE", type=Path, help="with --dry-run: who is linked, in doubt or alone")
-    decide = "carry out what the column decision of that spreadsheet says: link, create or leave"
-    add("--decide", metavar="FILE", type=Path, help=decide)
-    add("--page", metavar="FILE", type=Path, help="write what this run or dry run tells as a page for a browser")
-    add("--check", action="store_true", help="check everything a run needs; safe to paste in public")
-    add("--setup", action="store_true", help="create missing schemas, fields and org units, after asking")
+    file("--csv", help="with --dry-run: who is linked, in doubt or alone")
+    file("--decide", help="carry out the column decision of that spreadsheet: link, create or leave")
+    file("--page", help="write what this run or dry run tells as a page for a browser")
+    flag("--check", help="check everything a run needs; safe to paste in public")
+    flag("--setup", help="create missing schemas, fields and org units, after asking")
     add("--explain", metavar="WHO", help="what both sides say of one person and which rule decides")
     add("--undo", metavar="RUN", help="put back what a run changed; 'last' is the newest that did")
-    add("--yes", action="store_true", help="with --undo and --setup: do not ask")
-    add("--authorize", action="store_true", help="sign in to Google with a browser, and stop")
-    add("--mail-test", action="store_true", help="send one morning mail now, and say what the server answered")
-    add("--config", metavar="FILE", type=Path, default=beside, help="another config.py; all else is kept beside it")
-    add("--verbose", action="store_true", help="show every request and statement too")
+    flag("--yes", help="with --undo and --setup: do not ask")
+    flag("--authorize", help="sign in to Google with a browser, and stop")
+    flag("--mail-test", help="send one morning mail now, and say what the server answered")
+    beside = Path(__file__).with_name("config.py")
+    file("--config", default=beside, help="another config.py; all else is kept beside it")
+    flag("--verbose", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
     options = parser.parse_args(argv, namespace=Options())
-    names = ("check", "setup", "explain", "undo", "authorize", "mail_test", "decide")
-    modes = [name.replace("_", "-") for name in names if getattr(options, name) not in {None, False}]
-    # None is ever ignored in silence.
-    contradictions = {
-        f"--{' and --'.join(modes[:2])} do not go together": len(modes) > 1,
-        "--only does not go with --decide": options.only and modes == ["decide"],
-        f"--only and --allow do not go with --{''.join(modes[:1])}": (options.only or options.allow)
-        and modes not in ([], ["undo"], ["decide"]),
-        "--yes goes with --undo and --setup": options.yes and not {"undo", "setup"} & set(modes),
-        "--mail-test and --dry-run do not go together": options.mail_test and options.dry_run,
-        "--csv goes with --dry-run, and without --only and --decide": options.csv
-        and (not options.dry_run or options.only or modes),
-        f"--page does not go with --{''.join(modes[:1])}": options.page and modes not in ([], ["undo"], ["decide"]),
+    commands = options.commands or ["a run"]
+    if len(commands) > 1:
+        parser.error(f"{' and '.join(commands)} do not go together")
+    goes_with = {
+        "only": ("a run", "--undo"),
+        "allow": ("a run", "--undo", "--decide"),
+        "page": ("a run", "--undo", "--decide"),
+        "csv": ("a run",),
+        "yes": ("--undo", "--setup"),
     }
-    for words, is_so in contradictions.items():
-        if is_so:
-            parser.error(words)
+    for name, others in goes_with.items():  # none is ever ignored in silence
+        if getattr(options, name) and commands[0] not in others:
+            parser.error(f"--{name} goes with {' and '.join(others)}, and not with {commands[0]}")
+    if options.csv and (options.only or not options.dry_run):
+        parser.error("--csv goes with --dry-run, and not with --only")
+    if options.mail_test and options.dry_run:
+        parser.error("--mail-test and --dry-run do not go together")
     options.config = options.config.resolve()
     return options
 

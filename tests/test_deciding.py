@@ -1131,7 +1131,7 @@ def test_a_reactivation_comes_first() -> None:
 
 def test_accounts_whose_dcid_is_not_in_powerschool_are_told() -> None:
     accounts = [
-        account(), stranger(dcid=98, email="z@d118.org", last_sign_in="2026-01-02T03:04:05Z"),
+        account(), stranger(dcid=98, email="z@d118.org", last_sign_in="2026-01-02"),
         stranger(id="3", dcid=99, email="a@d118.org", suspended=True), stranger(id="4", email="b@d118.org"),
         stranger(id="5", dcid=97, email="c@d118.org"),
     ]  # fmt: skip

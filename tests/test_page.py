@@ -323,7 +323,7 @@ def test_only_what_tells_a_morning_has_a_page(mode: str, capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as ended:
         sync.main([*mode.split(), "--page", "page.html"])
     assert ended.value.code == sync.FAILED
-    assert f"--page does not go with {mode.split(maxsplit=1)[0]}. Nothing was written" in capsys.readouterr().err
+    assert f"and not with {mode.split(maxsplit=1)[0]}. Nothing was written" in capsys.readouterr().err
 
 
 def test_old_pages_go_and_the_latest_stays(bed: Bed) -> None:

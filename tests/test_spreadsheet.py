@@ -574,12 +574,12 @@ def test_a_sheet_that_is_not_there_is_one_sentence(staffed: Bed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--only", "7"), "--only does not go with --decide"),
+        (("--only", "7"), "--only goes with a run and --undo, and not with --decide"),
         (("--check",), "--check and --decide do not go together"),
         (("--setup",), "--setup and --decide do not go together"),
         (("--explain", "7"), "--explain and --decide do not go together"),
         (("--undo", "last"), "--undo and --decide do not go together"),
-        (("--dry-run", "--csv", "y.csv"), "--csv goes with --dry-run, and without --only and --decide"),
+        (("--dry-run", "--csv", "y.csv"), "--csv goes with a run, and not with --decide"),
         (("--yes",), "--yes goes with --undo and --setup"),
     ],
 )

@@ -234,7 +234,7 @@ def test_while_most_staff_are_not_linked_nobody_is_created_or_suspended(bed: Bed
     person(bed, 220, "Maya", "Patel", HIGH)
     held = bed.run("--dry-run")
     assert held.exit_code == 3, held.output
-    assert "Only 1 of the 4 active staff" in held.output
+    assert "only 1 of the 4 active staff" in held.output
     assert "Would create" not in held.output
     assert "Would suspend" not in held.output
     lifted = bed.run("--dry-run", "--allow", "create=1")
