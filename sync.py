@@ -859,18 +859,18 @@ def sync(run: Run, options: Options) -> int:
     run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.is_part else None
     allowed = dict(options.allow)
 
-    everybody = plan_each(run, district, planned_people(district, chosen))
+    everybody = plan_each(run, district, chosen)
     stop_at([*(rebuilt_powerschool(everybody) if district.google.is_whole else ()), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody, chosen, allowed)
     if options.decide:
         district, everybody, chosen = as_decided(run, district, everybody, allowed)
     plans = [plan for plan in everybody if plan.person.dcid in chosen]
     plans = hold_too_much(run, plans, district, allowed)
-    run.remarks += [] if options.is_part else nobodys_accounts(district)
+    run.remarks += [] if options.is_part else [*nobodys_accounts(district), *idle_settings(district)]
     run.remarks = [*left_by_decision(run.remarks, run.memory)]
-    run.remarks += [] if options.is_part else idle_settings(district)
     lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not options.is_part]
-    due = closings_first([*lost, *(plan for plan in plans if plan.changes)])
+    # Who left comes first: whatever stops a run, it does not leave their accounts open.
+    due = sorted([*lost, *(plan for plan in plans if plan.changes)], key=lambda plan: not is_closing(plan))
 
     if options.dry_run:
         return tell_dry_run(run, options, district, everybody, due)
@@ -890,19 +890,18 @@ def hold_too_much(run: Run, plans: Sequence[Plan], district: District, allowed: 
     return [without_held(plan, kinds, district) for plan in plans]
 
 
-def planned_people(district: District, chosen: frozenset[int]) -> list[Staff]:
-    """Everybody, as what is planned for one may tell of another; those chosen where Google was asked for them alone."""
-    return [p for p in district.powerschool.staff if district.google.is_whole or p.dcid in chosen]
+def plan_each(run: Run, district: District, chosen: Collection[int]) -> list[Plan]:
+    """Everybody's plan, as it may tell of others; where Google was asked for those chosen alone, theirs.
 
-
-def plan_each(run: Run, district: District, people: Iterable[Staff]) -> list[Plan]:
-    """The plan of each; for a bug of ours one person is left out, told, and the next one's turn comes."""
+    For a bug of ours one person is left out, told, and the next one's turn comes.
+    """
     plans = []
-    for person in people:
-        try:
-            plans.append(plan_person(person, district))
-        except Exception:  # noqa: BLE001 - one odd value must not keep everybody else from their turn
-            plans.append(note_bug(run, person))
+    for person in district.powerschool.staff:
+        if district.google.is_whole or person.dcid in chosen:
+            try:
+                plans.append(plan_person(person, district))
+            except Exception:  # noqa: BLE001 - one odd value must not keep everybody else from their turn
+                plans.append(note_bug(run, person))
     return plans
 
 
@@ -916,16 +915,8 @@ def note_bug(run: Run, person: Staff) -> Plan:
     return Plan(person)
 
 
-def closings_first(plans: Iterable[Plan]) -> list[Plan]:
-    """Who left comes first: whatever stops a run, it does not leave their accounts open."""
-    return sorted(plans, key=lambda plan: not is_closing(plan))
-
-
 def read_both(run: Run, options: Options) -> District:
-    """Both sides, read side by side and found plausible; RunError otherwise, PowerSchool's before Google's.
-
-    For up to FEW people Google is asked for these alone, unless only the whole account says what is to be done.
-    """
+    """Both sides, read side by side and found plausible; RunError otherwise, PowerSchool's before Google's."""
     reading = in_background(partial(read_powerschool, run))
     is_of_few, why = bool(options.only) or options.explain is not None, ""
     progress(run, "Reading PowerSchool and Google")
@@ -933,8 +924,7 @@ def read_both(run: Run, options: Options) -> District:
         connect_google(run)
         google = read_frame(run)
         if is_of_few:
-            district = District(run.settings, reading.result(), google, run.today, own_admin(), options.is_part)
-            google, why = read_few(run, district, options)
+            google, why = read_few(run, reading.result(), google, options)
             log.info("Google: %s", f"every account is read, as {why}" if why else "asked for these people alone")
         if why or not is_of_few:
             # --explain names whoever comes near, so it keeps every account.
@@ -947,18 +937,19 @@ def read_both(run: Run, options: Options) -> District:
     if run.memory.is_lost:
         run.remarks += [run.memory.damage] if run.memory.damage else []
         run.memory = replace(run.memory, remarks=happened_once(run, powerschool))
-    run.district = district_of(run, powerschool, google, only=options.is_part)
+    past = unfinished(run)
+    run.district = District(run.settings, powerschool, google, run.today, own_admin(), options.is_part, **past)
     tell_what_was_read(run.district)
     return run.district
 
 
-def read_few(run: Run, district: District, options: Options) -> tuple[Google, str]:
+def read_few(run: Run, powerschool: PowerSchool, google: Google, options: Options) -> tuple[Google, str]:
     """What Google has, as it is now, of the people of --only or --explain; or why everything has to be read."""
     meant, words = (people_meant, options.only) if options.explain is None else (people_explained, [options.explain])
-    google, settings = district.google, district.settings
-    if not google.dcid_is_indexed:
-        return google, f"{settings.dcid_field} is not indexed"
+    district = District(run.settings, powerschool, google, run.today, own_admin(), options.is_part)
     people: dict[int, Staff] = {}
+    if not google.dcid_is_indexed:
+        return google, f"{run.settings.dcid_field} is not indexed"
     for word in words:
         fits = meant(word, district)
         if not fits and "@" in word:
@@ -972,30 +963,24 @@ def read_few(run: Run, district: District, options: Options) -> tuple[Google, st
     if len(people) > FEW:
         return google, f"these are more than {FEW} people"
     google = with_found(google, side_by_side(run, partial(look_up, run, dcid_is_indexed=True), [*people.values()]))
-    return google, next(needs_everything(run, replace(district, google=google), people.values()), "")
+    return google, next(needs_everything(run, replace(district, google=google), people), "")
 
 
-def needs_everything(run: Run, district: District, people: Collection[Staff]) -> Iterator[str]:
-    """Why what was asked for these people alone does not decide about them, if so.
+def needs_everything(run: Run, district: District, chosen: Collection[int]) -> Iterator[str]:
+    """Why what was asked for those chosen alone does not decide about them, if so.
 
-    Google's search lags and folds names in its own way: so it does not say that nothing is there, and nobody is created
-    or linked by it.
+    Google's search lags and folds names in its own way: by it nobody counts as absent, is created or is linked.
     """
     google = district.google
-    for person in people:
+    for plan in plan_each(run, district, chosen):
+        person, kinds = plan.person, plan.kinds & {"create", "link"}
         is_found = person.dcid in google.by_dcid or (person.is_active and person.email in google.by_address)
         if person.dcid in google.unconfirmed:
             yield f"Google could not be asked for {person}: {google.unconfirmed[person.dcid]}"
         elif not is_found and not skip_rule(person, district.settings):
             yield f"no account has the DCID or the address of {person}"
-    for plan in plan_each(run, district, people):
-        if kinds := plan.kinds & {"create", "link"}:
-            yield f"that decides on {' and '.join(kinds)} of {plan.person}"
-
-
-def district_of(run: Run, powerschool: PowerSchool, google: Google, *, only: bool = False) -> District:
-    """Both sides, and what the journals of past runs leave to be finished."""
-    return District(run.settings, powerschool, google, run.today, own_admin(), only, **unfinished(run))
+        elif kinds:
+            yield f"that decides on {' and '.join(kinds)} of {person}"
 
 
 def stop_at(faults: Sequence[Remark]) -> None:
@@ -1007,27 +992,23 @@ def stop_at(faults: Sequence[Remark]) -> None:
 def look_up_newcomers(
     run: Run, district: District, plans: list[Plan], chosen: frozenset[int], allowed: Mapping[str, int]
 ) -> tuple[District, list[Plan]]:
-    """The district and everybody's plans after a direct look-up of those chosen whom they would create tonight.
-
-    Listings lag behind writes. What is found joins the listing, and everybody is planned again.
-    """
-    everybody = [plan.person for plan in plans]
+    """The district and all plans after a look-up of those chosen whom they would create: listings lag behind writes."""
     asked: set[int] = set()
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
         # Until 20 days are over Google can restore a deleted account with all it held.
         deleted = list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
         district = replace(district, google=replace(district.google, deleted=deleted))
-        plans = plan_each(run, district, everybody)
+        plans = plan_each(run, district, chosen)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         # Whoever cannot be created tonight is not asked for night after night.
         held = too_much([p for p in plans if p.person.dcid in chosen], district, allowed)
-        if "create" in {remark.who for remark in held}:
+        if any(remark.who == "create" for remark in held):
             break
         asked |= {person.dcid for person in new}
         found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
         counted = with_progress(run, "Looking up new staff", found, len(new))
         district = replace(district, google=with_found(district.google, counted))
-        plans = plan_each(run, district, everybody)
+        plans = plan_each(run, district, chosen)
     return district, plans
 
 
@@ -1037,15 +1018,11 @@ def choose(words: Sequence[str], district: District) -> frozenset[int]:
     for word in words:
         fits = people_meant(word, district)
         if not fits:
-            raise RunError(
-                f"--only {word}",
-                "nobody in PowerSchool has this address, DCID or teacher number",
-                f"python sync.py --explain {quoted(word)}  says who comes near",
-            )
+            near = f"python sync.py --explain {quoted(word)}  says who comes near"
+            raise RunError(f"--only {word}", "nobody in PowerSchool has this address, DCID or teacher number", near)
         if len(fits) > 1 and whom(word)[0] != "address":
-            raise RunError(
-                f"--only {word}", "fits several people, so say dcid:N or teacher:N", "; ".join(map(str, fits))
-            )
+            several = "; ".join(map(str, fits))
+            raise RunError(f"--only {word}", "fits several people, so say dcid:N or teacher:N", several)
         chosen |= {person.dcid for person in fits}
     return frozenset(chosen if words else district.powerschool.by_dcid)
 
@@ -1060,27 +1037,23 @@ def people_meant(word: str, district: District) -> list[Staff]:
     staff = district.powerschool.staff
     fits = [p for p in staff if is_meant(word, p.dcid, {p.email}, {fold_number(p.teacher_number)})]
     holder = district.google.by_address.get(whom(word)[1])
-    owner = district.owner(holder) if holder else None
-    return fits or ([owner] if owner else [])
+    return fits or [p for p in staff if holder and p.dcid == holder.dcid]
 
 
 def whom(word: str | int) -> tuple[str, str]:
     """How a word names somebody (by address, dcid, teacher or a bare number) and the text that names them."""
     text = clean(word).casefold()
-    for prefix in ("dcid", "teacher"):
-        if text.startswith(f"{prefix}:"):
-            return prefix, text[len(prefix) + 1 :].strip()
+    prefix, mark, rest = text.partition(":")
+    if mark and prefix in {"dcid", "teacher"}:
+        return prefix, rest.strip()
     return ("address" if "@" in text else "number"), text
 
 
-def is_meant(word: str | int, dcid: int | None, addresses: Iterable[str], numbers: Iterable[str] = ()) -> bool:
+def is_meant(word: str | int, dcid: int | None, addresses: Collection[str], numbers: Collection[str] = ()) -> bool:
     """True if the word means the person or account with this DCID, these addresses and these folded numbers."""
     by, text = whom(word)
-    return bool(text) and (
-        (by == "address" and text in addresses)
-        or (by in {"dcid", "number"} and text == str(dcid))
-        or (by in {"teacher", "number"} and text in numbers)
-    )
+    named = {"address": addresses, "dcid": [str(dcid)], "teacher": numbers, "number": [str(dcid), *numbers]}
+    return bool(text) and text in named[by]
 
 
 # Deciding whose account it is: facts in, remarks and plans out; no I/O, no clock.
@@ -1254,7 +1227,7 @@ def name_in_hands_off(account: Account) -> str:
     return f'name it in HANDS_OFF: "{account.email}": ("why", "until which day")'
 
 
-def in_hands_off(dcid: int | None, addresses: Iterable[str], district: District) -> Iterator[tuple[str, str, bool]]:
+def in_hands_off(dcid: int | None, addresses: Collection[str], district: District) -> Iterator[tuple[str, str, bool]]:
     """Reason, last day, and whether that is not over yet, of each entry that means this person or account."""
     for key, (reason, until) in district.settings.HANDS_OFF.items():
         if is_meant(key, dcid, addresses):
@@ -3416,7 +3389,7 @@ def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google
 
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
-    district = district_of(run, powerschool, google)
+    district = District(run.settings, powerschool, google, run.today, own_admin(), **unfinished(run))
     yield from idle_settings(district, is_check=True)
     unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
     yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
@@ -3563,7 +3536,7 @@ def explain(run: Run, options: Options) -> int:
     if not fits:
         return tell_nearby(who, district)
     dcids, is_whole = frozenset(person.dcid for person in fits), district.google.is_whole
-    plans = plan_each(run, district, planned_people(district, dcids))
+    plans = plan_each(run, district, dcids)
     strange = rebuilt_powerschool(plans) if is_whole else ()
     district, plans = look_up_newcomers(run, district, plans, dcids, {})
     held = too_much(plans, district, {})
@@ -4262,7 +4235,7 @@ def as_decided(
     aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
     chosen = frozenset((*theirs, *aside))
     district = replace(district, theirs=theirs, not_theirs=aside)
-    plans = plan_each(run, district, district.powerschool.staff)
+    plans = plan_each(run, district, chosen)
     district, plans = look_up_newcomers(run, district, plans, chosen, allowed)
     plan_of = {plan.person.dcid: plan for plan in plans}
     run.decisions = [with_plan(d, plan_of.get(d.dcid)) for d in judged]
