@@ -108,10 +108,8 @@ RUN_NAME = "%Y%m%dT%H%M%SZ"  # the start of a run, in UTC
 
 # Directory API reference, "Authorization" of each method: the least that a run needs, and what --setup needs besides.
 SCOPE_PREFIX = "https://www.googleapis.com/auth/admin.directory."
-SCOPES = tuple(
-    SCOPE_PREFIX + name
-    for name in ("user", "group.readonly", "group.member", "orgunit.readonly", "userschema.readonly")
-)
+RIGHTS = ("user", "group.readonly", "group.member", "orgunit.readonly", "userschema.readonly")
+SCOPES = tuple(SCOPE_PREFIX + right for right in RIGHTS)
 SETUP_SCOPES = (f"{SCOPE_PREFIX}orgunit", f"{SCOPE_PREFIX}userschema")
 
 # PowerSchool, data dictionary: SCHOOLSTAFF.STATUS 1 is Current; STAFFSTATUS is 0 not assigned, 1 teacher, 2 staff,
@@ -128,9 +126,8 @@ NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and sin
 # What Google calls a suspension that an administrator made; any other reason is Google's own.
 BY_ADMIN = frozenset({"", "ADMIN"})
 FAILURES_IN_A_ROW = 10
-# Directory API, "Limits and quotas": 2,400 queries a minute for each user, and 10 creations of users a second. A little
-# longer, as requests do not arrive as evenly as they are sent.
-QUERIES, CREATIONS = (2400, 62), (10, 1.2)
+# Directory API, "Limits and quotas", and a little longer, as requests do not arrive as evenly as they are sent.
+QUERIES, CREATIONS = (2400, 62), (10, 1.2)  # of a user a minute, and of users a second
 BUGS_THAT_END_A_RUN = 3
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NEVER_DROPPED = 30  # newest journals, whatever their age
@@ -210,7 +207,6 @@ KINDS = {
 DEFAULT_LIMITS = {name: kind.limit for name, kind in KINDS.items() if kind.limit is not None}
 IN_STEP = "an active person's account changes only where it differs from PowerSchool and no line above forbids it"
 INFO, WARN, ERROR = "INFO", "WARN", "ERROR"
-NOTHING: Mapping[str, object] = {}
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -229,11 +225,7 @@ class Rule(Enum):
     TWO_ACCOUNTS = "two accounts with one DCID", ERROR, "neither is written: empty the field of the wrong one"
     TWO_PEOPLE = "one address, two people", ERROR, "neither is written: correct one of them in PowerSchool"
     SOMEBODY_ELSES = "somebody else's account", ERROR, "the DCID sits on an account that agrees in nothing else"
-    LEFT_OPEN = (
-        "left, but open",
-        ERROR,
-        "gone; an open account without the DCID is theirs by address, number or names",
-    )
+    LEFT_OPEN = "left, but open", ERROR, "gone; an open account without the DCID is theirs by address, number or names"
     NO_ADDRESS = "no address", INFO, "active, without address and account: nothing to create", True
     FOREIGN_ADDRESS = "foreign address", INFO, "the address is outside GOOGLE_DOMAINS, so it is never given"
     FAULTY_ADDRESS = "faulty address", ERROR, "Google accepts no such address: correct it in PowerSchool"
@@ -699,9 +691,6 @@ class Plan:
     def kinds(self) -> frozenset[str]:
         return frozenset(change.kind for change in self.changes)
 
-    def has(self, rule: Rule) -> bool:
-        return any(remark.rule is rule for remark in self.remarks)
-
     @property
     def needs_attention(self) -> bool:
         return any(remark.rule.level == ERROR for remark in self.remarks)
@@ -820,7 +809,6 @@ class Run:
     morning: Morning | None = None
     decisions: Sequence[Decision] = ()  # of --decide
     unkept: str = ""  # why the log was not kept in runs/
-    has_mailed: bool = False
     exit_code: int = FAILED
 
     @property
@@ -1789,7 +1777,7 @@ def foreign_staff(district: District) -> list[Remark]:
 
 def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
     """Many accounts that look like somebody else's by their DCID: more than 5 people and 5 % of those found."""
-    strange = [plan for plan in plans if plan.has(Rule.SOMEBODY_ELSES)]
+    strange = [plan for plan in plans if any(remark.rule is Rule.SOMEBODY_ELSES for remark in plan.remarks)]
     found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
     if len(strange) <= 5 or len(strange) <= 0.05 * found:
         return []
@@ -2072,7 +2060,7 @@ def user_name() -> str:
     return os.environ.get("POWERSCHOOL_READ_USER") or "PSNavigator"
 
 
-def fetch(connection: oracledb.Connection, sql: str, doing: str, binds: Mapping[str, object] = NOTHING) -> list[Any]:
+def fetch(connection: oracledb.Connection, sql: str, doing: str, binds: Mapping[str, object] = {}) -> list[Any]:
     """Every row of this statement, or a RunError: part of an answer is no answer."""
     try:
         with connection.cursor() as cursor:
@@ -3971,8 +3959,7 @@ def give_up(run: Run, options: Options) -> None:
             cut_off = GoogleError(0, "", "the run ended while it waited for an answer")
             journal(run, {**line, "state": "unknown"}, change, cut_off)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
-    run.failure = Remark(Rule.REFUSED, "", words)
-    last_words(run, words)
+    last_words(run, Remark(Rule.REFUSED, "", words))
     if log_files():
         leave_records(run, options, FAILED)
     close_screen()
@@ -3993,25 +3980,26 @@ def open_log(path: Path) -> None:
 def tell_of_full_disk(run: Run) -> bool:
     """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
     reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
-    if reason and not run.has_mailed:
-        last_words(run, f"the log in {run.folder} is not whole, make room on the disk ({reason})", is_disk=True)
+    if reason and not (run.failure and run.failure.rule is Rule.FULL_DISK):
+        words = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
+        last_words(run, Remark(Rule.FULL_DISK, "", words))
     return bool(reason)
 
 
-def last_words(run: Run, words: str, *, is_disk: bool = False) -> None:
-    """The last line of a run that did not come to its end: whether anything was written.
+def last_words(run: Run, failure: Remark) -> None:
+    """The last line of a run that did not come to its end: why, and whether anything was written.
 
     Where no log holds it, it goes to stderr too, which cron mails even if its line throws the screen away.
     """
     written = f"{run.writes} things were created in Google before that" if run.writes else "Nothing was written"
     if run.change_number:
         written = f"{len(run.done)} changes were written before that: see runs/{run.name}.jsonl"
+    run.failure, words = failure, str(failure)
     sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
     log.error("%s", sentence)
-    is_lost = is_disk or not any(handler.failure is None for handler in log_files())
-    if is_lost and sys.stderr is not None and not has_terminal() and not run.has_mailed:
+    is_lost = failure.rule is Rule.FULL_DISK or not any(handler.failure is None for handler in log_files())
+    if is_lost and sys.stderr is not None and not has_terminal():
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
-    run.has_mailed = run.has_mailed or is_lost
 
 
 # The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
@@ -4134,7 +4122,7 @@ def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
     if "link" in plan.kinds:
         what, accounts = "link", holders
     elif found:
-        what = "left, open" if plan.has(Rule.LEFT_OPEN) else "in doubt"
+        what = "left, open" if any(remark.rule is Rule.LEFT_OPEN for remark in plan.remarks) else "in doubt"
         accounts = [account for several in found.values() for account in several]
     elif person.is_active and not own:
         # One without address is looked for by the names too.
@@ -5482,8 +5470,7 @@ def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
         failure = RunError("Stopped by a bug")
-    run.failure = failure.remark
-    last_words(run, str(failure), is_disk=run.failure.rule is Rule.FULL_DISK)
+    last_words(run, failure.remark)
     return failure.exit_code
 
 
