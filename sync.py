@@ -408,9 +408,8 @@ class Settings:
     @cached_property
     def fields(self) -> dict[str, str]:
         """ "Schema.Field" -> the value it holds."""
-        return {
-            f"{schema}.{name}": value for schema, held in self.CUSTOM_SCHEMAS.items() for name, value in held.items()
-        }
+        schemas = self.CUSTOM_SCHEMAS.items()
+        return {f"{schema}.{name}": value for schema, held in schemas for name, value in held.items()}
 
     @property
     def dcid_field(self) -> str:
@@ -1798,21 +1797,19 @@ def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, in
     return [*(remark for remark in linking_first(district, allowed) if counts[remark.who]), *held, *shares]
 
 
-def shares_held(plans: Sequence[Plan], district: District) -> list[Remark]:
+def shares_held(plans: Sequence[Plan], district: District) -> Iterator[Remark]:
     """Suspensions wait where they are too large a share of the open accounts, or too many of these are nobody's."""
     opened = [a for a in district.google.accounts.values() if a.is_open and a.dcid is not None]
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    remarks = []
     if count > 3 and count > share * known:
         why = f" of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
-        remarks.append(limit_remark("suspend", plans, why))
+        yield limit_remark("suspend", plans, why)
     if nobodys > 5 and nobodys > 0.05 * len(opened):
         seen = f"{nobodys} of {len(opened)} open accounts with a DCID are nobody's in USERS: is PowerSchool read whole?"
         right = f"if that is right, --allow suspend={max(count, 1)}"
-        remarks.append(Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right))
-    return remarks
+        yield Remark(Rule.LIMIT, "suspend", f"{seen} Nobody is suspended", right)
 
 
 def limit_remark(kind: str, plans: Sequence[Plan], why: str) -> Remark:
@@ -5492,24 +5489,21 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         return mail_test(run, options)
     if options.page:
         check_page(options.page)
+    parts = {"undo": options.undo, "for some only": options.is_part and not options.undo, "dry run": options.dry_run}
+    run.part = ", ".join(part for part, is_so in parts.items() if is_so)
     if not options.dry_run and options.explain is None:
         stack.enter_context(only_run(run))
         if not options.setup:
-            is_part = options.is_part or options.undo is not None
-            open_log(run.folder / ("runs" if is_part else "") / (f"{run.name}.txt" if is_part else "StaffLog.txt"))
-    parts = {"undo": options.undo, "for some only": options.is_part and not options.undo, "dry run": options.dry_run}
-    run.part = ", ".join(part for part, is_so in parts.items() if is_so)
+            open_log(run.folder / (f"runs/{run.name}.txt" if run.part else "StaffLog.txt"))
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if options.undo is None else run.memory
     run.settings = load_settings(options.config)
     run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
-    ahead = [path.stem for path in journals(run.folder) if path.stem > run.name]
-    if ahead:
+    if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
     begin_deadline(run, options)
-    if options.explain is not None:
-        return explain(run, options)
-    return (set_up if options.setup else undo if options.undo is not None else sync)(run, options)
+    others = {"--explain": explain, "--setup": set_up, "--undo": undo}
+    return others.get("".join(options.commands), sync)(run, options)
 
 
 def has_terminal() -> bool:
