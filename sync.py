@@ -761,11 +761,6 @@ class Options(argparse.Namespace):
         """True for a run of some people only."""
         return bool(self.only or self.decide)
 
-    @property
-    def is_of_everybody(self) -> bool:
-        """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
-        return not (self.commands or self.only or self.dry_run)
-
 
 @dataclass
 class Run:
@@ -5432,7 +5427,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)
-        if log_files() or (options.is_of_everybody and code == FAILED):
+        is_of_everybody = not (options.commands or options.only or options.dry_run)
+        if log_files() or (is_of_everybody and code == FAILED):
             leave_records(run, options, code)
         if options.page and run.morning:
             try:
