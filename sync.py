@@ -454,6 +454,10 @@ class Staff:
         return bool(self.schools)
 
     @property
+    def folded_name(self) -> tuple[str, str]:
+        return fold(self.first_name), fold(self.last_name)
+
+    @property
     def folded_names(self) -> list[tuple[str, str]]:
         """The full names, with the legal and the preferred first name, in the form in which they are compared."""
         firsts = dict.fromkeys((fold(self.first_name), fold(self.other_first_name)))
@@ -632,7 +636,7 @@ class District:
     @cached_property
     def unclaimed_by_trait(self) -> Mapping[object, list[Account]]:
         unclaimed = [account for account in self.google.accounts.values() if self.is_unclaimed(account)]
-        return grouped((trait, account) for account in unclaimed for trait in account.traits)
+        return grouped((trait, account) for account in unclaimed for trait in (*account.addresses, *account.traits))
 
     def claimants(self, address: str) -> list[Staff]:
         """The active people to whom PowerSchool gives this address; who is skipped does not count."""
@@ -1050,10 +1054,6 @@ def fold_number(number: str) -> str:
     return number.strip().casefold()
 
 
-def names_of(person: Staff) -> tuple[str, str]:
-    return fold(person.first_name), fold(person.last_name)
-
-
 def is_at_or_below(path: str, tops: Iterable[str]) -> bool:
     return any(f"{path}/".casefold().startswith(f"{top}/".casefold()) for top in tops)
 
@@ -1068,30 +1068,37 @@ def is_valid_address(address: str) -> bool:
 
 
 def same_names(person: Staff, account: Account) -> bool:
-    return all(names_of(person)) and names_of(person) == account.folded_name
+    return all(person.folded_name) and person.folded_name == account.folded_name
 
 
 def same_words(person: Staff, account: Account) -> str:
-    """What of a person and an account is the same besides the address, in words, or ""."""
-    number, names = same_employee_id(person, account), account.folded_name in person.folded_names
-    return " and ".join(words for words, is_so in (("employee ID", number), ("names", names)) if is_so)
+    """What of a person and an account is the same, in words."""
+    same = {
+        "DCID": account.dcid == person.dcid,
+        "address": person.email == account.email,
+        "address (an alias)": person.email in account.addresses[1:],
+        "employee ID": same_employee_id(person, account),
+        "names": account.folded_name in person.folded_names,
+    }
+    return " and ".join(words for words, is_so in same.items() if is_so)
 
 
 def same_employee_id(person: Staff, account: Account) -> bool:
     return fold_number(person.teacher_number) in account.employee_ids
 
 
-def agrees(person: Staff, account: Account, powerschool: PowerSchool) -> bool:
-    """True if one thing besides the DCID says that the account is this person's.
+def looks_like(person: Staff, account: Account) -> bool:
+    return same_employee_id(person, account) or account.folded_name in person.folded_names
 
-    A name alone says so only where PowerSchool gives nothing of the account to another active person.
-    """
+
+def agrees(person: Staff, account: Account, powerschool: PowerSchool) -> bool:
+    """True if one thing besides the DCID agrees; one name alone counts if nothing is another active person's too."""
     if (person.email and person.email in account.addresses) or same_employee_id(person, account):
         return True
     rivals = (rival for trait in (account.email, *account.traits) for rival in powerschool.by_trait.get(trait, ()))
     if any(rival.is_active and rival.dcid != person.dcid for rival in rivals):
         return same_names(person, account)
-    return any(name and name == held for name, held in zip(names_of(person), account.folded_name, strict=True))
+    return any(name and name == held for name, held in zip(person.folded_name, account.folded_name, strict=True))
 
 
 def about(
@@ -1177,25 +1184,16 @@ def bad_names(person: Staff, settings: Settings) -> set[str]:
 
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
-    open_accounts = [
-        account
-        for account in lookalikes(person, district)
-        if account.is_open and is_staff_place(account, district) and not district.claimants(account.email)
-        if account.dcid is None or person.email in account.addresses
-    ]
-    return possible_account(person, open_accounts[:1], district)
+    found = (a for a in lookalikes(person, district) if a.dcid is None or person.email in a.addresses)
+    left_open = [a for a in found if a.is_open and is_staff_place(a, district) and not district.claimants(a.email)]
+    return possible_account(person, left_open[:1], district)
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:
     """The accounts of no active person's DCID with the address, number or names of this one, but for HANDS_OFF's."""
-    holder = district.google.by_address.get(person.email)
-    found = [holder] if holder and district.is_unclaimed(holder) and not district.claimants(person.email) else []
-    found += (account for trait in person.traits for account in district.unclaimed_by_trait.get(trait, ()))
-    return [
-        account
-        for account in {account.id: account for account in found}.values()
-        if not any(is_valid for *_, is_valid in in_hands_off(account.dcid, account.addresses, district))
-    ]
+    traits = person.traits if district.claimants(person.email) else [person.email, *person.traits]
+    found = {a.id: a for trait in traits for a in district.unclaimed_by_trait.get(trait, ())}.values()
+    return [a for a in found if not any(is_valid for *_, is_valid in in_hands_off(a.dcid, a.addresses, district))]
 
 
 def is_staff_place(account: Account, district: District) -> bool:
@@ -1219,89 +1217,57 @@ def in_hands_off(dcid: int | None, addresses: Collection[str], district: Distric
 def plan_unfound(person: Staff, district: District) -> Plan:
     """An active person whose DCID is on no account: link the account that holds the address, or create one."""
     holder = district.google.by_address.get(person.email)
-    if not person.email and (twins := possible_twins(person, district)):
-        return possible_account(person, twins, district)
     if not person.email:
-        return left_alone(person, Rule.NO_ADDRESS, "no address in PowerSchool and no account", "nothing to create")
+        nothing = left_alone(person, Rule.NO_ADDRESS, "no address in PowerSchool and no account", "nothing to create")
+        twins = possible_twins(person, district)
+        return possible_account(person, twins, district) if twins else nothing
     if not is_ours(person.email, district.settings):
-        outside = "the address is outside GOOGLE_DOMAINS"
-        return left_alone(person, Rule.FOREIGN_ADDRESS, outside, "no account is created")
+        return left_alone(person, Rule.FOREIGN_ADDRESS, "the address is outside GOOGLE_DOMAINS", "not created")
     if not is_valid_address(person.email):
         return left_alone(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, "correct it in PowerSchool")
     if holder is None:
         return plan_creation(person, district)
-    is_anothers, same = not district.is_unclaimed(holder), same_words(person, holder)
-    if holder.email == person.email and not is_anothers:
+    if holder.email == person.email and district.is_unclaimed(holder):
         return plan_account(person, holder, district)
-    if same and not is_anothers:
+    if looks_like(person, holder) and district.is_unclaimed(holder):
         return possible_account(person, [holder], district)
-    seen = f"the address is an alias of {holder.email}, {holder.name}"
-    if is_anothers:
-        also = f", which has the same {same}" if same else ""
-        seen = f"the address belongs to the account of {district.owner(holder)}{also}"
-    return left_alone(person, Rule.ADDRESS_TAKEN, seen, either_way(person, holder, district))
+    return Plan(person, remarks=(in_doubt(person, holder, district, Rule.ADDRESS_TAKEN),))
 
 
 def plan_account(person: Staff, had: Account, district: District) -> Plan:
     """The account that carries the person's DCID or holds their address, if it is theirs, kept in step or closed."""
     if had.id == district.theirs.get(person.dcid):
         return plan_decided(person, had, district)
-    evidence = "DCID"
-    if had.dcid == person.dcid and not agrees(person, had, district.powerschool):
+    carries_dcid = had.dcid == person.dcid
+    if carries_dcid and not agrees(person, had, district.powerschool):
         seen = f"DCID {person.dcid} sits on an account that looks like somebody else's: {had.email}, {had.name}"
         remedy = "correct the DCID there, or the person in PowerSchool"
         return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
-    if had.dcid != person.dcid:
-        if doubt := link_doubt(person, had, district):
-            return Plan(person, had, remarks=(doubt,))
-        evidence = "address and names" if same_names(person, had) else "address and employee ID"
+    if not carries_dcid and (doubt := link_doubt(person, had, district)):
+        return Plan(person, had, remarks=(doubt,))
     plan = plan_active(person, had, district) if person.is_active else plan_leaver(person, had, district)
-    return replace(plan, evidence=evidence)
+    return replace(plan, evidence="DCID" if carries_dcid else same_words(person, had))
 
 
 OR_DECIDE = "or decide it with --csv and --decide (README)"
 
 
-def either_way(person: Staff, account: Account, district: District) -> str:
-    """What settles whether an account that may be the person's is: both ways out, so that the next run is silent.
-
-    The alias of what may be the person's own account is never advised away, nor a colleague's account into HANDS_OFF.
-    """
-    same = same_words(person, account)
-    other = "give the person another address in PowerSchool"
-    if person.email not in account.addresses or not person.is_active:
-        other = name_in_hands_off(account)
-    elif same and district.is_unclaimed(account):  # or it is told all the same as a possible account
-        other += f" and {name_in_hands_off(account)}"
-    elif person.email in account.aliases and not same:
-        other = f"remove the alias there, or {other}"
-    whose = "it is theirs" if account.dcid is None else "it is the same person"
-    close = "" if person.is_active else "suspend it, or "
-    link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
-    return f"if {whose}, {close}{link}; if not, {other}"
-
-
 def link_doubt(person: Staff, account: Account, district: District) -> Remark | None:
-    """Why this account, which holds the person's address, is not certainly theirs; None if it is.
-
-    Being wrong here hands one person another's mailbox, so in doubt it is reported.
-    """
-    rule, remedy = Rule.NOT_LINKED, f"{either_way(person, account, district)}; {OR_DECIDE}"
+    """Why this account with the person's address is not certainly theirs, if so: a mistake hands over a mailbox."""
     owner, names, number = district.owner(account), same_names(person, account), same_employee_id(person, account)
-    if account.dcid is not None and not (owner and not owner.is_active and names and number):
-        rule, seen = Rule.PROBABLE_REHIRE, f"carries DCID {account.dcid}, which is {owner or 'not in PowerSchool'}"
-    elif not (names or number):
-        seen = f"has the address but another name ({account.name}) and no such employee ID"
-    elif account.is_delegated_admin or account.is_admin:
-        seen = "has an admin role and no DCID"
-    elif not district.settings.LINK_BY_EMAIL:
-        seen = "has no DCID and LINK_BY_EMAIL is False"
-    elif account.is_open or is_closed_by_us(account, district.settings):
-        return None
-    else:
-        state = "archived" if account.archived else f"suspended in {account.org_unit}"
-        rule, seen, remedy = Rule.LINKED_LATER, f"has no DCID and is {state}", "left as it is"
-    return about(person, rule, f"{account.email} {seen}", remedy)
+    is_rehire = owner is not None and not owner.is_active and names and number
+    rule, why = Rule.NOT_LINKED if account.dcid is None else Rule.PROBABLE_REHIRE, ""
+    if is_rehire or (account.dcid is None and (names or number)):
+        if account.is_delegated_admin or account.is_admin:
+            why = ", and an admin role"
+        elif not district.settings.LINK_BY_EMAIL:
+            why = ", and LINK_BY_EMAIL is False"
+        elif account.is_open or is_closed_by_us(account, district.settings):
+            return None
+        else:
+            state = "archived" if account.archived else f"suspended in {account.org_unit}"
+            return about(person, Rule.LINKED_LATER, f"{account.email} has the address and is {state}", "left as it is")
+    return in_doubt(person, account, district, rule, why)
 
 
 def is_closed_by_us(account: Account, settings: Settings) -> bool:
@@ -1331,17 +1297,34 @@ def possible_account(person: Staff, accounts: Sequence[Account], district: Distr
     """Nothing is done while one of these accounts may be this person's already: each is told with every way out."""
     remarks = []
     for account in accounts:
-        owner = district.owner(account) or "nobody in PowerSchool"
-        carries = "has no DCID" if account.dcid is None else f"carries DCID {account.dcid}, {owner}"
-        seen = f"not created: {account.email} {carries}, with the same {same_words(person, account)}"
-        rule = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE
+        rule, why = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE, ""
         if not person.is_active:
-            same = "address" if person.email in account.addresses else same_words(person, account)
-            seen = f"not active, and {account.email}, with the same {same}, is open without this DCID"
-            rule = Rule.LEFT_OPEN
-        remedy = f"{either_way(person, account, district)}; {OR_DECIDE}"
-        remarks.append(about(person, rule, seen, remedy, part=account.id))
+            rule, why = Rule.LEFT_OPEN, ", and is open though the person left"
+        remarks.append(replace(in_doubt(person, account, district, rule, why), part=account.id))
     return Plan(person, remarks=tuple(remarks))
+
+
+def in_doubt(person: Staff, account: Account, district: District, rule: Rule, why: str = "") -> Remark:
+    """An account that may be the person's: what is the same, and both ways out, so that the next run is silent.
+
+    The alias of what may be the person's own account is never advised away, nor a colleague's account into HANDS_OFF.
+    """
+    owner, is_unclaimed = district.owner(account), district.is_unclaimed(account)
+    carries = f"carries the DCID of {owner}" if owner else f"carries DCID {account.dcid}, nobody's in PowerSchool"
+    carries = "has no DCID" if account.dcid is None else carries
+    name = "" if account.folded_name in person.folded_names else f", but another name ({account.name})"
+    other = "give the person another address in PowerSchool"
+    if person.email not in account.addresses or not person.is_active:
+        other = name_in_hands_off(account)
+    elif looks_like(person, account) and is_unclaimed:  # or it is told all the same as a possible account
+        other += f" and {name_in_hands_off(account)}"
+    elif person.email in account.aliases and not looks_like(person, account):
+        other = f"remove the alias there, or {other}"
+    close = "" if person.is_active else "suspend it, or "
+    link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+    decide = f"; {OR_DECIDE}" if is_unclaimed else ""
+    seen = f"{account.email} {carries}, with the same {same_words(person, account)}{name}{why}"
+    return about(person, rule, seen, f"if it is theirs, {close}{link}; if not, {other}{decide}")
 
 
 def with_hands_off(plan: Plan, district: District) -> Plan:
@@ -1394,20 +1377,17 @@ Wishes = Iterator[Wish | Remark]  # what a rule demands, and why it demands less
 
 def plan_creation(person: Staff, district: District) -> Plan:
     """A new account with everything in one insert; nobody is created while an account may already be theirs."""
-    google = district.google
+    google, aside = district.google, district.not_theirs.get(person.dcid, ())
     if person.email in google.groups:
-        remedy = "give the group or the person another one"
-        return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", remedy)
+        return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", "give the group or person another")
     if failure := google.unconfirmed.get(person.dcid):
         return left_alone(person, Rule.NOT_LOOKED_UP, "not created, the next run tries again", failure)
-    aside = district.not_theirs.get(person.dcid, ())
     for gone, day in google.deleted:
         if gone.dcid == person.dcid or (gone.email == person.email and gone.id not in aside):
             seen = f"not created: {gone.email}, deleted on {day or 'an unknown day'}, has this address or DCID"
-            remedy = "restore it in the Admin console (Users, Recently deleted), "
-            if gone.dcid != person.dcid:
-                remedy += f"or if it is not theirs, give the person another address {OR_DECIDE}, "
-            remedy += "or wait until 20 days are over"
+            other = f"if it is not theirs, give the person another address {OR_DECIDE}, or "
+            other = "" if gone.dcid == person.dcid else other
+            remedy = f"restore it in the Admin console (Users, Recently deleted), or {other}wait until 20 days are over"
             return Plan(person, remarks=(about(person, Rule.RECENTLY_DELETED, seen, remedy, part=gone.id),))
     if unknown := homeschool_fault(person, district):
         return Plan(person, remarks=(unknown,))
@@ -1422,12 +1402,12 @@ def plan_creation(person: Staff, district: District) -> Plan:
 
 def plan_active(person: Staff, had: Account, district: District) -> Plan:
     """The account of somebody who works here: kept in step, or left alone with the reason."""
+    rule, seen, way = Rule.LOCKED_OUT, why_stays_suspended(had, district) if had.is_suspended else "", "open"
     if had.archived:
-        remedy = f"unarchive it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
-        return left_alone(person, Rule.ARCHIVED, f"active, but {had.email} is archived", remedy, had)
-    if had.is_suspended and (seen := why_stays_suspended(had, district)):
-        remedy = f"if they work here, open it in the Admin console; if it is to stay locked, {name_in_hands_off(had)}"
-        return left_alone(person, Rule.LOCKED_OUT, f"active, but {seen}", remedy, had)
+        rule, seen, way = Rule.ARCHIVED, f"{had.email} is archived", "unarchive"
+    if seen:
+        remedy = f"if they work here, {way} it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
+        return left_alone(person, rule, f"active, but {seen}", remedy, had)
     if fault := homeschool_fault(person, district):
         return Plan(person, had, remarks=(fault,))
     wanted, remarks = wanted_account(person, had, district)
@@ -1498,24 +1478,22 @@ NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 
 def form(text: str, field_type: str) -> str | None:
     """The text in the one form in which values of this type are compared, or None where it does not fit."""
-    if not text:
-        return ""
+    if not text or field_type == "PATH":
+        return text.casefold()
+    if field_type == "BOOL":
+        return text.lower() if text.lower() in {YES, NO} else None
+    if field_type in {"INT64", "DOUBLE"} and not NUMBER.fullmatch(text):
+        return None
     try:
         if field_type == "INT64":
-            return str(int(text)) if NUMBER.fullmatch(text) and -(2**63) <= int(text) < 2**63 else None
+            return str(int(text)) if -(2**63) <= int(text) < 2**63 else None
         if field_type == "DOUBLE":
-            return str(float(text)) if NUMBER.fullmatch(text) else None
+            return str(float(text))
         if field_type == "DATE":
             return date.fromisoformat(text).isoformat()
     except ValueError:
         return None
-    if field_type == "BOOL":
-        return text.lower() if text.lower() in {YES, NO} else None
-    if field_type == "PATH":
-        return text.casefold()
-    if len(text) > LONGEST_VALUE or (field_type == "EMAIL" and "@" not in text):
-        return None
-    return text
+    return None if len(text) > LONGEST_VALUE or (field_type == "EMAIL" and "@" not in text) else text
 
 
 def why_stays_suspended(had: Account, district: District) -> str:
@@ -1536,9 +1514,7 @@ def is_cut_off(had: Account, district: District) -> bool:
     is_away = is_at_or_below(had.org_unit, [district.settings.SUSPENDED_OU])
     if closed is None or is_away or had.org_unit.casefold() != org_unit.casefold():
         return False
-    if not had.suspension_time:
-        return True
-    suspended = datetime.fromisoformat(had.suspension_time.replace("Z", "+00:00"))
+    suspended = datetime.fromisoformat(had.suspension_time.replace("Z", "+00:00")) if had.suspension_time else closed
     return abs((suspended - closed).total_seconds()) <= CUT_OFF_SECONDS
 
 
@@ -1584,33 +1560,30 @@ def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
         yield about(person, Rule.FOREIGN_ADDRESS, "the address is outside GOOGLE_DOMAINS", keeps)
     elif not is_valid_address(person.email):
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
-    elif holder is not None and holder.id != had.id:
+    elif holder is None or holder.id == had.id:
+        yield EMAIL, person.email
+    else:
         whose = f"{holder.name} ({holder.email}{'' if holder.email == person.email else ' as an alias'})"
         seen = f"cannot rename {had.email} to {person.email}: that address belongs to {whose}"
         remedy = "give that account another address and remove the alias that this leaves, or "
         if holder.email != person.email:
             remedy = "remove the alias there, or " if person.email in holder.aliases else ""
-        owner = district.owner(holder)
-        if owner is not None and (owner.email, holder.email) == (had.email, person.email):
+        elif (owner := district.owner(holder)) and owner.email == had.email:
             one, other = sorted((had.email, holder.email))  # so that both people's lines say the same
-            remedy = (
-                f"the two are exchanged: in the Admin console give {one} a third address and remove its alias {one}, "
-                f"then give {other} the address {one} and remove its alias {other}; or "
-            )
+            remedy = f"the two are exchanged: in the Admin console give {one} a third address and remove its alias "
+            remedy += f"{one}, then give {other} the address {one} and remove its alias {other}; or "
         yield about(person, Rule.ADDRESS_TAKEN, seen, f"{remedy}correct PowerSchool")
-    else:
-        yield EMAIL, person.email
 
 
 def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: bool, waits: bool) -> Wishes:
     """Given and family name; UPDATE_NAMES says when they follow, and they wait for an address that has to wait."""
-    if waits or (had.id and names_of(person) == had.folded_name):
+    if waits or (had.id and person.folded_name == had.folded_name):
         return
     if settings.UPDATE_NAMES or is_renamed:
         fault = name_fault(person)
         new = ((GIVEN_NAME, proper_case(person.first_name)), (FAMILY_NAME, proper_case(person.last_name)))
         yield from (fault,) if fault else new
-    elif names_of(person)[1] not in {"", had.folded_name[1]}:
+    elif person.folded_name[1] not in {"", had.folded_name[1]}:
         seen = f"the family name in Google is {had.values[FAMILY_NAME]}"
         remedy = "if PowerSchool is right, change it in the Admin console; if not, correct PowerSchool"
         yield about(person, Rule.NAME_DIFFERS, seen, remedy)
@@ -1619,12 +1592,17 @@ def wanted_name(person: Staff, had: Account, settings: Settings, is_renamed: boo
 def name_fault(person: Staff) -> Remark | None:
     """Why Google would refuse the name (users resource: both parts, at most 60 characters each, no < or >), if so."""
     for part, text in (("first", person.first_name), ("last", person.last_name)):
-        fault = "" if text else "is empty"
-        fault = f"has {len(text)} characters, Google takes {LONGEST_NAME}" if len(text) > LONGEST_NAME else fault
-        fault = "holds < or >, which Google refuses" if {"<", ">"} & set(text) else fault
-        if fault:
-            return about(person, Rule.FAULTY_NAME, f"the {part} name {fault}", "correct it in PowerSchool")
+        if not 0 < len(text) <= LONGEST_NAME or {"<", ">"} & set(text):
+            seen = f"the {part} name has {len(text)} characters: Google takes 1 to {LONGEST_NAME}, and no < or >"
+            return about(person, Rule.FAULTY_NAME, seen, "correct it in PowerSchool")
     return None
+
+
+NUMERALS = {"II", "III", "IV", "VI", "VII", "VIII"}
+# What of a name begins with a capital: the O' of O'Brien, the Mc of McDonald, and words.
+CAPITALIZED = re.compile(
+    r"[^\W\d_]['\u2019](?=[^\W\d_])|mc(?=[^\W\d_]{2})|[^\W\d_]+(?:['\u2019][^\W\d_]+)*", re.IGNORECASE
+)
 
 
 def proper_case(name: str) -> str:
@@ -1632,36 +1610,24 @@ def proper_case(name: str) -> str:
     if not (name.isupper() or name.islower()):
         return name
     name = unicodedata.normalize("NFC", name)
-    return re.sub(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", lambda match: proper_word(match.group()), name)
-
-
-def proper_word(word: str) -> str:
-    first, mark, rest = (word[:1], word[1:2], word[2:])
-    if mark in {"'", "\u2019"} and rest:
-        return first.upper() + mark + proper_word(rest)
-    if word.isupper() and re.fullmatch("II|III|IV|VI|VII|VIII", word):
-        return word
-    lower = word.lower()
-    if lower.startswith("mc") and len(lower) > 3:
-        return "Mc" + lower[2:].capitalize()
-    return lower[:1].upper() + lower[1:]
+    return CAPITALIZED.sub(lambda part: part[0] if part[0] in NUMERALS else part[0].capitalize(), name)
 
 
 def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
     """The building's org unit, unless the account lies where it is not moved, or the org unit does not exist."""
-    settings = district.settings
+    settings, org_units = district.settings, district.google.org_units
     if "staff_type" in person.odd or is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
         return
-    target, missing = building_org_unit(person, district)
+    path = building_org_unit(person, district)
+    target = org_units.get(path.lower())
     if is_frozen(had.org_unit, settings.FROZEN_OUS):
         if target and target.casefold() != had.org_unit.casefold():
             yield about(person, Rule.FROZEN, f"{had.email} stays in {had.org_unit} (FROZEN_OUS)")
-    elif missing:
-        seen = f"the org unit {missing} does not exist in Google"
-        remedy = org_unit_remedy(missing, settings, district.google.org_units)
-        yield about(person, Rule.MISSING_ORG_UNIT, seen, remedy)
-    else:
+    elif target:
         yield ORG_UNIT, target
+    else:
+        seen, remedy = f"the org unit {path} does not exist in Google", org_unit_remedy(path, settings, org_units)
+        yield about(person, Rule.MISSING_ORG_UNIT, seen, remedy)
 
 
 def is_frozen(path: str, frozen: Iterable[str]) -> bool:
@@ -1669,17 +1635,13 @@ def is_frozen(path: str, frozen: Iterable[str]) -> bool:
     return any(f"{entry}/".casefold() in f"{path}/".casefold() for entry in frozen)
 
 
-def building_org_unit(person: Staff, district: District) -> tuple[str, str]:
-    """The org unit the person belongs in, as Google spells it, and "" - or "" and the path that does not exist."""
-    settings = district.settings
-    school = district.school_name(person.homeschool)
+def building_org_unit(person: Staff, district: District) -> str:
+    """The org unit the person belongs in, whether Google has it or not."""
+    settings, school = district.settings, district.school_name(person.homeschool)
     if staff_type(person) == TYPE_SUBSTITUTE or school.casefold() == settings.SUBSTITUTE_BUILDING.casefold():
-        path = settings.SUBSTITUTE_OU
-    else:
-        usual = f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}"
-        path = settings.BUILDING_OUS.get(person.homeschool, usual)
-    known = district.google.org_units.get(path.lower(), "")
-    return known, "" if known else path
+        return settings.SUBSTITUTE_OU
+    usual = f"{settings.STAFF_OU}/{school}{settings.BUILDING_OU_SUFFIX}"
+    return settings.BUILDING_OUS.get(person.homeschool, usual)
 
 
 def org_unit_remedy(path: str, settings: Settings, org_units: Mapping[str, str]) -> str:
@@ -1692,10 +1654,8 @@ def org_unit_remedy(path: str, settings: Settings, org_units: Mapping[str, str])
 def staff_type(person: Staff) -> int:
     """The staff type at the home school: the lowest of 1 to 3, else 4, else 0; 2 without an active row there."""
     types = [kind for school, kind in person.schools if school == person.homeschool]
-    if not types:
-        return TYPE_STAFF
-    regular = [kind for kind in types if TYPE_UNASSIGNED < kind < TYPE_SUBSTITUTE]
-    return min(regular) if regular else TYPE_SUBSTITUTE if TYPE_SUBSTITUTE in types else TYPE_UNASSIGNED
+    known = [kind for kind in types if TYPE_UNASSIGNED < kind <= TYPE_SUBSTITUTE]
+    return min(known, default=TYPE_UNASSIGNED) if types else TYPE_STAFF
 
 
 # A value of a person that a field can hold -> the type of field that --setup makes for it, "" where any may be.
@@ -3364,7 +3324,7 @@ def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google
     linked = google.by_dcid if google else {}
     known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
     placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
-    return Counter(building_org_unit(p, district)[1] for p in placed if not homeschool_fault(p, district))
+    return Counter(building_org_unit(p, district) for p in placed if not homeschool_fault(p, district))
 
 
 def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
@@ -3591,7 +3551,7 @@ def tell_nearby(who: str, district: District) -> int:
 
 def spellings(person: Staff) -> set[str]:
     """How somebody may be asked for, folded: by one name or by both, in either order."""
-    first, last = names_of(person)
+    first, last = person.folded_name
     return {first, last, first + last, last + first} - {""}
 
 
@@ -4041,9 +4001,7 @@ class Row:
             of_account = (account.email, account.name, dcid, account.org_unit, state, account.last_sign_in or "never")
         same = ""
         if person and account:
-            has_address = person.email and person.email in account.addresses
-            words = ("DCID" if account.dcid == person.dcid else "", "address" if has_address else "")
-            same = " and ".join(filter(None, (*words, same_words(person, account))))
+            same = same_words(person, account)
         texts = map(one_line, (self.what, *of_person, *of_account, same, self.reason, ""))
         shown = (f"'{text}" if text.lstrip().startswith(FORMULA_SIGNS) else text for text in texts)
         return dict(zip(CSV_COLUMNS, shown, strict=True))

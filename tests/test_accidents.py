@@ -219,7 +219,7 @@ def test_a_mononym_is_told_and_no_name_is_made_up(bed: Bed) -> None:
     assert outcome.exit_code == 1
     assert bed.google.attempted_writes == []
     for dcid in range(1, len(blanks) + 1):
-        told(outcome, "ERROR", dcid, f"sukarno{dcid}@d118.org", "first name is empty")
+        told(outcome, "ERROR", dcid, f"sukarno{dcid}@d118.org", "first name has 0 characters")
 
 
 def test_staff_who_are_in_no_powerschool_at_all_are_left_alone(bed: Bed) -> None:

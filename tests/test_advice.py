@@ -379,8 +379,8 @@ ADDRESSES = (
         Way(f"or {NEW_ADDRESS}", powerschool(0, email_addr="new"), {"new": (0, OPEN), "desk": (None, OPEN)}, ("new",)),
     )),
     Situation(Rule.ADDRESS_TAKEN, steps(ada(), lambda case: case.bed.google.add_group(case.address("ada"))), (
-        Way("give the group or the person another one", powerschool(0, email_addr="new"), {"new": (0, OPEN)}, ("new",)),
-        Way("give the group or the person another one", lambda case: regrouped(case, "ada", "desk"),
+        Way("give the group or person another", powerschool(0, email_addr="new"), {"new": (0, OPEN)}, ("new",)),
+        Way("give the group or person another", lambda case: regrouped(case, "ada", "desk"),
             {"ada": (0, OPEN)}, ("ada",)),
     )),
     # A rename to an address that another account holds, or has as an alias.
@@ -467,14 +467,14 @@ TWINS = (
     Situation(Rule.PROBABLE_REHIRE, steps(
         ada(), lambda case: case.leaver(2, "Zed", "old", family="Hill"),
         account("ada", "Zed", "Hill", dcid=2, suspended=True, ou=SUSPENDED_OU)), (
-        Way(f"if it is the same person, {SET % 'ada'}", becomes_hers("ada"),
+        Way(f"if it is theirs, {SET % 'ada'}", becomes_hers("ada"),
             {"ada": (0, OPEN)}, ("ada",)),
         Way(f"if not, {NEW_ADDRESS}",
             powerschool(0, email_addr="new"), {"new": (0, OPEN), "ada": (2, CLOSED)}, ("new",)),
     )),
     Situation(Rule.PROBABLE_REHIRE, steps(
         lambda case: case.person(0, "Ada", "old"), OLD_RECORD), (
-        Way(f"if it is the same person, {SET % 'old'}", has_dcid("old", 0), {"old": (0, OPEN)}, ("old",)),
+        Way(f"if it is theirs, {SET % 'old'}", has_dcid("old", 0), {"old": (0, OPEN)}, ("old",)),
         Way(f"if not, {NEW_ADDRESS} and {IN_HANDS_OFF % 'old'}",
             steps(powerschool(0, email_addr="new"), hands_off("old")),
             {"new": (0, OPEN), "old": (2, CLOSED)}, ("new",)),
@@ -482,14 +482,14 @@ TWINS = (
         Way(DECIDE, decided("old", "leave"), {"old": (2, CLOSED)}),
     )),
     Situation(Rule.PROBABLE_REHIRE, steps(ada(), OLD_RECORD), (
-        Way(f"if it is the same person, {SET % 'old'}", has_dcid("old", 0), {"ada": (0, OPEN)}, ("ada",)),
+        Way(f"if it is theirs, {SET % 'old'}", has_dcid("old", 0), {"ada": (0, OPEN)}, ("ada",)),
         Way(f"if not, {IN_HANDS_OFF % 'old'}", hands_off("old"), {"ada": (0, OPEN), "old": (2, CLOSED)}, ("ada",)),
         Way(DECIDE, decided("old", "link"), {"ada": (0, OPEN)}, ("ada",)),
         Way(DECIDE, decided("old", "create"), {"ada": (0, OPEN), "old": (2, CLOSED)}),
     )),
     Situation(Rule.PROBABLE_REHIRE, steps(
         ada(), lambda case: case.account("ada", "Ada", dcid=3, employee_id=f"T{case.dcid(0)}")), (
-        Way(f"if it is the same person, {SET % 'ada'}", has_dcid("ada", 0), {"ada": (0, OPEN)}, ("ada",)),
+        Way(f"if it is theirs, {SET % 'ada'}", has_dcid("ada", 0), {"ada": (0, OPEN)}, ("ada",)),
     ), also=(Rule.OPEN_FOR_NOBODY,)),
     Situation(Rule.NOT_LINKED, steps(ada(), account("ada", "Zed", "Hill")), (
         Way(f"if it is theirs, {SET % 'ada'}", becomes_hers("ada"),
@@ -523,7 +523,7 @@ STATES = (
             Way("if they work here, open it in the Admin console",
                 lambda case: case.console_state("ada", suspended=False, suspensionReason=""),
                 {"ada": (0, OPEN)}, ("ada",) if how.get("ou") in {LOCKED, SUSPENDED_OU} else ()),
-            Way(f"if it is to stay locked, {IN_HANDS_OFF % 'ada'}", hands_off("ada"), {"ada": (0, CLOSED)}),
+            Way(f"if it is to stay so, {IN_HANDS_OFF % 'ada'}", hands_off("ada"), {"ada": (0, CLOSED)}),
         ))
         for how in ({"ou": HIGH_OU}, {"ou": LOCKED}, {"reason": "ABUSE"}, {"ou": SUSPENDED_OU, "delegated": True})
     ),

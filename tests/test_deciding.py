@@ -372,20 +372,19 @@ def test_staff_type(schools: tuple[tuple[int, int], ...], expected: int) -> None
 
 
 @table("person, config, expected", {
-    "the building": (staff(), {}, (HIGH_OU, "")),
-    "a school all in capitals": (staff(homeschool=101), {}, (MIDDLE_OU, "")),
-    "a substitute by type": (staff(schools=((5, 4),)), {}, ("/Substitute Teachers", "")),
-    "a substitute by building": (staff(homeschool=500), {}, ("/Substitute Teachers", "")),
+    "the building": (staff(), {}, HIGH_OU),
+    "a school all in capitals": (staff(homeschool=101), {}, MIDDLE_OU),
+    "a substitute by type": (staff(schools=((5, 4),)), {}, "/Substitute Teachers"),
+    "a substitute by building": (staff(homeschool=500), {}, "/Substitute Teachers"),
     "the substitute building in another case": (
-        staff(homeschool=500), {"SUBSTITUTE_BUILDING": "SUBSTITUTE"}, ("/Substitute Teachers", ""),
+        staff(homeschool=500), {"SUBSTITUTE_BUILDING": "SUBSTITUTE"}, "/Substitute Teachers",
     ),
-    "a building with an org unit of its own": (staff(), {"BUILDING_OUS": {5: "/administrators"}},
-                                               ("/Administrators", "")),
-    "another building's own org unit does not count": (staff(), {"BUILDING_OUS": {6: "/Students"}}, (HIGH_OU, "")),
-    "an org unit that does not exist": (staff(homeschool=106), {}, ("", "/D118 Staff/New School Staff")),
-    "another suffix": (staff(), {"BUILDING_OU_SUFFIX": ""}, ("", "/D118 Staff/Wauconda High School")),
+    "a building with an org unit of its own": (staff(), {"BUILDING_OUS": {5: "/Administrators"}}, "/Administrators"),
+    "another building's own org unit does not count": (staff(), {"BUILDING_OUS": {6: "/Students"}}, HIGH_OU),
+    "a new building": (staff(homeschool=106), {}, "/D118 Staff/New School Staff"),
+    "another suffix": (staff(), {"BUILDING_OU_SUFFIX": ""}, "/D118 Staff/Wauconda High School"),
 })  # fmt: skip
-def test_the_org_unit_of_a_person(person: Staff, config: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_the_org_unit_of_a_person(person: Staff, config: dict[str, Any], expected: str) -> None:
     assert sync.building_org_unit(person, district(**config)) == expected
 
 
@@ -563,10 +562,10 @@ def test_the_name_of_an_account(
     "fine": ({}, ""),
     "60 characters": ({"first_name": "M" * 60}, ""),
     "61 characters": ({"first_name": "M" * 61}, "the first name has 61 characters"),
-    "no first name": ({"first_name": ""}, "the first name is empty"),
-    "no last name": ({"last_name": ""}, "the last name is empty"),
-    "an opening bracket": ({"last_name": "a<b"}, "the last name holds <"),
-    "a closing bracket": ({"first_name": "a>b"}, "the first name holds <"),
+    "no first name": ({"first_name": ""}, "the first name has 0 characters"),
+    "no last name": ({"last_name": ""}, "the last name has 0 characters"),
+    "an opening bracket": ({"last_name": "a<b"}, "the last name has 3 characters: Google takes 1 to 60, and no <"),
+    "a closing bracket": ({"first_name": "a>b"}, "the first name has 3 characters: Google takes 1 to 60, and no <"),
 })  # fmt: skip
 def test_names_google_would_refuse(changes: dict[str, str], words: str) -> None:
     fault = sync.name_fault(staff(**changes))
@@ -625,10 +624,10 @@ def test_nothing_is_linked_where_the_setting_says_so() -> None:
 @table("had, words", {
     "of an inactive record": (
         account(dcid=6, employee_id=""),
-        "carries DCID 6, which is Maya Patel, no address (DCID 6): if it is the same person, "
+        "carries the DCID of Maya Patel, no address (DCID 6), with the same address and names: if it is theirs, "
         "set Sync.DCID of maya.patel@d118.org to 7",
     ),
-    "not in PowerSchool": (account(dcid=99), "carries DCID 99, which is not in PowerSchool: if"),
+    "not in PowerSchool": (account(dcid=99), "carries DCID 99, nobody's in PowerSchool, with the same address"),
 })  # fmt: skip
 def test_a_probable_rehire_is_told_with_the_line_that_settles_it(had: Account, words: str) -> None:
     (note,) = plan(staff(), had, others=[leaver(dcid=6, email="")]).remarks
@@ -639,7 +638,7 @@ def test_an_account_is_linked_and_kept_in_step_at_once() -> None:
     planned = plan(staff(group="10"), account(dcid=None, org_unit="/D118 Staff"))
     assert kinds(planned) == ["link", "move", "update"]
     assert planned.changes[0] == Change("link", {DCID: ""}, {DCID: "7"})
-    assert planned.evidence == "address and names"
+    assert planned.evidence == "address and employee ID and names"
 
 
 def test_the_evidence_of_a_link_by_employee_id_is_told() -> None:

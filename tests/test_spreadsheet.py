@@ -176,7 +176,7 @@ def test_a_leave_is_told_as_left_until_what_was_seen_changes(staffed: Bed) -> No
     assert answer(outcome).endswith(": done")
     next_morning = staffed.run()
     assert next_morning.exit_code == 0, next_morning.output
-    told(next_morning, "INFO", "left by decision: Maya", "not created: old@d118.org has no DCID")
+    told(next_morning, "INFO", "left by decision: Maya", "old@d118.org has no DCID, with the same names")
     silent(staffed.run(), "ERROR", 201)
     assert "left by decision" in staffed.run("--explain", "dcid:201").output
     assert "a run tonight would ask attention for 0 people" in staffed.run("--check").output
@@ -350,7 +350,7 @@ REFUSED: dict[str, tuple[Step, Step, str, str, str]] = {
     "a colleague's account": (
         both(maya, lambda bed: settle(bed, 202, "Noor", "Haddad", aliases=[MAYA])), nothing, "noor.haddad@d118.org",
         "link", "noor.haddad@d118.org carries DCID 202, which is Noor Haddad"),
-    "person left": (TWIN, lambda bed: bed.powerschool.leave(201), OLD, "create", "not active, and old@d118.org"),
+    "person left": (TWIN, lambda bed: bed.powerschool.leave(201), OLD, "create", "is open though the person left"),
     "person gone": (TWIN, lambda bed: bed.powerschool.remove(201), OLD, "link", "make a new sheet with --csv"),
     "skipped since": (
         TWIN, lambda bed: bed.settings.update(BAD_NAMES=["Maya Patel"]), OLD, "link", "skipped by rule (bad name)"),
@@ -375,15 +375,15 @@ REFUSED: dict[str, tuple[Step, Step, str, str, str]] = {
         both(TWIN, lambda bed: person(bed, 202, "Zoe", "Hill", email=MAYA)), nothing, OLD, "link",
         "PowerSchool gives its address to Zoe Hill"),
     "address held by an account": (HELD, nothing, MAYA, "create",
-        "maya.patel@d118.org has the address but another name (Zoe Hill)"),
+        "maya.patel@d118.org has no DCID, with the same address, but another name (Zoe Hill)"),
     "address held as an alias": (
         both(maya, lambda bed: namesake(bed, aliases=[MAYA])), nothing, OLD, "create",
-        "not created: old@d118.org has no DCID, with the same names"),
+        "old@d118.org has no DCID, with the same address (an alias) and names"),
     "address of a group": (
         both(maya, lambda bed: bed.google.add_group(MAYA)), nothing, "", "create", "the address is a group's"),
     "no home school": (TWIN, powerschool(homeschoolid=None), OLD, "create", "no home school in PowerSchool"),
     "no such name": (
-        both(lambda bed: person(bed, 201, "", "Patel", email=MAYA)), nothing, "", "create", "the first name is empty"),
+        both(lambda bed: person(bed, 201, "", "Patel", email=MAYA)), nothing, "", "create", "name has 0 characters"),
     "nothing to link": (maya, nothing, "", "link", "no account, in this row for that"),
     "a deleted account": (both(maya, gone), nothing, MAYA, "link", "no account, in this row"),
     "a creation left": (maya, nothing, "", "leave", "a run does it all the same"),

@@ -161,10 +161,10 @@ def test_nobody_is_created_where_the_address_or_the_person_may_be_there_already(
     bed.google.add_user("2030999@d118.org", "Vera", "Young", ou=STUDENT_OU)
     outcome = bed.run()
     assert outcome.exit_code == 1
-    told(outcome, "ERROR", 201, "alias of frontdesk@d118.org")
+    told(outcome, "ERROR", 201, "frontdesk@d118.org has no DCID, with the same address (an alias)")
     told(outcome, "ERROR", 202, "group")
     told(outcome, "ERROR", 203, "group")
-    told(outcome, "ERROR", 204, "belongs to the account of Nina Chavez")
+    told(outcome, "ERROR", 204, "carries the DCID of Nina Chavez")
     assert len([line for line in errors(outcome) if "(DCID 205)" in line and "(DCID 206)" in line]) == 2
     told(outcome, "ERROR", 207, "tingram@d118.org")
     told(outcome, "ERROR", 208, "somebody@d118.org")
@@ -182,7 +182,7 @@ def test_what_google_refuses_of_one_person_does_not_stop_the_next(bed: Bed) -> N
     person(bed, 206, "Maya", "Patel", GRADE)
     outcome = bed.run()
     assert outcome.exit_code == 1
-    told(outcome, "ERROR", 201, "first name is empty")
+    told(outcome, "ERROR", 201, "first name has 0 characters")
     told(outcome, "ERROR", 202, "61 characters")
     told(outcome, "ERROR", 203, "address")
     told(outcome, "ERROR", 204, "777", "not in SCHOOLS")
@@ -420,7 +420,7 @@ def names(bed: Bed, update: bool) -> set[int]:
     outcome = bed.run()
     assert outcome.exit_code == (1 if update else 0), outcome.output
     if update:
-        told(outcome, "ERROR", 207, "first name is empty")
+        told(outcome, "ERROR", 207, "first name has 0 characters")
         told(outcome, "ERROR", 208, "61 characters")
     at_rest(bed)
     return {dcid for dcid, kind in done(outcome) if kind == "name"}

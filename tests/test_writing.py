@@ -232,13 +232,13 @@ RIGHT = {
     205: Situation("Second", {"employee_id": None, "external_ids": [number("2"), number("4205")]}),
     206: Situation(
         "Link", fields={"DCID": None}, sent=(synced(DCID=206),), kept=(("link", {DCID: ""}, {DCID: "206"}),),
-        told=("link       {who}: Synchronization_Data.DCID (empty) -> 206 (found by address and names)",),
+        told=("link       {who}: Synchronization_Data.DCID (empty) -> 206 (found by address and employee ID and names)",),
     ),
     207: Situation(
         "Linkmove", {"ou": OU_OF[GRADE]}, {"DCID": None, "Staff_Group": 4},
         sent=({"orgUnitPath": OU_OF[HIGH], **synced(DCID=207, Staff_Group=9)},),
         kept=(("link", {DCID: ""}, {DCID: "207"}), HIGH_MOVE, GROUP_4_TO_9),
-        told=("link       {who}: Synchronization_Data.DCID (empty) -> 207 (found by address and names)",
+        told=("link       {who}: Synchronization_Data.DCID (empty) -> 207 (found by address and employee ID and names)",
               f"move       {{who}}: {OU_OF[GRADE]} -> {OU_OF[HIGH]}", TELLS_GROUP),
     ),
     208: Situation(
