@@ -232,7 +232,9 @@ RIGHT = {
     205: Situation("Second", {"employee_id": None, "external_ids": [number("2"), number("4205")]}),
     206: Situation(
         "Link", fields={"DCID": None}, sent=(synced(DCID=206),), kept=(("link", {DCID: ""}, {DCID: "206"}),),
-        told=("link       {who}: Synchronization_Data.DCID (empty) -> 206 (found by address and employee ID and names)",),
+        told=(
+            "link       {who}: Synchronization_Data.DCID (empty) -> 206 (found by address and employee ID and names)",
+        ),
     ),
     207: Situation(
         "Linkmove", {"ou": OU_OF[GRADE]}, {"DCID": None, "Staff_Group": 4},
