@@ -765,6 +765,11 @@ class Options(argparse.Namespace):
         """True for a run of some people only."""
         return bool(self.only or self.decide)
 
+    @property
+    def is_of_everybody(self) -> bool:
+        """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
+        return not (self.commands or self.only or self.dry_run)
+
 
 @dataclass
 class Run:
@@ -807,6 +812,7 @@ class Run:
     morning: Morning | None = None
     decisions: Sequence[Decision] = ()  # of --decide
     unkept: str = ""  # why the log was not kept in runs/
+    has_mailed: bool = False  # on stderr, which cron mails
     exit_code: int = FAILED
 
     @property
@@ -3932,7 +3938,7 @@ def open_log(path: Path) -> None:
 def tell_of_full_disk(run: Run) -> bool:
     """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
     reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
-    if reason and not (run.failure and run.failure.rule is Rule.FULL_DISK):
+    if reason and not run.has_mailed:
         words = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
         last_words(run, Remark(Rule.FULL_DISK, "", words))
     return bool(reason)
@@ -3950,8 +3956,9 @@ def last_words(run: Run, failure: Remark) -> None:
     sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
     log.error("%s", sentence)
     is_lost = failure.rule is Rule.FULL_DISK or not any(handler.failure is None for handler in log_files())
-    if is_lost and sys.stderr is not None and not has_terminal():
+    if is_lost and sys.stderr is not None and not has_terminal() and not run.has_mailed:
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
+    run.has_mailed = run.has_mailed or is_lost
 
 
 # The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
@@ -5385,8 +5392,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)
-        is_of_everybody = not (options.commands or options.only or options.dry_run)
-        if log_files() or (is_of_everybody and code == FAILED):
+        if log_files() or (options.is_of_everybody and code == FAILED):
             leave_records(run, options, code)
         if options.page and run.morning:
             try:
