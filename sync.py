@@ -36,9 +36,7 @@ import secrets
 import shlex
 import shutil
 import signal
-import smtplib
 import socket
-import ssl
 import sys
 import textwrap
 import threading
@@ -54,16 +52,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NoAnswerYet
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta, timezone
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import localtime, make_msgid, parsedate_to_datetime
 from enum import Enum
 from functools import cached_property, partial
-from http.client import HTTPException
 from importlib.util import find_spec
 from itertools import chain, groupby
 from pathlib import Path
-from ssl import SSLCertVerificationError
 from string import Template
 from types import UnionType
 from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -71,8 +64,16 @@ from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, 
 # On Python 3.10 Google's packages announce at every start that they will stop supporting it.
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
-# Help is answered without the packages of Google and Oracle: loading them takes longer than all else.
+# Help is answered without what Google, Oracle and mail need: loading that takes longer than all else.
 if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
+    import smtplib
+    import ssl
+    from email.message import EmailMessage
+    from email.policy import SMTP
+    from email.utils import localtime, make_msgid, parsedate_to_datetime
+    from http.client import HTTPException
+    from ssl import SSLCertVerificationError
+
     try:
         import google.auth.exceptions
         import google_auth_httplib2
@@ -847,7 +848,7 @@ def sync(run: Run, options: Options) -> int:
     run.remembers = True
     run.decisions = read_sheet(options.decide) if options.decide else ()
     district = read_both(run, options)
-    chosen = frozenset(d.dcid for d in run.decisions) if options.decide else choose(options.only, district)
+    chosen = frozenset(d.key[0] for d in run.decisions) if options.decide else choose(options.only, district)
     run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.is_part else None
     allowed = dict(options.allow)
 
@@ -3918,8 +3919,7 @@ def give_up(run: Run, options: Options) -> None:
             journal(run, {**line, "state": "unknown"}, change, cut_off)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
     last_words(run, Remark(Rule.REFUSED, "", words))
-    if log_files():
-        leave_records(run, options, FAILED)
+    leave_records(run, options, FAILED)
     close_screen()
     os._exit(FAILED)
 
@@ -3969,11 +3969,8 @@ CSV_COLUMNS = (
     "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "google_dcid", "org_unit", "state",
     "last_sign_in", "same", "reason", "decision",
 )  # fmt: skip
-LINK, CREATE, LEAVE = "link", "create", "leave"
 DECISIONS = "decisions"  # in runs/standing.json
-REFUSED = "refused"
 IS_LINKED = "nothing to do, an account carries the DCID already"
-NOT_ASKED = "nothing to do, no run asks for anything here"
 LINK_DOUBTS = frozenset(
     {
         Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
@@ -3982,6 +3979,7 @@ LINK_DOUBTS = frozenset(
 )  # fmt: skip
 SAVE_AGAIN = "save what --csv has written as CSV again, all its columns with it, with link, create or leave in the last"
 FORMULA_SIGNS = ("=", "+", "-", "@")
+NOBODY = -1  # a DCID that nobody has
 
 
 @dataclass(frozen=True)
@@ -3998,20 +3996,22 @@ class Row:
 
     @property
     def cells(self) -> dict[str, str]:
-        """The texts of CSV_COLUMNS: on one line each, and none that could be taken for a formula."""
+        """The texts of CSV_COLUMNS, on one line each."""
         person, account = self.person, self.account
-        of_person = (str(person.dcid), person.name, person.email) if person else ("", "", "")
-        of_account = ("",) * 6
+        of_person = (str(person.dcid), person.name, person.email) if person else ("",) * 3
+        of_account, same = ("",) * 6, ""
         if account:
             dcid = "" if account.dcid is None else str(account.dcid)
             state = "deleted" if self.is_deleted else account.state
             of_account = (account.email, account.name, dcid, account.org_unit, state, account.last_sign_in or "never")
-        same = ""
         if person and account:
             same = same_words(person, account)
-        texts = map(one_line, (self.what, *of_person, *of_account, same, self.reason, ""))
-        shown = (f"'{text}" if text.lstrip().startswith(FORMULA_SIGNS) else text for text in texts)
-        return dict(zip(CSV_COLUMNS, shown, strict=True))
+        texts = (self.what, *of_person, *of_account, same, self.reason, "")
+        return {name: one_line(" ".join(text.split())) for name, text in zip(CSV_COLUMNS, texts, strict=True)}
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.person.dcid if self.person else NOBODY, self.account.email if self.account else ""
 
 
 @dataclass(frozen=True)
@@ -4019,38 +4019,20 @@ class Decision:
     """One decided row of a spreadsheet, as the admin saw it, and the answer where nothing is done about it."""
 
     number: int
-    word: str
+    word: str  # link, create or leave
+    key: tuple[int, str]  # the DCID and the address of the account
     cells: Mapping[str, str]
     answer: str = ""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        return key_of(self.cells)
-
-    @property
-    def dcid(self) -> int:
-        """The person's DCID, or one that nobody has."""
-        return int(self.key[0] or -1)
-
     def excludes(self, other: Decision) -> bool:
         """True where not both can be done: a person linked twice or created too, or an account linked twice."""
-        words = {self.word, other.word}
-        is_same_account = words == {LINK} and self.key[1] == other.key[1]
-        return LINK in words and LEAVE not in words and (self.dcid == other.dcid or is_same_account)
+        words, (dcid, account) = {self.word, other.word}, self.key
+        is_same = dcid == other.key[0] or (words == {"link"} and account == other.key[1])
+        return is_same and "link" in words and "leave" not in words
 
     def __str__(self) -> str:
-        who = (plain(self.cells["name"]), f"DCID {self.dcid}" if self.key[0] else "", self.key[1])
+        who = (self.cells["name"], self.cells["dcid"] and f"DCID {self.key[0]}", self.key[1])
         return f"row {self.number}, {self.word}: {', '.join(filter(None, who))}"
-
-
-def key_of(cells: Mapping[str, str]) -> tuple[str, str]:
-    return plain(cells["dcid"]), plain(cells["google_address"]).casefold()
-
-
-def plain(cell: str) -> str:
-    """A cell's text without the apostrophe before a formula sign, which a program may have taken for its own."""
-    text = " ".join(cell.split())
-    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(FORMULA_SIGNS) else text
 
 
 def linking_rows(plans: Sequence[Plan], district: District) -> list[Row]:
@@ -4108,21 +4090,17 @@ def row_of_rest(account: Account, person: Staff | None, told: Sequence[Remark]) 
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """A spreadsheet for Excel and Sheets: UTF-8 with its mark."""
-    try:
-        if path.exists() and not path.read_bytes().lstrip(b"\xef\xbb\xbf").startswith(b"what,"):
-            raise RunError(f"{path} is there and is no spreadsheet of Staff Sync", "", "name another file after --csv")
-        with open_private(path, "w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, CSV_COLUMNS)
-            writer.writeheader()
-            writer.writerows(row.cells for row in rows)
-    except OSError as error:
-        raise no_access(path, "written", error, "close it where it is open, or name another file after --csv") from None
-    log.info("%s holds %d rows", path, len(rows))
+    """A spreadsheet for Excel and Sheets: UTF-8 with its mark, and no cell that could be taken for a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in rows:
+        writer.writerow(f"'{cell}" if cell.startswith(FORMULA_SIGNS) else cell for cell in row.cells.values())
+    write_own(path, f"\ufeff{text.getvalue()}", "--csv")
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """The rows of a spreadsheet in any of the forms in which Excel and Sheets save text."""
+    """The cells of a spreadsheet in any of the forms in which Excel and Sheets save text."""
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
@@ -4132,33 +4110,39 @@ def read_table(path: Path) -> list[list[str]]:
         text = raw.decode("cp1252", "replace")
     heading = next(filter(str.strip, text.splitlines()), "")
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count)))
+        rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))]
     except csv.Error as error:
         raise RunError(f"{path} is no spreadsheet of --csv", str(error), SAVE_AGAIN) from None
+    return [[plain(cell) for cell in row] for row in rows]
+
+
+def plain(cell: str) -> str:
+    """A cell's text without the apostrophe before a formula sign, which a program may have taken for its own."""
+    text = " ".join(cell.split())
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_SIGNS) else text
 
 
 def read_sheet(path: Path) -> list[Decision]:
     """The decided rows of a spreadsheet; RunError where one thing in it cannot be understood."""
-    rows = [[cell.strip() for cell in row] for row in read_table(path)]
-    first = next((number for number, row in enumerate(rows) if any(row)), 0)
-    names = [cell.casefold() for cell in rows[first]] if rows else []
+    rows = [(number, row) for number, row in enumerate(read_table(path), 1) if any(row)]
+    names = [cell.casefold() for cell in rows[0][1]] if rows else []
     amiss = [name for name in ("dcid", "google_address", *MATCHED, "decision") if names.count(name) != 1]
     if amiss:
         seen = f"it must have one column {' and one '.join(amiss)}"
         raise RunError(f"{path} is no spreadsheet of --csv", seen, SAVE_AGAIN)
-    known: dict[tuple[str, str], Decision] = {}
-    faults = []
-    for number, row in enumerate(rows[first + 1 :], first + 2):
+    known: dict[tuple[int, str], Decision] = {}
+    faults: list[str] = []
+    for number, row in rows[1:]:
         cells = dict.fromkeys(names, "") | dict(zip(names, row, strict=False))
-        decision = Decision(number, cells["decision"].casefold(), cells)
-        (dcid, address), word = decision.key, decision.word
-        other = known.setdefault(decision.key, decision) if word else decision
-        if word not in {"", LINK, CREATE, LEAVE}:
+        word, dcid, account = cells["decision"].casefold(), cells["dcid"], cells["google_address"].casefold()
+        if word not in {"", "link", "create", "leave"}:
             faults.append(f"row {number} decides '{shorten(word)}', which is none of link, create and leave")
-        elif word and not (dcid.isdecimal() or (address and not dcid)):
+        elif word and not (dcid.isdecimal() if dcid else account):
             faults.append(f"row {number} has a decision, but '{shorten(dcid)}' is no DCID")
-        elif other.word != word:
-            faults.append(f"rows {other.number} and {number} decide the same otherwise")
+        elif word:
+            key = int(dcid or NOBODY), account
+            other = known.setdefault(key, Decision(number, word, key, cells))
+            faults += [f"rows {other.number} and {number} decide the same otherwise"] if other.word != word else []
     if faults or not known:
         raise RunError(f"{path} is not carried out", "; ".join(faults) or "no row has a decision", SAVE_AGAIN)
     return list(known.values())
@@ -4171,33 +4155,31 @@ def as_decided(
 
     A decision that is not what a run may do is answered, and what is to be left is remembered.
     """
-    rows = {key_of(row.cells): row for row in linking_rows(everybody, district)}
+    rows = {row.key: row for row in linking_rows(everybody, district)}
     judged = [replace(d, answer=objection(d, rows.get(d.key), run.decisions, district)) for d in run.decisions]
     taken = [(decision.word, rows[decision.key]) for decision in judged if not decision.answer]
-    left = {remark.key: what_was_seen(remark) for word, r in taken if word == LEAVE for remark in r.remarks}
+    left = {remark.key: what_was_seen(remark) for word, row in taken if word == "leave" for remark in row.remarks}
     run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: run.memory.rest.get(DECISIONS, {}) | left})
-    theirs = {r.person.dcid: r.account.id for word, r in taken if word == LINK and r.person and r.account}
-    aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == CREATE and r.person)
+    theirs = {r.person.dcid: r.account.id for word, r in taken if word == "link" and r.person and r.account}
+    aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == "create" and r.person)
     chosen = frozenset((*theirs, *aside))
     district = replace(district, theirs=theirs, not_theirs=aside)
     plans = plan_each(run, district, chosen)
     district, plans = look_up_newcomers(run, district, plans, chosen, allowed)
     plan_of = {plan.person.dcid: plan for plan in plans}
-    run.decisions = [with_plan(d, plan_of.get(d.dcid)) for d in judged]
-    return district, plans, frozenset(d.dcid for d in run.decisions if not d.answer) & chosen
+    run.decisions = [replace(d, answer=d.answer or planned_otherwise(d, plan_of.get(d.key[0]))) for d in judged]
+    return district, plans, frozenset(d.key[0] for d in run.decisions if not d.answer) & chosen
 
 
 def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> str:
     """Why nothing is done about a decision, as far as both sides say it without a plan, or ""."""
     word, new_sheet = decision.word, "make a new sheet with --csv"
-    own = district.google.by_dcid.get(decision.dcid, ())
-    if row is None and any(word == CREATE or decision.key[1] in account.addresses for account in own):
-        return IS_LINKED
     if row is None:
-        return f"{REFUSED}: it is in question no more, or an address or a DCID has changed: {new_sheet}"
-    if word == LEAVE and not row.is_due and all(remark.rule.level == INFO for remark in row.remarks):
-        return NOT_ASKED
-    was, now = ({name: plain(cells[name]) for name in MATCHED} for cells in (decision.cells, row.cells))
+        own = district.google.by_dcid.get(decision.key[0], ())
+        is_linked = any(word == "create" or decision.key[1] in account.addresses for account in own)
+        gone = f"it is in question no more, or an address or a DCID has changed: {new_sheet}"
+        return IS_LINKED if is_linked else gone
+    was, now = decision.cells, row.cells
     changed = [
         f"{name} was '{was[name]}' and is '{now[name]}'"
         for name in MATCHED
@@ -4205,32 +4187,34 @@ def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision]
         if was[name] not in {now[name], now[name].encode("cp1252", "replace").decode("cp1252")}
     ]
     rivals = [f"row {other.number}" for other in decisions if other is not decision and decision.excludes(other)]
-    lacks_one = (word != LEAVE and not row.person) or (word == LINK and (not row.account or row.is_deleted))
+    lacks_one = (word != "leave" and not row.person) or (word == "link" and (not row.account or row.is_deleted))
     against = {
         f"{'; '.join(changed)}: {new_sheet}": changed,
         "there is nobody in PowerSchool, or no account, in this row for that": lacks_one,
         f"{' and '.join(rivals)} decides otherwise about the same person or account": rivals,
-        "a run does it all the same: name the person in HANDS_OFF": word == LEAVE and row.is_due,
+        "a run does it all the same: name the person in HANDS_OFF": word == "leave" and row.is_due,
     }
-    return next((f"{REFUSED}: {words}" for words, is_so in against.items() if is_so), "")
+    return next((words for words, is_so in against.items() if is_so), "")
 
 
-def with_plan(decision: Decision, plan: Plan | None) -> Decision:
-    """The decision, with its answer where the plan of this person is not what was decided."""
-    if decision.answer or decision.word == LEAVE or plan is None or decision.word in plan.kinds:
-        return decision
+def planned_otherwise(decision: Decision, plan: Plan | None) -> str:
+    """Why the plan of this person is not what was decided, or ""."""
+    if plan is None or decision.word in {"leave", *plan.kinds}:
+        return ""
     why = "; ".join(remark.reason for remark in plan.remarks)
-    return replace(decision, answer=f"{REFUSED}: {why or 'the person is not active any more, or has an account'}")
+    return why or "the person is not active any more, or has an account"
 
 
 def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) -> int:
     """One line for each decided row; the exit code that they amount to."""
     made, code = {(plan.person.dcid, change.kind) for plan, change in changes}, DONE
     for decision in run.decisions:
-        is_made = (decision.dcid, decision.word) in made or (decision.word == LEAVE and ending != BROKEN_OFF)
-        is_well = decision.answer in {IS_LINKED, NOT_ASKED} or (is_made and not decision.answer)
+        is_made = (decision.key[0], decision.word) in made or (decision.word == "leave" and ending != BROKEN_OFF)
         done = "would be done" if ending == DRY_RUN else "done"
-        words = decision.answer or (done if is_made else "not done, the lines above say why")
+        words, is_well = done if is_made else "not done, the lines above say why", is_made
+        if decision.answer:
+            is_well = decision.answer == IS_LINKED
+            words = f"{'' if is_well else 'refused: '}{decision.answer}"
         log.log(logging.INFO if is_well else logging.ERROR, "%s: %s", decision, words)
         code = code if is_well else ATTENTION
     return code
@@ -4454,35 +4438,34 @@ def keep(run: Run, name: str, text: str) -> None:
 
 # Mail and page: the morning in one minute, for whoever does not read logs.
 
-LONGEST_LIST, LONGEST_HEADLINE, LONGEST_ANSWER = 40, 90, 300
+LONGEST_LIST, LONGEST_SUBJECT, LONGEST_ANSWER = 40, 114, 300
 MAIL_TEST = "mail test"
 SOME = "some"  # the part of the remark on a mail that not everybody got
 NO_MAIL_SERVER = "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to DNS and the firewall"
-# What keeps a mail from being sent, and what to do; the first that fits.
-MAIL_REMEDIES: dict[type[BaseException], str] = {
-    smtplib.SMTPAuthenticationError:
+# What to do about each class of errors that keeps a mail from being sent, by its name.
+MAIL_REMEDIES = {
+    "SMTPAuthenticationError":
         'correct SMTP_USER and SMTP_PASSWORD (never sent with SMTP_SECURITY "none"); many servers want a password made '
         "for one app alone",
-    smtplib.SMTPSenderRefused: "let MAIL_FROM be an address that may send here",
-    smtplib.SMTPResponseException: "ask whoever runs the mail server in SMTP_HOST",
-    smtplib.SMTPServerDisconnected: NO_MAIL_SERVER,
-    smtplib.SMTPException:
+    "SMTPSenderRefused": "let MAIL_FROM be an address that may send here",
+    "SMTPResponseException": "ask whoever runs the mail server in SMTP_HOST",
+    "SMTPServerDisconnected": NO_MAIL_SERVER,
+    "SMTPException":
         "without STARTTLS there, choose another SMTP_PORT or SMTP_SECURITY; without a sign-in, unset SMTP_USER",
-    SSLCertVerificationError:
+    "SSLCertVerificationError":
         "let SMTP_HOST be the name in the server's certificate, or set SSL_CERT_FILE to the CA file it comes from",
-    ssl.SSLError: 'most servers want SMTP_SECURITY "starttls" with SMTP_PORT 587, and "tls" with 465',
-    OSError: NO_MAIL_SERVER,
-    ValueError: "correct SMTP_HOST; SMTP_USER and SMTP_PASSWORD may hold ASCII characters only",
+    "SSLError": 'most servers want SMTP_SECURITY "starttls" with SMTP_PORT 587, and "tls" with 465',
+    "OSError": NO_MAIL_SERVER,
+    "ValueError": "correct SMTP_HOST; SMTP_USER and SMTP_PASSWORD may hold ASCII characters only",
 }  # fmt: skip
 
 
 def mail_subject(morning: Morning) -> str:
     """The morning in a line that is enough on a phone."""
     if morning.failure:
-        # Without folders and hosts.
-        text = re.sub(r" at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", without_folders(without_proxy(morning.failure)))
-        text = textwrap.shorten(text.removeprefix("Settings: "), LONGEST_HEADLINE, placeholder=" ...")
-        return f"Staff Sync {how_it_failed(morning).upper()}: {one_line(text)}"
+        text = without_folders(without_proxy(result_of(morning)[0]))
+        text = re.sub(r"(?<=: )Settings: | at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", text)  # hosts are not for a phone
+        return one_line(textwrap.shorten(text, LONGEST_SUBJECT, placeholder=" ..."))
     new, standing = ({r.who or r.seen for r in told} for told in (morning.new, morning.standing))
     changed, held = len(morning.changed), sum(morning.held.values())
     figures = f"{len(new)} new, {len(new | standing)} open, {changed} changed, {held} held"
@@ -4490,8 +4473,28 @@ def mail_subject(morning: Morning) -> str:
     return f"Staff Sync{f' ({morning.part})' if morning.part else ''}: {figures}{solved}"
 
 
-def how_it_failed(morning: Morning) -> str:
-    return NOT_RUN if morning.ending == NOT_RUN else "Did not finish"
+def result_of(morning: Morning) -> list[str]:
+    """The result in a sentence, what was done by kind, and when a run was last good."""
+    counts = counts_in_words(Counter(change.kind for _, change in morning.changes))
+    changed, needy, is_plan = len(morning.changed), morning.needy, morning.ending == DRY_RUN
+    if morning.failure:
+        result = f"Staff Sync DID NOT {'RUN' if morning.ending == NOT_RUN else 'FINISH'}: {morning.failure}"
+        done = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
+    elif morning.part == MAIL_TEST:
+        result, done = f"This is a {MAIL_TEST} of Staff Sync", "Nothing was read or written."
+    else:
+        did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
+        need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
+        new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
+        held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
+        result = f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
+        done = f"{morning.ending}: {counts}."
+    last_good = "No good run is on record before this one."
+    if morning.last_good:
+        days = (morning.started - morning.last_good).total_seconds() / 86400
+        when = f"{morning.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
+        last_good = f"The last good run before this one: {when}."
+    return [result, done, f"Begun on {morning.started.astimezone():%A, %Y-%m-%d, at %H:%M}. {last_good}"]
 
 
 def mail_text(morning: Morning, settings: Settings) -> str:
@@ -4503,26 +4506,6 @@ def mail_text(morning: Morning, settings: Settings) -> str:
         lines += ["", heading, *(f"- {line}" for line in told[:LONGEST_LIST])]
         lines += [f"... and {len(told) - LONGEST_LIST} more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
-
-
-def result_of(morning: Morning) -> list[str]:
-    """The result in words, and when a run was last good."""
-    begun = morning.started.astimezone()
-    counts = counts_in_words(Counter(change.kind for _, change in morning.changes))
-    needs_nobody = not (morning.new or morning.standing or morning.not_made)
-    result = f"{morning.ending}: {counts}.{' Nobody needs to do anything.' if needs_nobody else ''}"
-    if morning.failure:
-        changed = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
-        full_stop = "" if morning.failure.endswith(("?", ".")) else "."
-        result = f"{how_it_failed(morning)}: {morning.failure}{full_stop} {changed}"
-    elif morning.part == MAIL_TEST:
-        result = f"This is a {morning.part}: nothing was read or written."
-    last_good = "No good run is on record before this one."
-    if morning.last_good:
-        days = (morning.started - morning.last_good).total_seconds() / 86400
-        when = f"{morning.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
-        last_good = f"The last good run before this one: {when}."
-    return [f"Staff Sync, {begun:%A %Y-%m-%d %H:%M}", "", result, last_good]
 
 
 def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is_owed: bool = False) -> bool:
@@ -4540,17 +4523,16 @@ def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is
     return bool(asked[settings.MAIL_WHEN])
 
 
-def mail_morning(run: Run, options: Options, morning: Morning) -> None:
+def mail_morning(run: Run, options: Options, morning: Morning, page: str) -> None:
     """Send the mail of a run of everybody, if it is due; the memory keeps the day, and whether it went to nobody.
 
     A run that could not read its settings mails by what of them can be read.
     """
     settings, known = run.settings or mail_settings(options.config), run.memory.rest.get("mail", {})
-    if settings is None or not mail_is_due(
-        morning, settings, known.get("day", ""), is_owed=known.get("is_owed", False)
-    ):
+    last_mail, is_owed = known.get("day", ""), known.get("is_owed", False)
+    if settings is None or not mail_is_due(morning, settings, last_mail, is_owed=is_owed):
         return
-    if remark := send_mail(morning, settings):
+    if remark := send_mail(morning, settings, page):
         log.warning("%s", remark)
     mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
     run.memory = replace(run.memory, rest={**run.memory.rest, "mail": mailed})
@@ -4578,28 +4560,28 @@ def mail_test(run: Run, options: Options) -> int:
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
     run.memory, run.part = read_memory(run.folder), MAIL_TEST
     morning = morning_of(run, NOT_RUN, ())
-    if remark := send_mail(morning, settings):
+    if remark := send_mail(morning, settings, page_of(morning, settings)):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
 
 
-def send_mail(morning: Morning, settings: Settings) -> Remark | None:
+def send_mail(morning: Morning, settings: Settings, page: str) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
     server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
     try:
-        answer, refused = deliver(mail_of(morning, settings), settings)
+        answer, refused = deliver(mail_of(morning, settings, page), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
         reason = error.__context__ if isinstance(error.__context__, TimeoutError) else error
-        remedy = next(remedy for kind, remedy in MAIL_REMEDIES.items() if isinstance(reason, kind))
         # What Python says of a character that it cannot send may be a part of the password.
         said = f"cannot be used ({type(reason).__name__ if isinstance(reason, UnicodeError) else reason})"
         if isinstance(reason, smtplib.SMTPResponseException):
             said = f"answered {in_words(reason.smtp_code, reason.smtp_error)}"
         elif isinstance(reason, TimeoutError):
             said = f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
-        return Remark(Rule.MAIL, failed, f"{server} {said}", remedy)
+        names = [kind.__name__ for kind in type(reason).__mro__ if kind.__name__ in MAIL_REMEDIES]
+        return Remark(Rule.MAIL, failed, f"{server} {said}", MAIL_REMEDIES[names[0]])
     if refused:
         others, part = (", the others got it", SOME) if answer else ("", "")
         seen = f"{server} answered {'; '.join(refused)}{others}"
@@ -4608,7 +4590,7 @@ def send_mail(morning: Morning, settings: Settings) -> Remark | None:
     return None
 
 
-def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
+def mail_of(morning: Morning, settings: Settings, page: str) -> EmailMessage:
     """The mail, text and page; it names the domain it comes from, and never this machine."""
     message = EmailMessage()
     message["Subject"], message["Date"] = mail_subject(morning), localtime()
@@ -4616,7 +4598,7 @@ def mail_of(morning: Morning, settings: Settings) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail_text(morning, settings), cte="quoted-printable")
-    message.add_alternative(page_of(morning, settings), subtype="html", cte="quoted-printable")
+    message.add_alternative(page, subtype="html", cte="quoted-printable")
     return message
 
 
@@ -4663,43 +4645,29 @@ SHOWN_AT_ONCE = 50  # entries of a list; a longer one is folded
 PAGE = Template("""\
 <!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<title>$title</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>$title</title>
 <style>
-:root {--paper: #fff; --ink: #1b1b1b; --soft: #565656; --line: #c9c9c9; --bad: #a3170f; --good: #17603a}
-@media screen and (prefers-color-scheme: dark) {
- :root {--paper: #17191d; --ink: #ececec; --soft: #b4b8bf; --line: #4a4e55; --bad: #ff9a8f; --good: #86d9a5}
-}
-body {margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+:root {color-scheme: light dark}
+body {margin: 0 auto; padding: 1rem; max-width: 60rem; background: Canvas; color: CanvasText;
  font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere}
-h1 {font-size: 1.35rem; line-height: 1.25; padding-left: .75rem; border-left: .375rem solid}
+h1 {font-size: 1.35rem; line-height: 1.25; padding-left: .75rem; border-left: .375rem solid #2b8a57}
 h2 {font-size: 1.2rem; margin: 1rem 0 .5rem; display: inline-block}
-h2 small, footer, figcaption {color: var(--soft); font-size: .875em; font-weight: normal}
 ul, figure {margin: 0; padding: 0; list-style: none}
-li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid var(--line)}
-li p {margin: .125rem 0}
-.good {border-color: var(--good)}
-.bad, #held-back li, #new-problems li {border-color: var(--bad)}
-table {width: 100%; border-collapse: collapse; border: 0}
-th, td {text-align: left; vertical-align: top; padding: .375rem .75rem .375rem 0; border: 0}
-tr {border-bottom: 1px solid var(--line)}
+li {margin: .5rem 0; padding-left: .75rem; border-left: .1875rem solid #8a8f98}
+li p {margin: 0}
+.bad, #held-back li, #new-problems li {border-color: #d0392b}
+#new-staff li {display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr))}
 svg {display: block; width: 100%; max-width: 26rem; height: auto}
-@media (max-width: 40rem) {
- thead {position: absolute; clip-path: inset(50%)}
- tr, th, td {display: block; padding: 0}
-}
-@media print {li, tr, svg {break-inside: avoid}}
+@media print {:root {color-scheme: only light} li, svg {break-inside: avoid}}
 </style></head><body>
-<header><h1 class="$look">$first</h1>$result</header>
+<header><h1 class="$look">$first</h1>$rest</header>
 <main>$sections</main>
 <footer><p>$whole</p></footer>
 </body></html>
 """)
 PAGE_START = PAGE.template.partition("\n")[0]
-
-
 NEW_STAFF, LEFT, RETURNED, RENAMED, OTHER_CHANGES = "New staff", "Left", "Returned", "Renamed", "Other changes"
-LEFT_ALONE, LAST_RUNS = "Left alone by rule", "The last runs"
+LEFT_ALONE = "Left alone by rule"
 # Where mail and page tell a kind of change, and the words before what it became.
 PLACES = {
     "create": (NEW_STAFF, ""),
@@ -4711,106 +4679,77 @@ PLACES = {
 }  # fmt: skip
 
 
+def changed_places(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
+    """Under each heading of PLACES everybody with such changes, and what each was and became.
+
+    Of new staff name, address, building and org unit: who hands out devices goes by them.
+    """
+    places: dict[str, list[Told]] = {place: [] for place, _ in PLACES.values()}
+    by_place = grouped(((PLACES[c.kind][0], str(plan.person)), (plan, c)) for plan, c in morning.changes)
+    for (place, who), theirs in by_place.items():
+        plan, change = theirs[0]
+        if place == NEW_STAFF:
+            building = morning.buildings.get(plan.person.dcid) or last_part(change.after[ORG_UNIT])
+            name = f"{change.after[GIVEN_NAME]} {change.after[FAMILY_NAME]}"
+            places[place].append((name, change.after[EMAIL], building, change.after[ORG_UNIT]))
+            continue
+        told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=True)) for _, c in theirs)
+        words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
+        is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
+        words += ["taken out of all groups"] if is_plan and place == LEFT and is_closing(plan) else []
+        places[place].append((who, "; ".join(words)))
+    return places
+
+
 def page_of(morning: Morning, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
+    first, *rest = map(shown, result_of(morning))
     left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
-    changes = changed_places(morning, settings)
-    del changes[NEW_STAFF]  # which stand in a table
-    sections = [
-        *(list_section(heading, told) for heading, told in problems(morning).items()),
-        newcomer_table(morning),
-        *(list_section(heading, told) for heading, told in changes.items()),
-        list_section(LEFT_ALONE, left_alone, is_open=False),
-        section(LAST_RUNS, len(morning.nights), history(morning.nights)),
-    ]
+    chapters = {**problems(morning), **changed_places(morning, settings), LEFT_ALONE: left_alone}
+    sections = []
+    for heading, told in chapters.items():
+        is_open = heading != LEFT_ALONE and len(told) <= SHOWN_AT_ONCE
+        items = "".join(map(html_item, told))
+        sections += [section(heading, len(told), f"<ul>\n{items}</ul>", is_open=is_open)] if told else []
+    if morning.nights:
+        sections.append(section("The last runs", len(morning.nights), history(morning.nights)))
     return PAGE.substitute(
         title=shown(mail_subject(morning)),
-        first=shown(result_in_a_sentence(morning)),
+        first=first,
         look="good" if morning.exit_code == DONE else "bad",
-        result="".join(f"<p>{shown(line)}</p>" for line in result_of(morning) if line),
+        rest="".join(f"<p>{line}</p>" for line in rest),
         sections="".join(sections),
         whole=shown(f"Staff Sync {VERSION}. Run {morning.run}. Exit code {morning.exit_code}."),
     )
 
 
-def result_in_a_sentence(morning: Morning) -> str:
-    """What was done and who needs somebody, or why the run failed."""
-    if morning.failure:
-        return mail_subject(morning)
-    if morning.part == MAIL_TEST:
-        return "Staff Sync tries its mail"
-    changed, needy, is_plan = len(morning.changed), morning.needy, morning.ending == DRY_RUN
-    did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
-    need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
-    new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
-    held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
-    return f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
-
-
 def section(heading: str, count: int, body: str, *, is_open: bool = True) -> str:
-    """A part of the page that can be folded; "" where there is nothing to tell."""
+    """A part of the page that can be folded."""
     name = heading.lower().replace(" ", "-")
     summary = f"<summary><h2>{heading} <small>{count:,}</small></h2></summary>"
-    return f'<details id="{name}"{" open" if is_open else ""}>{summary}{body}</details>\n' if count else ""
-
-
-def list_section(heading: str, told: Sequence[Told], *, is_open: bool = True) -> str:
-    items = "".join(map(html_item, told))
-    return section(heading, len(told), f"<ul>\n{items}</ul>", is_open=is_open and len(told) <= SHOWN_AT_ONCE)
+    return f'<details id="{name}"{" open" if is_open else ""}>{summary}{body}</details>\n'
 
 
 def html_item(told: Told) -> str:
-    who, *rest = map(shown, told)
-    return f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest if words)}</li>\n"
-
-
-def newcomer_table(morning: Morning) -> str:
-    """Who gets a device from the help desk."""
-    rows = []
-    for dcid, after in [(plan.person.dcid, c.after) for plan, c in morning.changes if c.kind == "create"]:
-        name = f"{after[GIVEN_NAME]} {after[FAMILY_NAME]}"
-        cells = (after[EMAIL], morning.buildings.get(dcid) or last_part(after[ORG_UNIT]), after[ORG_UNIT])
-        told = "".join(f"<td>{shown(cell)}</td>" for cell in cells)
-        rows.append(f'<tr><th scope="row">{shown(name)}</th>{told}</tr>\n')
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Name", "Address", "Building", "Org unit"))
-    table = '<table border="1" cellpadding="4" cellspacing="0">'  # for mail programs that take the style away
-    body = f"{table}<thead><tr>{heads}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table>"
-    return section(NEW_STAFF, len(rows), body)
-
-
-def changed_places(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
-    """Under each heading of PLACES everybody with such changes, and what each was and became."""
-    places: dict[str, list[Told]] = {}
-    for place in dict.fromkeys(place for place, _ in PLACES.values()):
-        pairs = [(plan, c) for plan, c in morning.changes if PLACES[c.kind][0] == place]
-        places[place] = []
-        for who, theirs in grouped((str(plan.person), (plan, change)) for plan, change in pairs).items():
-            told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=True)) for _, c in theirs)
-            words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
-            is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
-            if is_plan and place == LEFT and is_closing(theirs[0][0]):
-                words.append("taken out of all groups")
-            places[place].append((who, "; ".join(words)))
-    return places
+    who, *rest = map(shown, filter(None, told))
+    return f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest)}</li>\n"
 
 
 def history(nights: Sequence[Night]) -> str:
     """The last runs as bars in three rows, each with its own name and scale, and the figures in words."""
-    if not nights:
-        return ""
     days = [shown(f"{night.run[:4]}-{night.run[4:6]}-{night.run[6:8]}") for night in nights]
-    drawn, told = [], []
-    for row, name in enumerate(("changed", "failed", "standing")):
+    drawn, told = "", []
+    for name, base in (("changed", 38), ("failed", 82), ("standing", 126)):
         counts = [getattr(night, name) for night in nights]
-        most, base = max(counts), 38 + 44 * row
+        most = max(counts)
         told.append(f"{name} {counts[-1]:,} (at most {most:,})")
-        drawn.append(f'<text y="{base}">{name}</text><path d="M90 {base}H330" stroke="currentColor"/>')
+        drawn += f'<text y="{base}">{name}</text><path d="M90 {base}H330" stroke="currentColor"/>'
         for place, count in enumerate(counts):
             height = 28 * count / max(most, 1)
             size = f'x="{90 + 8 * place}" y="{base - height:.1f}" width="6" height="{height:.1f}"'
-            drawn.append(f"<rect {size}><title>{days[place]}: {count:,} {name}</title></rect>")
+            drawn += f"<rect {size}><title>{days[place]}: {count:,} {name}</title></rect>"
     size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
-    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{"".join(drawn)}</svg>'
+    bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{drawn}</svg>'
     words = f"From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}."
     return f"<figure>{bars}<figcaption>{words}</figcaption></figure>"
 
@@ -4820,32 +4759,35 @@ def shown(words: str) -> str:
     return html.escape(one_line(without_proxy(words)))
 
 
-def check_page(path: Path) -> None:
-    """RunError where --page names what is there and is no page of Staff Sync, or a folder that is not there."""
-    another = "name another file after --page"
+def check_own(path: Path, option: str) -> None:
+    """RunError where an option names what is there and is none of its own files, or a folder that is not there."""
+    start = {"--csv": ",".join(CSV_COLUMNS[:2]), "--page": PAGE_START}[option]
     try:
-        if path.exists() and not path.read_bytes().startswith(PAGE_START.encode()):
-            raise RunError(f"{path} is there and is no page of Staff Sync", "", another)
+        if path.exists() and not path.read_text("utf-8-sig", "replace").startswith(start):
+            raise RunError(f"{path} is there and is not of Staff Sync", "", f"name another file after {option}")
         path.parent.stat()
     except OSError as error:
-        raise no_access(path, "written", error, another) from None
+        remedy = f"close it where it is open, or name another file after {option}"
+        raise no_access(path, "written", error, remedy) from None
 
 
-def write_page(path: Path, morning: Morning, settings: Settings) -> None:
-    """The page where --page wants it."""
-    check_page(path)
-    write_private(path, page_of(morning, settings), "name another file after --page")
-    log.info("%s holds the page", path)
+def write_own(path: Path, text: str, option: str) -> None:
+    """Write what an option asks for, over nothing but an older one."""
+    check_own(path, option)
+    write_private(path, text, f"close it where it is open, or name another file after {option}")
+    log.info("%s is written", path)
 
 
-def keep_page(run: Run, morning: Morning, settings: Settings) -> None:
-    """The page of this run beside its journal; that of a run of everybody also as runs/latest.html."""
-    folder, page = run.folder / "runs", page_of(morning, settings)
-    try:
-        for name in (run.name, *(() if morning.part else ("latest",))):
-            write_private(folder / f"{name}.html", page)
-    except RunError as error:
-        log.warning("The page was not kept: %s", error)
+def keep_page(run: Run, options: Options, page: str) -> None:
+    """The page where --page wants it and, but for a dry run, in runs/; everybody's as runs/latest.html too."""
+    names = () if options.dry_run or not run.settings else (run.name,) if run.part else (run.name, "latest")
+    writes = [partial(write_private, run.folder / "runs" / f"{name}.html", page) for name in names]
+    writes += [partial(write_own, options.page, page, "--page")] if options.page else []
+    for write in writes:
+        try:
+            write()
+        except RunError as error:
+            log.warning("The page was not kept: %s", error)
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -5392,24 +5334,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)
-        if log_files() or (options.is_of_everybody and code == FAILED):
-            leave_records(run, options, code)
-        if options.page and run.morning:
-            try:
-                write_page(options.page, run.morning, run.settings)
-            except RunError as error:
-                log.warning("%s", error)
+        leave_records(run, options, code)
         return FAILED if tell_of_full_disk(run) else code
 
 
 def leave_records(run: Run, options: Options, code: int) -> None:
     """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
-    remember(run, options, code)
-    if run.morning and run.settings:
-        keep_page(run, run.morning, run.settings)
-    if run.morning:
-        mail_morning(run, options, run.morning)
-    keep_records(run)
+    is_kept = bool(log_files()) or (options.is_of_everybody and code == FAILED)
+    if is_kept:
+        remember(run, options, code)
+    if run.morning and (is_kept or options.page):
+        page = page_of(run.morning, run.settings)
+        keep_page(run, options, page)
+        mail_morning(run, options, run.morning, page)
+    if is_kept:
+        keep_records(run)
 
 
 def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
@@ -5448,7 +5387,7 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
     if options.mail_test:
         return mail_test(run, options)
     if options.page:
-        check_page(options.page)
+        check_own(options.page, "--page")
     parts = {"undo": options.undo, "for some only": options.is_part and not options.undo, "dry run": options.dry_run}
     run.part = ", ".join(part for part, is_so in parts.items() if is_so)
     if not options.dry_run and options.explain is None:

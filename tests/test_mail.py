@@ -91,8 +91,8 @@ def test_a_mail_reaches_everybody_with_text_and_page_and_without_the_name_of_the
     assert (message["From"], message["To"]) == ("Staff Sync <staff-sync@d118.org>", "it@d118.org, boss@d118.org")
     assert abs(parsedate_to_datetime(message["Date"]) - datetime.now(timezone.utc)) < timedelta(hours=1)
     assert re.fullmatch(r"<[^@\s]+@d118\.org>", message["Message-ID"])
-    assert "This is a mail test: nothing was read or written." in mail.part("plain")
-    assert "This is a mail test: nothing was read or written." in mail.part("html")
+    assert "This is a mail test of Staff Sync\nNothing was read or written." in mail.part("plain")
+    assert ">This is a mail test of Staff Sync</h1><p>Nothing was read or written.</p>" in mail.part("html")
     assert mail.greeting == "d118.org"
     assert socket.gethostname().encode() not in mail.raw or socket.gethostname() in {"localhost", "d118"}
     assert not outcome.requests, "PowerSchool and Google are left alone"
@@ -387,9 +387,11 @@ def test_the_text_tells_first_what_is_to_be_done_and_last_what_has_stood_longest
         settings,
     )  # fmt: skip
     today = TUESDAY.astimezone().date()
+    begun, last = TUESDAY.astimezone(), (TUESDAY - timedelta(days=3)).astimezone()
     expected = f"""\
+Staff Sync changed 2 people; 3 people need attention, 1 of them new; held back: suspend 26
 Done: move 1, update 1.
-The last good run before this one: {(TUESDAY - timedelta(days=3)).astimezone():%Y-%m-%d %H:%M} (3.0 days ago).
+Begun on {begun:%A, %Y-%m-%d, at %H:%M}. The last good run before this one: {last:%Y-%m-%d %H:%M} (3.0 days ago).
 
 Held back 1
 - suspend: 26 people, the limit is 10: python sync.py --allow suspend=26
@@ -410,7 +412,7 @@ Standing problems 2 (what to do: python sync.py --explain WHO)
 - Noor Haddad, noor.haddad@d118.org (DCID 8): home school, since {today - timedelta(days=3)} (3 days)
 - Kim: home school, since {today - timedelta(days=24)} (24 days)
 """
-    assert text.partition("\n\n")[2] == expected
+    assert text == expected
     assert "847-555" not in text
 
 
@@ -421,19 +423,19 @@ def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings:
     )  # fmt: skip
     text = sync.mail_text(failed, settings)
     day = TUESDAY.astimezone().date() - timedelta(days=2)
-    assert f"Did not run: {EXPIRED}. Nothing was changed.\n" in text
+    assert text.startswith(f"Staff Sync DID NOT RUN: {EXPIRED}\nNothing was changed.\nBegun on ")
     assert f"refused, since {day} (2 days)\n" in text
     assert "(2.0 days ago)" in text
     assert "Standing problems 2 " in text
     stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
-    asked = replace(failed, failure="Is STAFF_OU meant?")
-    assert "Did not run: Is STAFF_OU meant? Nothing was changed." in sync.mail_text(asked, settings)
-    assert "Did not finish: PowerSchool" in sync.mail_text(stopped, settings)
-    assert "Changed before that: move 1.\nNo good run is on record" in sync.mail_text(stopped, settings)
+    text = sync.mail_text(stopped, settings)
+    assert text.startswith(f"Staff Sync DID NOT FINISH: {EXPIRED}\nChanged before that: move 1.\n")
+    assert ". No good run is on record before this one.\n" in text
 
 
 def test_the_text_of_a_quiet_night_says_so_and_that_of_a_first_day_is_cut(settings: sync.Settings) -> None:
-    assert "Done: nothing. Nobody needs to do anything.\n" in sync.mail_text(morning(), settings)
+    quiet = "Staff Sync found nothing to change; nobody needs attention\nDone: nothing.\n"
+    assert sync.mail_text(morning(), settings).startswith(quiet)
     many = morning(new=tuple(matter(replace(LOCKED, who=f"Kim{n}\r\nBcc: x")) for n in range(500)))
     text = sync.mail_text(many, settings)
     assert "New problems 500\n- Kim0\\r\\nBcc: x: locked out: Google" in text
@@ -493,7 +495,7 @@ def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
 
     def mailed(told: Morning, before: dict[str, Any]) -> Any:
         run.memory = sync.Memory(rest={"mail": before})
-        sync.mail_morning(run, sync.options_of(["--config", str(bed.config)]), told)
+        sync.mail_morning(run, sync.options_of(["--config", str(bed.config)]), told, sync.page_of(told, settings))
         return run.memory.rest["mail"]
 
     new = morning(new=(matter(replace(LOCKED, who="Zo\u00eb \u0141ukasz")),))
