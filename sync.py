@@ -3971,14 +3971,11 @@ CSV_COLUMNS = (
 )  # fmt: skip
 DECISIONS = "decisions"  # in runs/standing.json
 IS_LINKED = "nothing to do, an account carries the DCID already"
-LINK_DOUBTS = frozenset(
-    {
-        Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
-        Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE, Rule.RECENTLY_DELETED, Rule.LEFT_OPEN,
-    }
+LINK_DOUBTS = (
+    Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
+    Rule.SOMEBODY_ELSES, Rule.TWO_ACCOUNTS, Rule.TWO_PEOPLE, Rule.RECENTLY_DELETED, Rule.LEFT_OPEN,
 )  # fmt: skip
 SAVE_AGAIN = "save what --csv has written as CSV again, all its columns with it, with link, create or leave in the last"
-FORMULA_SIGNS = ("=", "+", "-", "@")
 NOBODY = -1  # a DCID that nobody has
 
 
@@ -4095,7 +4092,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for row in rows:
-        writer.writerow(f"'{cell}" if cell.startswith(FORMULA_SIGNS) else cell for cell in row.cells.values())
+        writer.writerow(re.sub(r"^(?=[-=+@])", "'", cell) for cell in row.cells.values())
     write_own(path, f"\ufeff{text.getvalue()}", "--csv")
 
 
@@ -4113,13 +4110,8 @@ def read_table(path: Path) -> list[list[str]]:
         rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))]
     except csv.Error as error:
         raise RunError(f"{path} is no spreadsheet of --csv", str(error), SAVE_AGAIN) from None
-    return [[plain(cell) for cell in row] for row in rows]
-
-
-def plain(cell: str) -> str:
-    """A cell's text without the apostrophe before a formula sign, which a program may have taken for its own."""
-    text = " ".join(cell.split())
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_SIGNS) else text
+    # A program may have taken the apostrophe before a formula sign for its own.
+    return [[re.sub(r"^'(?=[-=+@])", "", " ".join(cell.split())) for cell in row] for row in rows]
 
 
 def read_sheet(path: Path) -> list[Decision]:
@@ -4177,7 +4169,7 @@ def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision]
     if row is None:
         own = district.google.by_dcid.get(decision.key[0], ())
         is_linked = any(word == "create" or decision.key[1] in account.addresses for account in own)
-        gone = f"it is in question no more, or an address or a DCID has changed: {new_sheet}"
+        gone = f"refused: it is in question no more, or an address or a DCID has changed: {new_sheet}"
         return IS_LINKED if is_linked else gone
     was, now = decision.cells, row.cells
     changed = [
@@ -4194,7 +4186,7 @@ def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision]
         f"{' and '.join(rivals)} decides otherwise about the same person or account": rivals,
         "a run does it all the same: name the person in HANDS_OFF": word == "leave" and row.is_due,
     }
-    return next((words for words, is_so in against.items() if is_so), "")
+    return next((f"refused: {words}" for words, is_so in against.items() if is_so), "")
 
 
 def planned_otherwise(decision: Decision, plan: Plan | None) -> str:
@@ -4202,19 +4194,17 @@ def planned_otherwise(decision: Decision, plan: Plan | None) -> str:
     if plan is None or decision.word in {"leave", *plan.kinds}:
         return ""
     why = "; ".join(remark.reason for remark in plan.remarks)
-    return why or "the person is not active any more, or has an account"
+    return f"refused: {why or 'the person is not active any more, or has an account'}"
 
 
 def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) -> int:
     """One line for each decided row; the exit code that they amount to."""
-    made, code = {(plan.person.dcid, change.kind) for plan, change in changes}, DONE
+    made = {(plan.person.dcid, change.kind) for plan, change in changes}
+    done, code = "would be done" if ending == DRY_RUN else "done", DONE
     for decision in run.decisions:
         is_made = (decision.key[0], decision.word) in made or (decision.word == "leave" and ending != BROKEN_OFF)
-        done = "would be done" if ending == DRY_RUN else "done"
-        words, is_well = done if is_made else "not done, the lines above say why", is_made
-        if decision.answer:
-            is_well = decision.answer == IS_LINKED
-            words = f"{'' if is_well else 'refused: '}{decision.answer}"
+        words = decision.answer or (done if is_made else "not done, the lines above say why")
+        is_well = words in {done, IS_LINKED}
         log.log(logging.INFO if is_well else logging.ERROR, "%s: %s", decision, words)
         code = code if is_well else ATTENTION
     return code
@@ -4489,12 +4479,11 @@ def result_of(morning: Morning) -> list[str]:
         held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
         result = f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
         done = f"{morning.ending}: {counts}."
-    last_good = "No good run is on record before this one."
+    begun, last_good = morning.started.astimezone(), "none is on record"
     if morning.last_good:
         days = (morning.started - morning.last_good).total_seconds() / 86400
-        when = f"{morning.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
-        last_good = f"The last good run before this one: {when}."
-    return [result, done, f"Begun on {morning.started.astimezone():%A, %Y-%m-%d, at %H:%M}. {last_good}"]
+        last_good = f"{morning.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
+    return [result, done, f"Begun on {begun:%A, %Y-%m-%d, at %H:%M}. The last good run before this one: {last_good}."]
 
 
 def mail_text(morning: Morning, settings: Settings) -> str:
@@ -4509,10 +4498,7 @@ def mail_text(morning: Morning, settings: Settings) -> str:
 
 
 def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is_owed: bool = False) -> bool:
-    """Whether this morning is worth a mail, by MAIL_WHEN.
-
-    `last_mail` is the day of the last one, as "2026-11-23"; `is_owed` is true where one that was due went to nobody.
-    """
+    """Whether this morning is worth a mail, by MAIL_WHEN; the last one went on this day, or is owed: to nobody."""
     today = morning.started.astimezone().date()
     if not settings.MAIL_TO or morning.part or morning.exit_code == BUSY:
         return False
@@ -4524,10 +4510,7 @@ def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is
 
 
 def mail_morning(run: Run, options: Options, morning: Morning, page: str) -> None:
-    """Send the mail of a run of everybody, if it is due; the memory keeps the day, and whether it went to nobody.
-
-    A run that could not read its settings mails by what of them can be read.
-    """
+    """Send the mail of a run of everybody if it is due, and remember that; even by settings with faults elsewhere."""
     settings, known = run.settings or mail_settings(options.config), run.memory.rest.get("mail", {})
     last_mail, is_owed = known.get("day", ""), known.get("is_owed", False)
     if settings is None or not mail_is_due(morning, settings, last_mail, is_owed=is_owed):
@@ -4666,39 +4649,42 @@ svg {display: block; width: 100%; max-width: 26rem; height: auto}
 </body></html>
 """)
 PAGE_START = PAGE.template.partition("\n")[0]
-NEW_STAFF, LEFT, RETURNED, RENAMED, OTHER_CHANGES = "New staff", "Left", "Returned", "Renamed", "Other changes"
 LEFT_ALONE = "Left alone by rule"
 # Where mail and page tell a kind of change, and the words before what it became.
 PLACES = {
-    "create": (NEW_STAFF, ""),
-    "suspend": (LEFT, "suspended"), "leave group": (LEFT, "taken out of"), "move to suspended": (LEFT, "moved"),
-    "reactivate": (RETURNED, "opened again"), "join group": (RETURNED, "put back into"),
-    "rename": (RENAMED, "address"), "name": (RENAMED, "name"), "move": ("Moved", ""),
-    "link": (OTHER_CHANGES, "linked:"), "update": (OTHER_CHANGES, ""),
-    "remove alias": (OTHER_CHANGES, "alias removed:"), "add alias": (OTHER_CHANGES, "alias put back:"),
+    "New staff": {"create": ""},
+    "Left": {"suspend": "suspended", "leave group": "taken out of", "move to suspended": "moved"},
+    "Returned": {"reactivate": "opened again", "join group": "put back into"},
+    "Renamed": {"rename": "address", "name": "name"},
+    "Moved": {"move": ""},
+    "Other changes": {
+        "link": "linked:", "update": "", "remove alias": "alias removed:", "add alias": "alias put back:",
+    },
 }  # fmt: skip
 
 
 def changed_places(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
-    """Under each heading of PLACES everybody with such changes, and what each was and became.
+    """Under each heading of PLACES everybody with such changes, and what each was and became."""
+    told: dict[str, list[Told]] = {}
+    for place, leads in PLACES.items():
+        changes = grouped((str(plan.person), (plan, c)) for plan, c in morning.changes if c.kind in leads)
+        told[place] = [(who, *what_became(theirs, leads, morning, settings)) for who, theirs in changes.items()]
+    return told
 
-    Of new staff name, address, building and org unit: who hands out devices goes by them.
-    """
-    places: dict[str, list[Told]] = {place: [] for place, _ in PLACES.values()}
-    by_place = grouped(((PLACES[c.kind][0], str(plan.person)), (plan, c)) for plan, c in morning.changes)
-    for (place, who), theirs in by_place.items():
-        plan, change = theirs[0]
-        if place == NEW_STAFF:
-            building = morning.buildings.get(plan.person.dcid) or last_part(change.after[ORG_UNIT])
-            name = f"{change.after[GIVEN_NAME]} {change.after[FAMILY_NAME]}"
-            places[place].append((name, change.after[EMAIL], building, change.after[ORG_UNIT]))
-            continue
-        told = grouped((PLACES[c.kind][1], describe(c, settings, is_brief=True)) for _, c in theirs)
-        words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
-        is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
-        words += ["taken out of all groups"] if is_plan and place == LEFT and is_closing(plan) else []
-        places[place].append((who, "; ".join(words)))
-    return places
+
+def what_became(
+    changes: Sequence[tuple[Plan, Change]], leads: Mapping[str, str], morning: Morning, settings: Settings
+) -> Told:
+    """What was changed of one person; of a new one building and org unit: the help desk hands out devices."""
+    plan, change = changes[0]
+    if change.kind == "create":
+        building = morning.buildings.get(plan.person.dcid) or last_part(change.after[ORG_UNIT])
+        return building, change.after[ORG_UNIT]
+    told = grouped((leads[c.kind], describe(c, settings, is_brief=True)) for _, c in changes)
+    words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
+    is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
+    words += ["taken out of all groups"] if is_plan and "leave group" in leads and is_closing(plan) else []
+    return ("; ".join(words),)
 
 
 def page_of(morning: Morning, settings: Settings) -> str:
@@ -4778,11 +4764,11 @@ def write_own(path: Path, text: str, option: str) -> None:
     log.info("%s is written", path)
 
 
-def keep_page(run: Run, options: Options, page: str) -> None:
-    """The page where --page wants it and, but for a dry run, in runs/; everybody's as runs/latest.html too."""
-    names = () if options.dry_run or not run.settings else (run.name,) if run.part else (run.name, "latest")
+def keep_page(run: Run, page: str, wanted: Path | None, *, is_kept: bool) -> None:
+    """The page where --page wants it and, if it is to be kept, in runs/; everybody's as runs/latest.html too."""
+    names = (run.name, *(() if run.part else ("latest",))) if is_kept else ()
     writes = [partial(write_private, run.folder / "runs" / f"{name}.html", page) for name in names]
-    writes += [partial(write_own, options.page, page, "--page")] if options.page else []
+    writes += [partial(write_own, wanted, page, "--page")] if wanted else []
     for write in writes:
         try:
             write()
@@ -5345,7 +5331,7 @@ def leave_records(run: Run, options: Options, code: int) -> None:
         remember(run, options, code)
     if run.morning and (is_kept or options.page):
         page = page_of(run.morning, run.settings)
-        keep_page(run, options, page)
+        keep_page(run, page, options.page, is_kept=is_kept and run.settings is not None)
         mail_morning(run, options, run.morning, page)
     if is_kept:
         keep_records(run)

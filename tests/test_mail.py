@@ -430,7 +430,7 @@ def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings:
     stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
     text = sync.mail_text(stopped, settings)
     assert text.startswith(f"Staff Sync DID NOT FINISH: {EXPIRED}\nChanged before that: move 1.\n")
-    assert ". No good run is on record before this one.\n" in text
+    assert "The last good run before this one: none is on record.\n" in text
 
 
 def test_the_text_of_a_quiet_night_says_so_and_that_of_a_first_day_is_cut(settings: sync.Settings) -> None:
