@@ -122,7 +122,7 @@ NO_SCHOOL = -1  # where SCHOOLID or HOMESCHOOLID is NULL: no building one can na
 
 LONGEST_NAME, LONGEST_VALUE = 60, 500
 # Google Workspace Help 9193374: letters, digits, - _ ' and single dots inside.
-LOCAL_PART = re.compile(r"[a-z0-9_'-]+(\.[a-z0-9_'-]+)*")
+VALID_ADDRESS = re.compile(r"(?=.{1,64}@)[a-z0-9_'-]+(\.[a-z0-9_'-]+)*@[^@]*")
 NO_ADDRESS = "Google accepts no such address (only a to z, digits, - _ ' and single dots, at most 64 before the @)"
 # What Google calls a suspension that an administrator made; any other reason is Google's own.
 BY_ADMIN = frozenset({"", "ADMIN"})
@@ -884,10 +884,7 @@ def hold_too_much(run: Run, plans: Sequence[Plan], district: District, allowed: 
 
 
 def plan_each(run: Run, district: District, chosen: Collection[int]) -> list[Plan]:
-    """Everybody's plan, as it may tell of others; where Google was asked for those chosen alone, theirs.
-
-    For a bug of ours one person is left out, told, and the next one's turn comes.
-    """
+    """Everybody's plan, as one may tell of another, or of those chosen where Google was asked for them alone."""
     plans = []
     for person in district.powerschool.staff:
         if district.google.is_whole or person.dcid in chosen:
@@ -960,10 +957,7 @@ def read_few(run: Run, powerschool: PowerSchool, google: Google, options: Option
 
 
 def needs_everything(run: Run, district: District, chosen: Collection[int]) -> Iterator[str]:
-    """Why what was asked for those chosen alone does not decide about them, if so.
-
-    Google's search lags and folds names in its own way: by it nobody counts as absent, is created or is linked.
-    """
+    """Why what was asked for those chosen alone does not decide about them: Google's search lags and folds names."""
     google = district.google
     for plan in plan_each(run, district, chosen):
         person, kinds = plan.person, plan.kinds & {"create", "link"}
@@ -1067,11 +1061,6 @@ def is_at_or_below(path: str, tops: Iterable[str]) -> bool:
 
 def is_ours(address: str, settings: Settings) -> bool:
     return address.rpartition("@")[2] in {domain.casefold() for domain in settings.GOOGLE_DOMAINS}
-
-
-def is_valid_address(address: str) -> bool:
-    local = address.rpartition("@")[0]
-    return len(local) <= 64 and LOCAL_PART.fullmatch(local) is not None
 
 
 def same_names(person: Staff, account: Account) -> bool:
@@ -1230,7 +1219,7 @@ def plan_unfound(person: Staff, district: District) -> Plan:
         return possible_account(person, twins, district) if twins else nothing
     if not is_ours(person.email, district.settings):
         return left_alone(person, Rule.FOREIGN_ADDRESS, "the address is outside GOOGLE_DOMAINS", "not created")
-    if not is_valid_address(person.email):
+    if not VALID_ADDRESS.fullmatch(person.email):
         return left_alone(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, "correct it in PowerSchool")
     if holder is None:
         return plan_creation(person, district)
@@ -1252,8 +1241,12 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
         return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
     if not carries_dcid and (doubt := link_doubt(person, had, district)):
         return Plan(person, had, remarks=(doubt,))
-    plan = plan_active(person, had, district) if person.is_active else plan_leaver(person, had, district)
-    return replace(plan, evidence="DCID" if carries_dcid else same_words(person, had))
+    if person.is_active:
+        wanted, remarks = wanted_account(person, had, district)
+    else:
+        wanted, remarks = wishes_and_remarks(wanted_closing(person, had, district))
+    evidence = "DCID" if carries_dcid else same_words(person, had)
+    return Plan(person, had, differences(had, wanted, district), remarks, evidence)
 
 
 OR_DECIDE = "or decide it with --csv and --decide (README)"
@@ -1396,46 +1389,19 @@ def plan_creation(person: Staff, district: District) -> Plan:
             other = "" if gone.dcid == person.dcid else other
             remedy = f"restore it in the Admin console (Users, Recently deleted), or {other}wait until 20 days are over"
             return Plan(person, remarks=(about(person, Rule.RECENTLY_DELETED, seen, remedy, part=gone.id),))
-    if unknown := homeschool_fault(person, district):
-        return Plan(person, remarks=(unknown,))
-    if twins := possible_twins(person, district):
-        return possible_account(person, twins, district)
     wanted, remarks = wanted_account(person, Account("", dict.fromkeys(ATTRIBUTES, "")), district)
+    if wanted and (twins := possible_twins(person, district)):
+        return possible_account(person, twins, district)
     if person.odd or not {GIVEN_NAME, ORG_UNIT} <= wanted.keys():
         return Plan(person, remarks=remarks)
     filled = {name: text for name, text in wanted.items() if text and name != SUSPENDED}
     return Plan(person, None, (Change("create", {}, filled),), remarks)
 
 
-def plan_active(person: Staff, had: Account, district: District) -> Plan:
-    """The account of somebody who works here: kept in step, or left alone with the reason."""
-    rule, seen, way = Rule.LOCKED_OUT, why_stays_suspended(had, district) if had.is_suspended else "", "open"
-    if had.archived:
-        rule, seen, way = Rule.ARCHIVED, f"{had.email} is archived", "unarchive"
-    if seen:
-        remedy = f"if they work here, {way} it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
-        return left_alone(person, rule, f"active, but {seen}", remedy, had)
-    if fault := homeschool_fault(person, district):
-        return Plan(person, had, remarks=(fault,))
-    wanted, remarks = wanted_account(person, had, district)
-    return Plan(person, had, differences(had, wanted, district), remarks)
-
-
-def plan_leaver(person: Staff, had: Account, district: District) -> Plan:
-    """The account of somebody who left: suspended and in or below SUSPENDED_OU; being there is the mark of done."""
-    role, remedy = f"{had.email} still has an admin role", "take it away in the Admin console"
-    remarks = (about(person, Rule.ADMIN_ROLE, role, remedy),) if had.is_delegated_admin else ()
-    is_away = is_at_or_below(had.org_unit, [district.settings.SUSPENDED_OU])
-    if had.archived or (had.is_suspended and is_away):
-        return Plan(person, had, remarks=remarks)
-    if exception := why_not_closed(person, had, district):
-        return Plan(person, had, remarks=(*remarks, exception))
-    wanted = {SUSPENDED: YES, ORG_UNIT: had.org_unit if is_away else district.suspended_ou}
-    return Plan(person, had, differences(had, wanted, district), remarks)
-
-
 def wanted_account(person: Staff, had: Account, district: District) -> tuple[dict[str, str], tuple[Remark, ...]]:
     """What the account of somebody who works here should be, and why it is less than that; a new one has no id."""
+    if fault := why_left_alone(person, had, district):
+        return {}, (fault,)
     settings = district.settings
     address, told = wishes_and_remarks(wanted_address(person, had, district))
     wanted, remarks = wishes_and_remarks(
@@ -1447,6 +1413,38 @@ def wanted_account(person: Staff, had: Account, district: District) -> tuple[dic
     if settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.employee_id_texts}:
         wanted[EMPLOYEE_ID] = person.teacher_number
     return wanted, (*told, *remarks)
+
+
+def wanted_closing(person: Staff, had: Account, district: District) -> Wishes:
+    """Whoever left is suspended, and in or below SUSPENDED_OU: being there is the mark that all was done."""
+    settings = district.settings
+    is_away = is_at_or_below(had.org_unit, [settings.SUSPENDED_OU])
+    if had.is_delegated_admin:
+        seen = f"{had.email} still has an admin role"
+        yield about(person, Rule.ADMIN_ROLE, seen, "take it away in the Admin console")
+    if had.archived or (had.is_suspended and is_away):
+        return
+    if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
+        yield about(person, Rule.TEMPORARY, f"{had.email} lies in {had.org_unit}", "not suspended")
+    elif owners := district.powerschool.active_by_address.get(had.email):
+        seen = f"PowerSchool gives {had.email} to {owners[0]}, who is active"
+        yield about(person, Rule.ADDRESS_IN_USE, seen, "not suspended")
+    elif had.is_open and not district.only and (last := hold_window(settings, district.today)):
+        yield about(person, Rule.CALENDAR, f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)")
+    else:
+        yield SUSPENDED, YES
+        yield ORG_UNIT, had.org_unit if is_away else district.suspended_ou
+
+
+def why_left_alone(person: Staff, had: Account, district: District) -> Remark | None:
+    """Why the account of somebody who works here is left as it is, if so."""
+    rule, seen, way = Rule.LOCKED_OUT, why_stays_suspended(had, district) if had.is_suspended else "", "open"
+    if had.archived:
+        rule, seen, way = Rule.ARCHIVED, f"{had.email} is archived", "unarchive"
+    if not seen:
+        return homeschool_fault(person, district)
+    remedy = f"if they work here, {way} it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
+    return about(person, rule, f"active, but {seen}", remedy)
 
 
 def wishes_and_remarks(*rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
@@ -1525,18 +1523,6 @@ def is_cut_off(had: Account, district: District) -> bool:
     return abs((suspended - closed).total_seconds()) <= CUT_OFF_SECONDS
 
 
-def why_not_closed(person: Staff, had: Account, district: District) -> Remark | None:
-    """The rule that keeps a leaver's account as it is, if any."""
-    if is_at_or_below(had.org_unit, district.settings.TEMPORARY_REACTIVATION_OUS):
-        return about(person, Rule.TEMPORARY, f"{had.email} lies in {had.org_unit}", "not suspended")
-    if owners := district.powerschool.active_by_address.get(had.email):
-        seen = f"PowerSchool gives {had.email} to {owners[0]}, who is active"
-        return about(person, Rule.ADDRESS_IN_USE, seen, "not suspended")
-    if had.is_open and not district.only and (last := hold_window(district.settings, district.today)):
-        return about(person, Rule.CALENDAR, f"{had.email} is not suspended until {last} is over (HOLD_SUSPENSIONS)")
-    return None
-
-
 def hold_window(settings: Settings, today: date) -> str:
     """The last day of the hold window that today lies in, or ""; a window may cross New Year."""
     day = today.strftime("%m-%d")
@@ -1565,7 +1551,7 @@ def wanted_address(person: Staff, had: Account, district: District) -> Wishes:
     holder = district.google.by_address.get(person.email)
     if not is_ours(person.email, district.settings):
         yield about(person, Rule.FOREIGN_ADDRESS, "the address is outside GOOGLE_DOMAINS", keeps)
-    elif not is_valid_address(person.email):
+    elif not VALID_ADDRESS.fullmatch(person.email):
         yield about(person, Rule.FAULTY_ADDRESS, NO_ADDRESS, f"{keeps}: correct PowerSchool")
     elif holder is None or holder.id == had.id:
         yield EMAIL, person.email
