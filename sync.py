@@ -1097,10 +1097,8 @@ def agrees(person: Staff, account: Account, powerschool: PowerSchool) -> bool:
     return any(name and name == held for name, held in zip(person.folded_name, account.folded_name, strict=True))
 
 
-def about(
-    person: Staff, rule: Rule, seen: str, remedy: str = "", watched: tuple[str, str] = ("", ""), part: str = ""
-) -> Remark:
-    return Remark(rule, str(person), seen, remedy, subject_of(person), part or watched[0], watched)
+def about(person: Staff, rule: Rule, seen: str, remedy: str = "", part: str = "") -> Remark:
+    return Remark(rule, str(person), seen, remedy, subject_of(person), part)
 
 
 def subject_of(person: Staff) -> str:
@@ -1241,10 +1239,8 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
         return left_alone(person, Rule.SOMEBODY_ELSES, seen, remedy, had)
     if not carries_dcid and (doubt := link_doubt(person, had, district)):
         return Plan(person, had, remarks=(doubt,))
-    if person.is_active:
-        wanted, remarks = wanted_account(person, had, district)
-    else:
-        wanted, remarks = wishes_and_remarks(wanted_closing(person, had, district))
+    rules = wanted_open if person.is_active else wanted_closed
+    wanted, remarks = wishes_and_remarks(rules(person, had, district))
     evidence = "DCID" if carries_dcid else same_words(person, had)
     return Plan(person, had, differences(had, wanted, district), remarks, evidence)
 
@@ -1255,8 +1251,7 @@ OR_DECIDE = "or decide it with --csv and --decide (README)"
 def link_doubt(person: Staff, account: Account, district: District) -> Remark | None:
     """Why this account with the person's address is not certainly theirs, if so: a mistake hands over a mailbox."""
     owner, names, number = district.owner(account), same_names(person, account), same_employee_id(person, account)
-    is_rehire = owner is not None and not owner.is_active and names and number
-    rule, why = Rule.NOT_LINKED if account.dcid is None else Rule.PROBABLE_REHIRE, ""
+    is_rehire, why = owner is not None and not owner.is_active and names and number, ""
     if is_rehire or (account.dcid is None and (names or number)):
         if account.is_delegated_admin or account.is_admin:
             why = ", and an admin role"
@@ -1267,7 +1262,7 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
         else:
             state = "archived" if account.archived else f"suspended in {account.org_unit}"
             return about(person, Rule.LINKED_LATER, f"{account.email} has the address and is {state}", "left as it is")
-    return in_doubt(person, account, district, rule, why)
+    return in_doubt(person, account, district, Rule.NOT_LINKED, why)
 
 
 def is_closed_by_us(account: Account, settings: Settings) -> bool:
@@ -1295,13 +1290,11 @@ def is_certainly_anothers(account: Account, district: District) -> bool:
 
 def possible_account(person: Staff, accounts: Sequence[Account], district: District) -> Plan:
     """Nothing is done while one of these accounts may be this person's already: each is told with every way out."""
-    remarks = []
-    for account in accounts:
-        rule, why = Rule.POSSIBLE_ACCOUNT if account.dcid is None else Rule.PROBABLE_REHIRE, ""
-        if not person.is_active:
-            rule, why = Rule.LEFT_OPEN, ", and is open though the person left"
-        remarks.append(replace(in_doubt(person, account, district, rule, why), part=account.id))
-    return Plan(person, remarks=tuple(remarks))
+    rule, why = Rule.POSSIBLE_ACCOUNT, ""
+    if not person.is_active:
+        rule, why = Rule.LEFT_OPEN, ", and is open though the person left"
+    doubts = (replace(in_doubt(person, account, district, rule, why), part=account.id) for account in accounts)
+    return Plan(person, remarks=tuple(doubts))
 
 
 def in_doubt(person: Staff, account: Account, district: District, rule: Rule, why: str = "") -> Remark:
@@ -1309,9 +1302,10 @@ def in_doubt(person: Staff, account: Account, district: District, rule: Rule, wh
 
     The alias of what may be the person's own account is never advised away, nor a colleague's account into HANDS_OFF.
     """
-    owner, is_unclaimed = district.owner(account), district.is_unclaimed(account)
-    carries = f"carries the DCID of {owner}" if owner else f"carries DCID {account.dcid}, nobody's in PowerSchool"
-    carries = "has no DCID" if account.dcid is None else carries
+    owner, is_unclaimed, carries = district.owner(account), district.is_unclaimed(account), "has no DCID"
+    if account.dcid is not None:
+        rule = Rule.PROBABLE_REHIRE if rule in {Rule.NOT_LINKED, Rule.POSSIBLE_ACCOUNT} else rule
+        carries = f"carries the DCID of {owner}" if owner else f"carries DCID {account.dcid}, nobody's in PowerSchool"
     name = "" if account.folded_name in person.folded_names else f", but another name ({account.name})"
     other = "give the person another address in PowerSchool"
     if person.email not in account.addresses or not person.is_active:
@@ -1388,8 +1382,9 @@ def plan_creation(person: Staff, district: District) -> Plan:
             other = f"if it is not theirs, give the person another address {OR_DECIDE}, or "
             other = "" if gone.dcid == person.dcid else other
             remedy = f"restore it in the Admin console (Users, Recently deleted), or {other}wait until 20 days are over"
-            return Plan(person, remarks=(about(person, Rule.RECENTLY_DELETED, seen, remedy, part=gone.id),))
-    wanted, remarks = wanted_account(person, Account("", dict.fromkeys(ATTRIBUTES, "")), district)
+            return Plan(person, remarks=(about(person, Rule.RECENTLY_DELETED, seen, remedy, gone.id),))
+    blank = Account("", dict.fromkeys(ATTRIBUTES, ""))
+    wanted, remarks = wishes_and_remarks(wanted_open(person, blank, district))
     if wanted and (twins := possible_twins(person, district)):
         return possible_account(person, twins, district)
     if person.odd or not {GIVEN_NAME, ORG_UNIT} <= wanted.keys():
@@ -1398,25 +1393,33 @@ def plan_creation(person: Staff, district: District) -> Plan:
     return Plan(person, None, (Change("create", {}, filled),), remarks)
 
 
-def wanted_account(person: Staff, had: Account, district: District) -> tuple[dict[str, str], tuple[Remark, ...]]:
-    """What the account of somebody who works here should be, and why it is less than that; a new one has no id."""
-    if fault := why_left_alone(person, had, district):
-        return {}, (fault,)
+def wanted_open(person: Staff, had: Account, district: District) -> Wishes:
+    """Of the account of somebody who works here: open, and as PowerSchool has it; a new one has no id."""
     settings = district.settings
-    address, told = wishes_and_remarks(wanted_address(person, had, district))
-    wanted, remarks = wishes_and_remarks(
-        wanted_name(person, had, settings, bool(address), bool(told)),
-        wanted_org_unit(person, had, district),
-        wanted_fields(person, district),
-    )
-    wanted |= {**address, SUSPENDED: NO, settings.dcid_attribute: str(person.dcid)}
+    rule, seen, way = Rule.LOCKED_OUT, why_stays_suspended(had, district) if had.is_suspended else "", "open"
+    if had.archived:
+        rule, seen, way = Rule.ARCHIVED, f"{had.email} is archived", "unarchive"
+    if seen:
+        remedy = f"if they work here, {way} it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
+        yield about(person, rule, f"active, but {seen}", remedy)
+        return
+    if fault := homeschool_fault(person, district):
+        yield fault
+        return
+    address = [*wanted_address(person, had, district)]
+    waits = any(isinstance(entry, Remark) for entry in address)
+    yield from address
+    yield from wanted_name(person, had, settings, is_renamed=bool(address) and not waits, waits=waits)
+    yield from wanted_org_unit(person, had, district)
+    yield from wanted_fields(person, district)
+    yield SUSPENDED, NO
+    yield settings.dcid_attribute, str(person.dcid)
     if settings.SET_EMPLOYEE_ID and person.teacher_number not in {"", *had.employee_id_texts}:
-        wanted[EMPLOYEE_ID] = person.teacher_number
-    return wanted, (*told, *remarks)
+        yield EMPLOYEE_ID, person.teacher_number
 
 
-def wanted_closing(person: Staff, had: Account, district: District) -> Wishes:
-    """Whoever left is suspended, and in or below SUSPENDED_OU: being there is the mark that all was done."""
+def wanted_closed(person: Staff, had: Account, district: District) -> Wishes:
+    """Of the account of somebody who left: suspended, and in or below SUSPENDED_OU, the mark that all was done."""
     settings = district.settings
     is_away = is_at_or_below(had.org_unit, [settings.SUSPENDED_OU])
     if had.is_delegated_admin:
@@ -1436,20 +1439,9 @@ def wanted_closing(person: Staff, had: Account, district: District) -> Wishes:
         yield ORG_UNIT, had.org_unit if is_away else district.suspended_ou
 
 
-def why_left_alone(person: Staff, had: Account, district: District) -> Remark | None:
-    """Why the account of somebody who works here is left as it is, if so."""
-    rule, seen, way = Rule.LOCKED_OUT, why_stays_suspended(had, district) if had.is_suspended else "", "open"
-    if had.archived:
-        rule, seen, way = Rule.ARCHIVED, f"{had.email} is archived", "unarchive"
-    if not seen:
-        return homeschool_fault(person, district)
-    remedy = f"if they work here, {way} it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
-    return about(person, rule, f"active, but {seen}", remedy)
-
-
-def wishes_and_remarks(*rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
+def wishes_and_remarks(rules: Iterable[Wish | Remark]) -> tuple[dict[str, str], tuple[Remark, ...]]:
     """What rules demand, and why they demand less, each once."""
-    said = [entry for rule in rules for entry in rule]
+    said = [*rules]
     wishes = dict(entry for entry in said if not isinstance(entry, Remark))
     return wishes, tuple(dict.fromkeys(entry for entry in said if isinstance(entry, Remark)))
 
@@ -4299,7 +4291,7 @@ def still_so(run: Run, remark: Remark, google: Google) -> bool:
 
 def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_id: str = "") -> Remark:
     """A remark on what happens only once, with what Google is asked about until it is put right."""
-    return about(person, rule, seen, HAPPENED_ONCE[rule], (group_id, account_id))
+    return replace(about(person, rule, seen, HAPPENED_ONCE[rule], group_id), watched=(group_id, account_id))
 
 
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Remark]:
