@@ -467,7 +467,7 @@ class Staff:
     @property
     def traits(self) -> list[object]:
         """The employee ID and the full names, in the forms in which they are compared."""
-        return [fold_number(self.teacher_number), *self.folded_names]
+        return [self.teacher_number.casefold(), *self.folded_names]
 
     @property
     def name(self) -> str:
@@ -559,7 +559,7 @@ class Account:
     @property
     def employee_ids(self) -> frozenset[str]:
         """Every employee ID, in the form in which they are compared."""
-        return frozenset(map(fold_number, self.employee_id_texts)) - {""}
+        return frozenset(map(str.casefold, self.employee_id_texts)) - {""}
 
     @property
     def traits(self) -> list[object]:
@@ -897,8 +897,7 @@ def plan_each(run: Run, district: District, chosen: Collection[int]) -> list[Pla
 
 def note_bug(run: Run, person: Staff) -> Plan:
     """Tell a bug of ours with its traceback; nothing is done about this person, and the run exits with 2."""
-    words = "a bug in Staff Sync: please report the lines below it in the log, without names"
-    remark = about(person, Rule.BUG, words)
+    remark = about(person, Rule.BUG, "please report the lines below it in the log, without names")
     if run.note(remark):
         log.exception("%s", remark)
         run.bugs += 1
@@ -1022,7 +1021,7 @@ def quoted(word: str) -> str:
 def people_meant(word: str, district: District) -> list[Staff]:
     """The people in PowerSchool whom this word of the command line means, by themselves or by their account."""
     staff = district.powerschool.staff
-    fits = [p for p in staff if is_meant(word, p.dcid, {p.email}, {fold_number(p.teacher_number)})]
+    fits = [p for p in staff if is_meant(word, p.dcid, {p.email}, {p.teacher_number.casefold()})]
     holder = district.google.by_address.get(whom(word)[1])
     return fits or [p for p in staff if holder and p.dcid == holder.dcid]
 
@@ -1051,10 +1050,6 @@ def fold(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalpha())
 
 
-def fold_number(number: str) -> str:
-    return number.strip().casefold()
-
-
 def is_at_or_below(path: str, tops: Iterable[str]) -> bool:
     return any(f"{path}/".casefold().startswith(f"{top}/".casefold()) for top in tops)
 
@@ -1080,7 +1075,7 @@ def same_words(person: Staff, account: Account) -> str:
 
 
 def same_employee_id(person: Staff, account: Account) -> bool:
-    return fold_number(person.teacher_number) in account.employee_ids
+    return person.teacher_number.casefold() in account.employee_ids
 
 
 def looks_like(person: Staff, account: Account) -> bool:
@@ -1273,13 +1268,9 @@ def is_closed_by_us(account: Account, settings: Settings) -> bool:
 
 def possible_twins(person: Staff, district: District) -> list[Account]:
     """The accounts of no active person's DCID that may be this one's, who has no address by the employee ID alone."""
-    return [
-        account
-        for account in lookalikes(person, district)
-        if same_employee_id(person, account) or (person.email and is_staff_place(account, district))
-        if not is_certainly_anothers(account, district)
-        if account.id not in district.not_theirs.get(person.dcid, ())
-    ]
+    aside = district.not_theirs.get(person.dcid, ())
+    found = [a for a in lookalikes(person, district) if a.id not in aside and not is_certainly_anothers(a, district)]
+    return [a for a in found if same_employee_id(person, a) or (person.email and is_staff_place(a, district))]
 
 
 def is_certainly_anothers(account: Account, district: District) -> bool:
@@ -1347,9 +1338,8 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
     return None
 
 
-def nobodys_accounts(district: District) -> list[Remark]:
+def nobodys_accounts(district: District) -> Iterator[Remark]:
     """Accounts whose DCID is not in PowerSchool: told, never written; an open one asks for a person."""
-    remarks = []
     for account in sorted(district.google.accounts.values(), key=lambda account: account.email):
         if account.dcid is None or district.owner(account):
             continue
@@ -1357,10 +1347,9 @@ def nobodys_accounts(district: District) -> list[Remark]:
         seen = f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_sign_in or 'never'}"
         if remark is None and account.is_open:
             remedy = f"correct its DCID, or suspend it; if it is to stay open, {name_in_hands_off(account)}"
-            remarks.append(Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy, f"account:{account.id}"))
+            yield Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy, f"account:{account.id}")
         else:
-            remarks.append(Remark(Rule.NOT_IN_POWERSCHOOL, account.email, seen, remark.reason if remark else ""))
-    return remarks
+            yield Remark(Rule.NOT_IN_POWERSCHOOL, account.email, seen, remark.reason if remark else "")
 
 
 # Deciding what the account should be: what the rules demand is `wanted`, and an exception takes something out of it.
@@ -3522,7 +3511,7 @@ def tell_nearby(who: str, district: District) -> int:
     text, google, protected = whom(who)[1], district.google, district.settings.PROTECTED_OUS
     asked = {text, text.partition("@")[0], fold(text), fold(text.partition("@")[0])} - {""}
     for person in district.powerschool.staff:
-        if asked & {fold_number(person.teacher_number), person.email.partition("@")[0], *spellings(person)}:
+        if asked & {person.teacher_number.casefold(), person.email.partition("@")[0], *spellings(person)}:
             log.info("Near: PowerSchool has %s", person)
     near = difflib.get_close_matches(text, google.by_address, 3, 0.8)
     for address in [text] if text in google.by_address else near:

@@ -1135,7 +1135,7 @@ def test_accounts_whose_dcid_is_not_in_powerschool_are_told() -> None:
         stranger(id="5", dcid=97, email="c@d118.org"),
     ]  # fmt: skip
     entry = {"c@d118.org": ("a robot", "2099-01-01")}
-    remarks = sync.nobodys_accounts(district([staff()], accounts, HANDS_OFF=entry))
+    remarks = [*sync.nobodys_accounts(district([staff()], accounts, HANDS_OFF=entry))]
     assert [(remark.who, remark.rule.level, remark.rule.label) for remark in remarks] == [
         ("a@d118.org", "INFO", "not in PowerSchool"), ("c@d118.org", "INFO", "not in PowerSchool"),
         ("z@d118.org", "ERROR", "open for nobody"),
