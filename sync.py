@@ -4402,13 +4402,11 @@ NO_MAIL_SERVER = "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to DNS
 # What to do about each class of errors that keeps a mail from being sent, by its name.
 MAIL_REMEDIES = {
     "SMTPAuthenticationError":
-        'correct SMTP_USER and SMTP_PASSWORD (never sent with SMTP_SECURITY "none"); many servers want a password made '
-        "for one app alone",
+        'correct SMTP_USER and SMTP_PASSWORD (often one for apps alone; never sent with SMTP_SECURITY "none")',
     "SMTPSenderRefused": "let MAIL_FROM be an address that may send here",
     "SMTPResponseException": "ask whoever runs the mail server in SMTP_HOST",
     "SMTPServerDisconnected": NO_MAIL_SERVER,
-    "SMTPException":
-        "without STARTTLS there, choose another SMTP_PORT or SMTP_SECURITY; without a sign-in, unset SMTP_USER",
+    "SMTPException": "without STARTTLS choose another SMTP_PORT or SMTP_SECURITY; without sign-in unset SMTP_USER",
     "SSLCertVerificationError":
         "let SMTP_HOST be the name in the server's certificate, or set SSL_CERT_FILE to the CA file it comes from",
     "SSLError": 'most servers want SMTP_SECURITY "starttls" with SMTP_PORT 587, and "tls" with 465',
@@ -4464,23 +4462,22 @@ def mail_text(morning: Morning, settings: Settings) -> str:
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
 
 
-def mail_is_due(morning: Morning, settings: Settings, last_mail: str = "", *, is_owed: bool = False) -> bool:
-    """Whether this morning is worth a mail, by MAIL_WHEN; the last one went on this day, or is owed: to nobody."""
+def mail_is_due(morning: Morning, settings: Settings, mailed: Mapping[str, Any]) -> bool:
+    """Whether this morning is worth a mail, by MAIL_WHEN; `mailed` says when the last one went, and if to nobody."""
     today = morning.started.astimezone().date()
     if not settings.MAIL_TO or morning.part or morning.exit_code == BUSY:
         return False
-    is_problem = morning.new or morning.not_made or is_owed
+    is_problem = morning.new or morning.not_made or mailed.get("is_owed")
     is_news = (morning.changes or morning.solved) and not morning.failure
-    is_reminder = last_mail != str(today) and (morning.failure or (morning.standing and today.weekday() == 0))
+    is_reminder = mailed.get("day") != str(today) and (morning.failure or (morning.standing and today.weekday() == 0))
     asked = {"news": is_problem or is_news or is_reminder, "problems": is_problem or is_reminder, "always": True}
     return bool(asked[settings.MAIL_WHEN])
 
 
 def mail_morning(run: Run, options: Options, morning: Morning, page: str) -> None:
     """Send the mail of a run of everybody if it is due, and remember that; even by settings with faults elsewhere."""
-    settings, known = run.settings or mail_settings(options.config), run.memory.rest.get("mail", {})
-    last_mail, is_owed = known.get("day", ""), known.get("is_owed", False)
-    if settings is None or not mail_is_due(morning, settings, last_mail, is_owed=is_owed):
+    settings = run.settings or mail_settings(options.config)
+    if settings is None or not mail_is_due(morning, settings, run.memory.rest.get("mail", {})):
         return
     if remark := send_mail(morning, settings, page):
         log.warning("%s", remark)
@@ -4611,7 +4608,7 @@ svg {display: block; width: 100%; max-width: 26rem; height: auto}
 @media print {:root {color-scheme: only light} li, svg {break-inside: avoid}}
 </style></head><body>
 <header><h1 class="$look">$first</h1>$rest</header>
-<main>$sections</main>
+<main>$sections$history</main>
 <footer><p>$whole</p></footer>
 </body></html>
 """)
@@ -4659,33 +4656,26 @@ def page_of(morning: Morning, settings: Settings) -> str:
     first, *rest = map(shown, result_of(morning))
     left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
     chapters = {**problems(morning), **changed_places(morning, settings), LEFT_ALONE: left_alone}
-    sections = []
-    for heading, told in chapters.items():
-        is_open = heading != LEFT_ALONE and len(told) <= SHOWN_AT_ONCE
-        items = "".join(map(html_item, told))
-        sections += [section(heading, len(told), f"<ul>\n{items}</ul>", is_open=is_open)] if told else []
-    if morning.nights:
-        sections.append(section("The last runs", len(morning.nights), history(morning.nights)))
     return PAGE.substitute(
         title=shown(mail_subject(morning)),
-        first=first,
         look="good" if morning.exit_code == DONE else "bad",
+        first=first,
         rest="".join(f"<p>{line}</p>" for line in rest),
-        sections="".join(sections),
+        sections="".join(section(heading, told) for heading, told in chapters.items() if told),
+        history=history(morning.nights) if morning.nights else "",
         whole=shown(f"Staff Sync {VERSION}. Run {morning.run}. Exit code {morning.exit_code}."),
     )
 
 
-def section(heading: str, count: int, body: str, *, is_open: bool = True) -> str:
-    """A part of the page that can be folded."""
-    name = heading.lower().replace(" ", "-")
-    summary = f"<summary><h2>{heading} <small>{count:,}</small></h2></summary>"
-    return f'<details id="{name}"{" open" if is_open else ""}>{summary}{body}</details>\n'
-
-
-def html_item(told: Told) -> str:
-    who, *rest = map(shown, filter(None, told))
-    return f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest)}</li>\n"
+def section(heading: str, told: Sequence[Told]) -> str:
+    """A list that can be folded, and is folded where it is long or nobody needs to do anything."""
+    items = ""
+    for entry in told:
+        who, *rest = map(shown, filter(None, entry))
+        items += f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest)}</li>\n"
+    name, is_open = heading.lower().replace(" ", "-"), heading != LEFT_ALONE and len(told) <= SHOWN_AT_ONCE
+    summary = f"<summary><h2>{heading} <small>{len(told):,}</small></h2></summary>"
+    return f'<details id="{name}"{" open" if is_open else ""}>{summary}<ul>\n{items}</ul></details>\n'
 
 
 def history(nights: Sequence[Night]) -> str:
@@ -4704,7 +4694,7 @@ def history(nights: Sequence[Night]) -> str:
     size = 'width="332" height="132" viewBox="0 0 332 132" font-size="12" fill="currentColor"'
     bars = f'<svg {size} role="img" aria-label="Bars for each run, in words below">{drawn}</svg>'
     words = f"From {days[0]} to {days[-1]}. In the last of them: {', '.join(told)}."
-    return f"<figure>{bars}<figcaption>{words}</figcaption></figure>"
+    return f"<h2>The last runs</h2><figure>{bars}<figcaption>{words}</figcaption></figure>"
 
 
 def shown(words: str) -> str:
@@ -4720,8 +4710,7 @@ def check_own(path: Path, option: str) -> None:
             raise RunError(f"{path} is there and is not of Staff Sync", "", f"name another file after {option}")
         path.parent.stat()
     except OSError as error:
-        remedy = f"close it where it is open, or name another file after {option}"
-        raise no_access(path, "written", error, remedy) from None
+        raise no_access(path, "written", error, f"name another file after {option}") from None
 
 
 def write_own(path: Path, text: str, option: str) -> None:

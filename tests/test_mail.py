@@ -465,9 +465,9 @@ DUE: dict[str, tuple[Morning, dict[str, bool]]] = {
 def test_a_mail_goes_out_for_what_mail_when_asks(
     told: Morning, is_due: dict[str, bool], settings: sync.Settings
 ) -> None:
-    found = {when: sync.mail_is_due(told, replace(settings, MAIL_WHEN=when)) for when in is_due}
+    found = {when: sync.mail_is_due(told, replace(settings, MAIL_WHEN=when), {}) for when in is_due}
     assert found == is_due
-    assert not sync.mail_is_due(told, replace(settings, MAIL_WHEN="always", MAIL_TO=[]))
+    assert not sync.mail_is_due(told, replace(settings, MAIL_WHEN="always", MAIL_TO=[]), {})
 
 
 @pytest.mark.parametrize("when", ["news", "problems"])
@@ -476,15 +476,15 @@ def test_a_failure_goes_out_when_it_is_new_and_then_once_a_day(when: str, settin
     today, yesterday = (str(TUESDAY.astimezone().date() - timedelta(days=days)) for days in (0, 1))
     new = morning(failure=EXPIRED, exit_code=2, new=(matter(BROKEN),))
     known = morning(failure=EXPIRED, exit_code=2, standing=(matter(BROKEN, 1),), changes=(MOVED,))
-    assert sync.mail_is_due(new, settings, today)
-    assert sync.mail_is_due(known, settings, yesterday)
-    assert not sync.mail_is_due(known, settings, today)
-    assert sync.mail_is_due(known, settings, today, is_owed=True), "the one before went to nobody"
+    assert sync.mail_is_due(new, settings, {"day": today})
+    assert sync.mail_is_due(known, settings, {"day": yesterday})
+    assert not sync.mail_is_due(known, settings, {"day": today})
+    assert sync.mail_is_due(known, settings, {"day": today, "is_owed": True}), "the one before went to nobody"
 
 
 def test_what_stands_goes_out_once_on_a_monday(settings: sync.Settings) -> None:
     standing = morning(started=MONDAY, standing=(matter(HOME, 3),))
-    assert not sync.mail_is_due(standing, settings, str(MONDAY.astimezone().date()))
+    assert not sync.mail_is_due(standing, settings, {"day": str(MONDAY.astimezone().date())})
 
 
 def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(

@@ -302,7 +302,7 @@ def test_a_page_is_written_over_no_file_but_one_of_its_own(tmp_path: Path) -> No
         sync.write_own(other, page(RICH), "--page")
     assert other.read_text(encoding="utf-8") == "<!DOCTYPE html><p>The school's own"
     for place in (tmp_path, tmp_path / "nowhere" / "page.html"):
-        with pytest.raises(sync.RunError, match=r"cannot be written by .*, or name another file after --page"):
+        with pytest.raises(sync.RunError, match=r"cannot be written by .*: name another file after --page"):
             sync.check_own(place, "--page")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "page.html"]
 
