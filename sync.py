@@ -4073,12 +4073,11 @@ def read_table(path: Path) -> list[list[str]]:
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
     heading = next(filter(str.strip, text.splitlines()), "")
-    try:
-        rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))]
-    except csv.Error as error:
-        raise RunError(f"{path} is no spreadsheet of --csv", str(error), SAVE_AGAIN) from None
-    # A program may have taken the apostrophe before a formula sign for its own.
-    return [[re.sub(r"^'(?=[-=+@])", "", " ".join(cell.split())) for cell in row] for row in rows]
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))
+    with contextlib.suppress(csv.Error):  # no text at all, as a workbook
+        # A program may have taken the apostrophe before a formula sign for its own.
+        return [[re.sub(r"^'(?=[-=+@])", "", " ".join(cell.split())) for cell in row] for row in table]
+    return []
 
 
 def read_sheet(path: Path) -> list[Decision]:
@@ -4453,12 +4452,11 @@ def result_of(morning: Morning) -> list[str]:
 
 def mail_text(morning: Morning, settings: Settings) -> str:
     """The mail as plain text, each list cut where it grows long."""
-    lines, told_last = result_of(morning), problems(morning)
-    told_first = {heading: told_last.pop(heading) for heading in ("Held back", "New problems")}
-    parts = {**told_first, **changed_places(morning, settings), **dict(reversed(told_last.items()))}
-    for heading, told in as_lines(parts).items():
-        lines += ["", heading, *(f"- {line}" for line in told[:LONGEST_LIST])]
-        lines += [f"... and {len(told) - LONGEST_LIST} more: see StaffLog.txt"] if told[LONGEST_LIST:] else []
+    lines, told = result_of(morning), problems(morning)
+    last = {heading: told.pop(heading) for heading in (SOLVED_PROBLEMS, STANDING_PROBLEMS)}
+    for heading, entries in as_lines({**told, **changed_places(morning, settings), **last}).items():
+        lines += ["", heading, *(f"- {line}" for line in entries[:LONGEST_LIST])]
+        lines += [f"... and {len(entries) - LONGEST_LIST} more: see StaffLog.txt"] if entries[LONGEST_LIST:] else []
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
 
 
