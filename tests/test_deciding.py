@@ -1846,3 +1846,121 @@ def test_an_address_taken_by_an_account_with_a_smaller_id_is_taken_too() -> None
         sync.wanted_address(staff(email=holder.email), account(), district((), [account(), holder]))
     )
     assert (wanted, remark.rule) == ({}, Rule.ADDRESS_TAKEN)
+
+
+# Advice: each remedy names the ways out that fit the situation, and no other.
+
+ANOTHER_ADDRESS, IN_HANDS_OFF, NO_ALIAS = "another address in PowerSchool", "name it in HANDS_OFF", "remove the alias"
+NAMESAKE = {"given_name": "Maya", "family_name": "Patel", "employee_id": ""}
+
+
+@table("person, had, others, rule, ways", {
+    "another name at the address": (
+        staff(teacher_number=""), account(dcid=None, family_name="Shah", given_name="Ann"), [],
+        Rule.NOT_LINKED, {ANOTHER_ADDRESS},
+    ),
+    "the employee ID on an account with another address": (
+        staff(), stranger(employee_id="T7"), [], Rule.POSSIBLE_ACCOUNT, {IN_HANDS_OFF},
+    ),
+    "the address as a stranger's alias": (
+        staff(), stranger(aliases=(MAYA_AT,)), [], Rule.ADDRESS_TAKEN, {ANOTHER_ADDRESS, NO_ALIAS},
+    ),
+    "the address as a namesake's alias": (
+        staff(), stranger(aliases=(MAYA_AT,), **NAMESAKE), [],
+        Rule.POSSIBLE_ACCOUNT, {ANOTHER_ADDRESS, IN_HANDS_OFF},
+    ),
+    "the address as the alias of a namesake who works here": (
+        staff(), stranger(aliases=(MAYA_AT,), dcid=8, **NAMESAKE), [staff(dcid=8, email="sam.lee@d118.org")],
+        Rule.ADDRESS_TAKEN, {ANOTHER_ADDRESS},
+    ),
+    "the address as the alias of somebody else who works here": (
+        staff(), stranger(aliases=(MAYA_AT,), dcid=8),
+        [staff(dcid=8, first_name="Sam", last_name="Lee", email="sam.lee@d118.org")],
+        Rule.ADDRESS_TAKEN, {ANOTHER_ADDRESS, NO_ALIAS},
+    ),
+    "a leaver's address": (leaver(), account(dcid=None), [], Rule.LEFT_OPEN, {IN_HANDS_OFF}),
+})  # fmt: skip
+def test_the_ways_out_fit_the_situation(
+    person: Staff, had: Account, others: list[Staff], rule: Rule, ways: set[str]
+) -> None:
+    (remark,) = plan(person, had, others=others).remarks
+    assert remark.rule is rule
+    assert {way for way in (ANOTHER_ADDRESS, IN_HANDS_OFF, NO_ALIAS) if way in remark.remedy} == ways
+
+
+@table("had, same", {
+    "the address": (account(dcid=None), "with the same address"),
+    "the names alone": (stranger(**NAMESAKE), "with the same names"),
+    "the employee ID alone": (stranger(employee_id="T7"), "with the same employee ID"),
+})  # fmt: skip
+def test_what_is_the_same_of_a_leavers_open_account_is_told(had: Account, same: str) -> None:
+    (remark,) = plan(leaver(), had).remarks
+    assert remark.rule is Rule.LEFT_OPEN
+    assert same in remark.reason
+    assert "open though the person left" in remark.reason
+
+
+def test_of_several_accounts_that_may_be_a_leavers_one_is_told() -> None:
+    accounts = [stranger(id=str(n), email=f"m{n}@d118.org", **NAMESAKE) for n in (2, 3)]
+    assert told(plan(leaver(), *accounts)) == [("ERROR", "left, but open")]
+
+
+def test_whether_the_holder_of_an_address_has_another_name_is_told() -> None:
+    sam = staff(dcid=8, first_name="Sam", last_name="Lee", email="sam.lee@d118.org")
+    (same,) = plan(staff(), stranger(aliases=(MAYA_AT,), dcid=8, **NAMESAKE), others=[sam]).remarks
+    (other,) = plan(staff(), stranger(aliases=(MAYA_AT,), dcid=8), others=[sam]).remarks
+    assert ("and names" in same.reason, "another name" in same.reason) == (True, False)
+    assert ("and names" in other.reason, "another name" in other.reason) == (False, True)
+
+
+@table("had, who", {
+    "a DCID of nobody": (stranger(employee_id="T7", dcid=99), "nobody's in PowerSchool"),
+    "a DCID of somebody who left": (stranger(employee_id="T7", dcid=6), "Ada Gone"),
+})  # fmt: skip
+def test_whose_dcid_a_possible_account_carries_is_told(had: Account, who: str) -> None:
+    gone = leaver(dcid=6, first_name="Ada", last_name="Gone", email="", teacher_number="")
+    (remark,) = plan(staff(), had, others=[gone]).remarks
+    assert who in remark.reason
+
+
+DECIDED = account(id="1", dcid=None)
+
+
+@table("person, had, accounts, others, words", {
+    "nothing is against it": (staff(), DECIDED, [], [], ""),
+    "the account carries this DCID already": (staff(), account(id="1", dcid=7), [], [], ""),
+    "who is skipped": (staff(last_name="Plugin"), DECIDED, [], [], "bad name"),
+    "an admin role": (staff(), account(id="1", dcid=None, is_delegated_admin=True), [], [], "admin role"),
+    "another account with this DCID": (staff(), DECIDED, [stranger(dcid=7)], [], "sam.lee@d118.org"),
+    "the DCID of somebody who works here": (
+        staff(), account(id="1", dcid=8), [], [staff(dcid=8, email="b@d118.org", first_name="B")], "DCID 8",
+    ),
+    "the address of somebody else": (
+        staff(email="m@d118.org"), DECIDED, [], [staff(dcid=8, first_name="B")], "gives its address to",
+    ),
+    "nothing would agree": (staff(), stranger(id="1"), [], [], "somebody else's"),
+})  # fmt: skip
+def test_a_decision_links_unless_a_rule_is_against_it(
+    person: Staff, had: Account, accounts: list[Account], others: list[Staff], words: str
+) -> None:
+    world = replace(district((person, *others), [had, *accounts]), theirs={person.dcid: had.id})
+    planned = sync.plan_person(person, world)
+    assert kinds(planned) == ([] if words or had.dcid == person.dcid else ["link"])
+    assert [remark.rule for remark in planned.remarks] == ([Rule.NOT_LINKED] if words else [])
+    assert words in "".join(remark.reason for remark in planned.remarks)
+
+
+@table("dcid, accounts", {
+    "in the account's own org unit": (99, [stranger(dcid=99)]),
+    "in the second of two": (99, [account(), stranger(dcid=99)]),
+})  # fmt: skip
+def test_an_open_account_of_nobody_asks_for_a_person(dcid: int, accounts: list[Account]) -> None:
+    (remark,) = sync.nobodys_accounts(district([staff()], accounts))
+    assert remark.rule is Rule.OPEN_FOR_NOBODY
+    assert str(dcid) in remark.reason
+
+
+def test_a_super_admin_of_nobody_has_not_left() -> None:
+    (remark,) = sync.nobodys_accounts(district([staff()], [stranger(dcid=99, is_admin=True)]))
+    assert remark.rule is Rule.NOT_IN_POWERSCHOOL
+    assert "super admin" in remark.reason
