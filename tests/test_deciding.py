@@ -1964,3 +1964,33 @@ def test_a_super_admin_of_nobody_has_not_left() -> None:
     (remark,) = sync.nobodys_accounts(district([staff()], [stranger(dcid=99, is_admin=True)]))
     assert remark.rule is Rule.NOT_IN_POWERSCHOOL
     assert "super admin" in remark.reason
+
+
+# The shares at which suspensions are held, at their borders.
+
+
+def held_suspensions(leavers: int, active: int, nobodys: int = 0) -> list[Remark]:
+    """What holds the suspensions of so many leavers beside so many active people and open accounts of nobody."""
+    people = [staff(dcid=n, email=f"p{n}@d118.org", teacher_number="") for n in range(1, leavers + active + 1)]
+    people = [replace(person, schools=()) if person.dcid <= leavers else person for person in people]
+    held = [account(id=str(p.dcid), email=p.email, dcid=p.dcid, employee_id="") for p in people]
+    held += [account(id=f"x{n}", email=f"x{n}@d118.org", dcid=900 + n, employee_id="") for n in range(nobodys)]
+    world = district(people, held)
+    return sync.too_much([sync.plan_person(person, world) for person in people], world, {})
+
+
+@table("leavers, active, nobodys, held", {
+    "three of six are few people": (3, 3, 0, False),
+    "four of ten are more than a fifth": (4, 6, 0, True),
+    "accounts of nobody do not make the share smaller": (5, 15, 5, True),
+    "five accounts of nobody are few": (0, 6, 5, False),
+    "six accounts of nobody are too many": (0, 6, 6, True),
+})  # fmt: skip
+def test_suspensions_are_held_by_their_share(leavers: int, active: int, nobodys: int, held: bool) -> None:
+    assert [remark.who for remark in held_suspensions(leavers, active, nobodys)] == (["suspend"] if held else [])
+
+
+def test_what_is_held_for_accounts_of_nobody_is_let_through_by_the_number_of_people() -> None:
+    for leavers, count in ((0, 1), (2, 2)):
+        (remark,) = held_suspensions(leavers, 30, 6)
+        assert f"--allow suspend={count}" in remark.remedy
