@@ -3831,8 +3831,6 @@ def open_screen(verbose: bool) -> None:
         logging.addLevelName(level, name)
     logging.getLogger().addHandler(logging.NullHandler())
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
     logging.raiseExceptions = False  # a screen that is gone, as behind `| head`, must not end the run
     if sys.stdout is not None:
         with contextlib.suppress(AttributeError, ValueError):
@@ -5270,7 +5268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
-    log.filters = [partial(keep_together, run)]
+    log.addFilter(partial(keep_together, run))
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
         code = told_ending(run, options, stack)

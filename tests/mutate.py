@@ -78,6 +78,7 @@ class Script:
         except SystemExit as stop:
             self.returncode = stop.code if isinstance(stop.code, int) else 1
         finally:
+            sync.log.filters.clear()
             for handler in list(sync.log.handlers):
                 sync.log.removeHandler(handler)
                 handler.close()
