@@ -4700,9 +4700,10 @@ def shown(words: str) -> str:
 
 def check_own(path: Path, option: str) -> None:
     """RunError where an option names what is there and is none of its own files, or a folder that is not there."""
-    start = {"--csv": ",".join(CSV_COLUMNS[:2]), "--page": PAGE_START}[option]
+    # A spreadsheet may have been saved with other separators since.
+    starts = {"--csv": tuple(separator.join(CSV_COLUMNS[:2]) for separator in ",;\t"), "--page": (PAGE_START,)}
     try:
-        if path.exists() and not path.read_text("utf-8-sig", "replace").startswith(start):
+        if path.exists() and not path.read_text("utf-8-sig", "replace").startswith(starts[option]):
             raise RunError(f"{path} is there and is not of Staff Sync", "", f"name another file after {option}")
         path.parent.stat()
     except OSError as error:
