@@ -402,6 +402,8 @@ def test_the_org_unit_of_a_person(person: Staff, config: dict[str, Any], expecte
     "a number written with underscores": ("1_000", "INT64", None),
     "the largest number": (str(2**63 - 1), "INT64", str(2**63 - 1)),
     "one more than the largest": (str(2**63), "INT64", None),
+    "the smallest": (str(-(2**63)), "INT64", str(-(2**63))),
+    "one less than the smallest": (str(-(2**63) - 1), "INT64", None),
     "far more than the largest": (str(2**64), "INT64", None),
     "a decimal": ("2", "DOUBLE", "2.0"),
     "letters for a decimal": ("two", "DOUBLE", None),
@@ -915,10 +917,10 @@ CLOSED_AT = datetime(2026, 11, 20, 4, 0, tzinfo=timezone.utc)
 @table("had, closing, opens", {
     "a closing cut off, untouched since": (account(suspended=True), (CLOSED_AT, HIGH_OU), True),
     "at about the time Google gives": (
-        account(suspended=True, suspension_time="2026-11-20T04:09:00.000Z"), (CLOSED_AT, HIGH_OU), True,
+        account(suspended=True, suspension_time="2026-11-20T04:10:00.000Z"), (CLOSED_AT, HIGH_OU), True,
     ),
     "suspended by somebody later": (
-        account(suspended=True, suspension_time="2026-11-20T04:11:00.000Z"), (CLOSED_AT, HIGH_OU), False,
+        account(suspended=True, suspension_time="2026-11-20T04:10:01.000Z"), (CLOSED_AT, HIGH_OU), False,
     ),
     "moved since": (account(suspended=True, org_unit=MIDDLE_OU), (CLOSED_AT, HIGH_OU), False),
     "locked below the closed": (
@@ -1963,7 +1965,7 @@ def test_an_open_account_of_nobody_asks_for_a_person(dcid: int, accounts: list[A
 def test_a_super_admin_of_nobody_has_not_left() -> None:
     (remark,) = sync.nobodys_accounts(district([staff()], [stranger(dcid=99, is_admin=True)]))
     assert remark.rule is Rule.NOT_IN_POWERSCHOOL
-    assert "super admin" in remark.reason
+    assert remark.reason.endswith("is a super admin: not written")
 
 
 # The shares at which suspensions are held, at their borders.
@@ -1994,3 +1996,25 @@ def test_what_is_held_for_accounts_of_nobody_is_let_through_by_the_number_of_peo
     for leavers, count in ((0, 1), (2, 2)):
         (remark,) = held_suspensions(leavers, 30, 6)
         assert f"--allow suspend={count}" in remark.remedy
+
+
+@table("others, notes", {
+    "an alias nobody else has": ([], [("ERROR", "left, but open")]),
+    "an alias that is an active person's address": ([staff(dcid=8, first_name="Ann", teacher_number="")], []),
+})  # fmt: skip
+def test_a_leavers_address_as_an_alias_says_whose_it_is_unless_somebody_has_it_now(
+    others: list[Staff], notes: list[tuple[str, str]]
+) -> None:
+    person = leaver(first_name="Q", teacher_number="")
+    assert told(plan(person, stranger(aliases=(MAYA_AT,)), others=others)) == notes
+
+
+@table("gone, ways", {
+    "the address alone": (account(dcid=None), True), "the DCID": (account(email="old@d118.org"), False),
+})  # fmt: skip
+def test_another_address_is_advised_only_where_a_deleted_account_may_be_somebody_elses(
+    gone: Account, ways: bool
+) -> None:
+    (remark,) = plan(staff(), google={"deleted": [(gone, "2026-11-20")]}).remarks
+    assert remark.rule is Rule.RECENTLY_DELETED
+    assert ("another address" in remark.remedy) is ways
