@@ -5327,7 +5327,8 @@ def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
         return mail_test(run, options)
     if options.page:
         check_own(options.page, "--page")
-    parts = {"undo": options.undo, "for some only": options.is_part and not options.undo, "dry run": options.dry_run}
+    is_undo = options.undo is not None
+    parts = {"undo": is_undo, "for some only": options.is_part and not is_undo, "dry run": options.dry_run}
     run.part = ", ".join(part for part, is_so in parts.items() if is_so)
     if not options.dry_run and options.explain is None:
         stack.enter_context(only_run(run))

@@ -557,7 +557,8 @@ def test_a_run_of_some_or_an_undo_keeps_a_log_of_its_own_failures_included(bed: 
     add_newcomer(bed)
     whole = (bed.run(), (bed.folder / "StaffLog.txt").read_text("utf-8"))[1]
     before = set(bed.runs.glob("*Z.txt"))
-    for arguments, code in ((("--only", "dcid:8"), 0), (("--undo", "last", "--yes"), 0), (("--only", "dcid:9"), 2)):
+    runs = ((("--only", "dcid:8"), 0), (("--undo", "last", "--yes"), 0), (("--only", "dcid:9"), 2), (("--undo", ""), 2))
+    for arguments, code in runs:
         outcome = bed.run(*arguments)
         assert outcome.exit_code == code
         (kept,) = set(bed.runs.glob("*Z.txt")) - before
