@@ -695,6 +695,9 @@ class Plan:
     def kinds(self) -> frozenset[str]:
         return frozenset(change.kind for change in self.changes)
 
+    def has(self, rule: Rule) -> bool:
+        return any(remark.rule is rule for remark in self.remarks)
+
     @property
     def needs_attention(self) -> bool:
         return any(remark.rule.level == ERROR for remark in self.remarks)
@@ -1023,7 +1026,8 @@ def people_meant(word: str, district: District) -> list[Staff]:
     staff = district.powerschool.staff
     fits = [p for p in staff if is_meant(word, p.dcid, {p.email}, {p.teacher_number.casefold()})]
     holder = district.google.by_address.get(whom(word)[1])
-    return fits or [p for p in staff if holder and p.dcid == holder.dcid]
+    owner = district.owner(holder) if holder else None
+    return fits or ([owner] if owner else [])
 
 
 def whom(word: str | int) -> tuple[str, str]:
@@ -1293,7 +1297,8 @@ def in_doubt(person: Staff, account: Account, district: District, rule: Rule, wh
 
     The alias of what may be the person's own account is never advised away, nor a colleague's account into HANDS_OFF.
     """
-    owner, is_unclaimed, carries = district.owner(account), district.is_unclaimed(account), "has no DCID"
+    owner, is_unclaimed, is_like = district.owner(account), district.is_unclaimed(account), looks_like(person, account)
+    carries = "has no DCID"
     if account.dcid is not None:
         rule = Rule.PROBABLE_REHIRE if rule in {Rule.NOT_LINKED, Rule.POSSIBLE_ACCOUNT} else rule
         carries = f"carries the DCID of {owner}" if owner else f"carries DCID {account.dcid}, nobody's in PowerSchool"
@@ -1301,9 +1306,9 @@ def in_doubt(person: Staff, account: Account, district: District, rule: Rule, wh
     other = "give the person another address in PowerSchool"
     if person.email not in account.addresses or not person.is_active:
         other = name_in_hands_off(account)
-    elif looks_like(person, account) and is_unclaimed:  # or it is told all the same as a possible account
+    elif is_like and is_unclaimed:  # or it is told all the same as a possible account
         other += f" and {name_in_hands_off(account)}"
-    elif person.email in account.aliases and not looks_like(person, account):
+    elif person.email in account.aliases and not is_like:
         other = f"remove the alias there, or {other}"
     close = "" if person.is_active else "suspend it, or "
     link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
@@ -1705,7 +1710,7 @@ def foreign_staff(district: District) -> list[Remark]:
 
 def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
     """Many accounts that look like somebody else's by their DCID: more than 5 people and 5 % of those found."""
-    strange = [plan for plan in plans if any(remark.rule is Rule.SOMEBODY_ELSES for remark in plan.remarks)]
+    strange = [plan for plan in plans if plan.has(Rule.SOMEBODY_ELSES)]
     found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
     if len(strange) <= 5 or len(strange) <= 0.05 * found:
         return []
@@ -3956,7 +3961,7 @@ class Row:
     is_due: bool = False  # a run links or creates
     is_deleted: bool = False  # the account
 
-    @property
+    @cached_property
     def cells(self) -> dict[str, str]:
         """The texts of CSV_COLUMNS, on one line each."""
         person, account = self.person, self.account
@@ -4023,7 +4028,7 @@ def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
     if "link" in plan.kinds:
         what, accounts = "link", holders
     elif found:
-        what = "left, open" if any(remark.rule is Rule.LEFT_OPEN for remark in plan.remarks) else "in doubt"
+        what = "left, open" if plan.has(Rule.LEFT_OPEN) else "in doubt"
         accounts = [account for several in found.values() for account in several]
     elif person.is_active and not own:
         # One without address is looked for by the names too.
