@@ -607,6 +607,8 @@ class District:
     today: date
     admin_email: str = ""
     only: bool = False  # a run for some only: the hold window does not apply
+    chosen: Collection[int] = ()  # the DCIDs of those whom the command is about
+    allowed: Mapping[str, int] = field(default_factory=dict)  # the limits that --allow raises
     # By Google's id: when and where a run suspended an account, if nothing but leaving groups followed in the journals.
     closings: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
     # Google's id and an own alias that a run removed to make it the address, which is not there yet -> DCID.
@@ -853,15 +855,14 @@ def sync(run: Run, options: Options) -> int:
     district = read_both(run, options)
     chosen = frozenset(d.key[0] for d in run.decisions) if options.decide else choose(options.only, district)
     run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.is_part else None
-    allowed = dict(options.allow)
+    district = replace(district, chosen=chosen)
 
-    everybody = plan_each(run, district, chosen)
-    stop_at([*(rebuilt_powerschool(everybody) if district.google.is_whole else ()), *foreign_staff(district)])
-    district, everybody = look_up_newcomers(run, district, everybody, chosen, allowed)
+    everybody = plan_each(run, district)
+    stop_at([*rebuilt_powerschool(everybody, district), *foreign_staff(district)])
+    district, everybody = look_up_newcomers(run, district, everybody)
     if options.decide:
-        district, everybody, chosen = as_decided(run, district, everybody, allowed)
-    plans = [plan for plan in everybody if plan.person.dcid in chosen]
-    plans = hold_too_much(run, plans, district, allowed)
+        district, everybody = as_decided(run, district, everybody)
+    plans = hold_too_much(run, [plan for plan in everybody if plan.person.dcid in district.chosen], district)
     run.remarks += [] if options.is_part else [*nobodys_accounts(district), *idle_settings(district)]
     run.remarks = [*left_by_decision(run.remarks, run.memory)]
     lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not options.is_part]
@@ -876,9 +877,9 @@ def sync(run: Run, options: Options) -> int:
     return run.exit_code
 
 
-def hold_too_much(run: Run, plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> list[Plan]:
+def hold_too_much(run: Run, plans: Sequence[Plan], district: District) -> list[Plan]:
     """The plans without what is held back; what they tell, and what is held and why, is noted."""
-    held = too_much(plans, district, allowed)
+    held = too_much(plans, district)
     kinds = frozenset(remark.who for remark in held)
     run.held = Counter(kind for plan in plans for kind in limited_kinds(plan) & kinds)
     run.waiting = {subject_of(plan.person) for plan in plans if plan.changes}
@@ -886,11 +887,11 @@ def hold_too_much(run: Run, plans: Sequence[Plan], district: District, allowed: 
     return [without_held(plan, kinds, district) for plan in plans]
 
 
-def plan_each(run: Run, district: District, chosen: Collection[int]) -> list[Plan]:
+def plan_each(run: Run, district: District) -> list[Plan]:
     """Everybody's plan, as one may tell of another, or of those chosen where Google was asked for them alone."""
     plans = []
     for person in district.powerschool.staff:
-        if district.google.is_whole or person.dcid in chosen:
+        if district.google.is_whole or person.dcid in district.chosen:
             try:
                 plans.append(plan_person(person, district))
             except Exception:  # noqa: BLE001 - one odd value must not keep everybody else from their turn
@@ -930,7 +931,8 @@ def read_both(run: Run, options: Options) -> District:
         run.remarks += [run.memory.damage] if run.memory.damage else []
         run.memory = replace(run.memory, remarks=happened_once(run, powerschool))
     past = unfinished(run)
-    run.district = District(run.settings, powerschool, google, run.today, own_admin(), options.is_part, **past)
+    district = District(run.settings, powerschool, google, run.today, own_admin(), options.is_part, **past)
+    run.district = replace(district, allowed=dict(options.allow))
     tell_what_was_read(run.district)
     return run.district
 
@@ -955,13 +957,13 @@ def read_few(run: Run, powerschool: PowerSchool, google: Google, options: Option
     if len(people) > FEW:
         return google, f"these are more than {FEW} people"
     google = with_found(google, side_by_side(run, partial(look_up, run, dcid_is_indexed=True), [*people.values()]))
-    return google, next(needs_everything(run, replace(district, google=google), people), "")
+    return google, next(needs_everything(run, replace(district, google=google, chosen=people)), "")
 
 
-def needs_everything(run: Run, district: District, chosen: Collection[int]) -> Iterator[str]:
+def needs_everything(run: Run, district: District) -> Iterator[str]:
     """Why what was asked for those chosen alone does not decide about them: Google's search lags and folds names."""
     google = district.google
-    for plan in plan_each(run, district, chosen):
+    for plan in plan_each(run, district):
         person, kinds = plan.person, plan.kinds & {"create", "link"}
         is_found = person.dcid in google.by_dcid or (person.is_active and person.email in google.by_address)
         if person.dcid in google.unconfirmed:
@@ -978,26 +980,24 @@ def stop_at(faults: Sequence[Remark]) -> None:
         raise RunError("; ".join(map(str, faults)), rule=faults[0].rule)
 
 
-def look_up_newcomers(
-    run: Run, district: District, plans: list[Plan], chosen: frozenset[int], allowed: Mapping[str, int]
-) -> tuple[District, list[Plan]]:
+def look_up_newcomers(run: Run, district: District, plans: list[Plan]) -> tuple[District, list[Plan]]:
     """The district and all plans after a look-up of those chosen whom they would create: listings lag behind writes."""
-    asked: set[int] = set()
+    asked, chosen = set[int](), frozenset(district.chosen)
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
         # Until 20 days are over Google can restore a deleted account with all it held.
         deleted = list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
         district = replace(district, google=replace(district.google, deleted=deleted))
-        plans = plan_each(run, district, chosen)
+        plans = plan_each(run, district)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         # Whoever cannot be created tonight is not asked for night after night.
-        held = too_much([p for p in plans if p.person.dcid in chosen], district, allowed)
+        held = too_much([p for p in plans if p.person.dcid in chosen], district)
         if any(remark.who == "create" for remark in held):
             break
         asked |= {person.dcid for person in new}
         found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
         counted = with_progress(run, "Looking up new staff", found, len(new))
         district = replace(district, google=with_found(district.google, counted))
-        plans = plan_each(run, district, chosen)
+        plans = plan_each(run, district)
     return district, plans
 
 
@@ -1708,27 +1708,27 @@ def foreign_staff(district: District) -> list[Remark]:
     return [Remark(Rule.IMPLAUSIBLE, "", seen, "correct it in config.py")] if 2 * outside > len(staff) else []
 
 
-def rebuilt_powerschool(plans: Sequence[Plan]) -> list[Remark]:
+def rebuilt_powerschool(plans: Sequence[Plan], district: District) -> list[Remark]:
     """Many accounts that look like somebody else's by their DCID: more than 5 people and 5 % of those found."""
     strange = [plan for plan in plans if plan.has(Rule.SOMEBODY_ELSES)]
     found = sum(plan.had is not None and plan.had.dcid == plan.person.dcid for plan in plans)
-    if len(strange) <= 5 or len(strange) <= 0.05 * found:
+    if not district.google.is_whole or len(strange) <= 5 or len(strange) <= 0.05 * found:
         return []
     some = " ".join(subject_of(plan.person) for plan in strange[:5])
     seen = f"{len(strange)} of {found} accounts look like somebody else's by their DCID: was PowerSchool rebuilt?"
     return [Remark(Rule.IMPLAUSIBLE, "", f"{seen} Look at some of them with --explain before anything else: {some}")]
 
 
-def too_much(plans: Sequence[Plan], district: District, allowed: Mapping[str, int]) -> list[Remark]:
+def too_much(plans: Sequence[Plan], district: District) -> list[Remark]:
     """Why kinds of change are held back: a remark for each reason, about the kind."""
-    limits = {**district.settings.LIMITS, **allowed}
+    limits = {**district.settings.LIMITS, **district.allowed}
     counts = Counter(kind for plan in plans for kind in limited_kinds(plan))
     over = [kind for kind, limit in limits.items() if counts[kind] > limit]
     held = [limit_remark(kind, plans, f", the limit is {limits[kind]}") for kind in over]
     if district.only or not district.google.is_whole:
         return held
-    shares = shares_held(plans, district) if "suspend" not in {*allowed, *over} else []
-    return [*(remark for remark in linking_first(district, allowed) if counts[remark.who]), *held, *shares]
+    shares = shares_held(plans, district) if "suspend" not in {*district.allowed, *over} else []
+    return [*(remark for remark in linking_first(district) if counts[remark.who]), *held, *shares]
 
 
 def shares_held(plans: Sequence[Plan], district: District) -> Iterator[Remark]:
@@ -1753,7 +1753,7 @@ def limit_remark(kind: str, plans: Sequence[Plan], why: str) -> Remark:
     return Remark(Rule.LIMIT, kind, seen, f"if that is right, --allow {allow}. Held: {'; '.join(held)}")
 
 
-def linking_first(district: District, allowed: Mapping[str, int]) -> list[Remark]:
+def linking_first(district: District) -> list[Remark]:
     """While most staff accounts carry no DCID, nobody is created or suspended."""
     linked = unlinked = 0
     for person in (person for person in district.powerschool.active if not skip_rule(person, district.settings)):
@@ -1769,7 +1769,7 @@ def linking_first(district: District, allowed: Mapping[str, int]) -> list[Remark
     suspended = Remark(Rule.LIMIT, "suspend", f"{few}. Until half of them do, nobody is suspended", ways)
     lifted = f"{ways}; --allow create=N creates N people all the same"
     created = Remark(Rule.LIMIT, "create", f"{few}. Until half of them do, nobody is created", lifted)
-    return [suspended] if "create" in allowed else [created, suspended]
+    return [suspended] if "create" in district.allowed else [created, suspended]
 
 
 def limited_kinds(plan: Plan) -> frozenset[str]:
@@ -2940,6 +2940,7 @@ def undo(run: Run, options: Options) -> int:
     log.info("Undo of run %s, %s did: %s", path.stem, what, counts_in_words(Counter(e.change.kind for e in entries)))
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_frame(run), run.today, own_admin(), only=True)
+    district = replace(district, allowed=dict(options.allow))
     groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
     looked_up = side_by_side(run, partial(look_up_undo, run, district=district), groups)
     plans = list(with_progress(run, "Looking at accounts", looked_up, len(groups)))
@@ -2948,7 +2949,7 @@ def undo(run: Run, options: Options) -> int:
             remedy = f"see whom run {path.stem} changed with  python sync.py --undo {path.stem} --dry-run"
             raise RunError(f"--only {word}", "nobody changed has this address, DCID or Employee ID", remedy)
     plans = [plan for plan in plans if not options.only or any(is_named(plan, word) for word in options.only)]
-    due = [plan for plan in hold_too_much(run, plans, district, dict(options.allow)) if plan.changes]
+    due = [plan for plan in hold_too_much(run, plans, district) if plan.changes]
     tell_plan(due, run.settings)
     if options.dry_run:
         return tell(run, DRY_RUN, [(plan, change) for plan in due for change in plan.changes])
@@ -3313,11 +3314,11 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
     yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
-    if faults := [*rebuilt_powerschool(plans), *foreign_staff(district)]:
+    if faults := [*rebuilt_powerschool(plans, district), *foreign_staff(district)]:
         yield from faults
         return
-    district, plans = look_up_newcomers(run, district, plans, frozenset(powerschool.by_dcid), {})
-    held = too_much(plans, district, {})
+    district, plans = look_up_newcomers(run, replace(district, chosen=powerschool.by_dcid), plans)
+    held = too_much(plans, district)
     kinds = frozenset(remark.who for remark in held)
     counts = Counter(change.kind for plan in plans for change in without_held(plan, kinds, district).changes)
     yield fact(f"a run tonight would do: {counts_in_words(counts)}")
@@ -3326,7 +3327,7 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
     remedy = "look at them in a dry run, which names how they are let through"
-    told = dict.fromkeys((*linking_first(district, {}), *held))
+    told = dict.fromkeys((*linking_first(district), *held))
     yield from (fact(f"{remark.who}: {remark.seen}", remedy) for remark in told)
 
 
@@ -3454,11 +3455,12 @@ def explain(run: Run, options: Options) -> int:
     fits = people_explained(who, district)
     if not fits:
         return tell_nearby(who, district)
-    dcids, is_whole = frozenset(person.dcid for person in fits), district.google.is_whole
-    plans = plan_each(run, district, dcids)
-    strange = rebuilt_powerschool(plans) if is_whole else ()
-    district, plans = look_up_newcomers(run, district, plans, dcids, {})
-    held = too_much(plans, district, {})
+    dcids = frozenset(person.dcid for person in fits)
+    district = replace(district, chosen=dcids)
+    plans = plan_each(run, district)
+    strange = [*rebuilt_powerschool(plans, district), *foreign_staff(district)]
+    district, plans = look_up_newcomers(run, district, plans)
+    held = too_much(plans, district)
     for plan in (replace(p, remarks=left_by_decision(p.remarks, run.memory)) for p in plans if p.person.dcid in dcids):
         tell_sides(plan.person, district)
         tell_remarks(run, plan.remarks, EVERYWHERE)
@@ -3469,7 +3471,7 @@ def explain(run: Run, options: Options) -> int:
             reasons = [f"{remark.who}: {remark.seen}" for remark in held if remark.who in limited_kinds(plan)]
             for reason in [*reasons, *strange]:
                 log.info("Held back: %s", reason)
-            if not is_whole:
+            if not district.google.is_whole:
                 log.info("Whether a limit that counts everybody holds that back tonight, python sync.py --dry-run says")
             continue
         if plan.had is not None and not plan.remarks:
@@ -4109,10 +4111,8 @@ def read_sheet(path: Path) -> list[Decision]:
     return list(known.values())
 
 
-def as_decided(
-    run: Run, district: District, everybody: Sequence[Plan], allowed: Mapping[str, int]
-) -> tuple[District, list[Plan], frozenset[int]]:
-    """The district with what was decided, everybody's plan in it, and the people whom a decision changes.
+def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple[District, list[Plan]]:
+    """The district with what was decided and the people whom that changes as chosen, and everybody's plan in it.
 
     A decision that is not what a run may do is answered, and what is to be left is remembered.
     """
@@ -4123,13 +4123,12 @@ def as_decided(
     run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: run.memory.rest.get(DECISIONS, {}) | left})
     theirs = {r.person.dcid: r.account.id for word, r in taken if word == "link" and r.person and r.account}
     aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == "create" and r.person)
-    chosen = frozenset((*theirs, *aside))
-    district = replace(district, theirs=theirs, not_theirs=aside)
-    plans = plan_each(run, district, chosen)
-    district, plans = look_up_newcomers(run, district, plans, chosen, allowed)
+    district = replace(district, theirs=theirs, not_theirs=aside, chosen={*theirs, *aside})
+    district, plans = look_up_newcomers(run, district, plan_each(run, district))
     plan_of = {plan.person.dcid: plan for plan in plans}
     run.decisions = [replace(d, answer=d.answer or planned_otherwise(d, plan_of.get(d.key[0]))) for d in judged]
-    return district, plans, frozenset(d.key[0] for d in run.decisions if not d.answer) & chosen
+    agreed = {decision.key[0] for decision in run.decisions if not decision.answer}
+    return replace(district, chosen=agreed & {*theirs, *aside}), plans
 
 
 def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision], district: District) -> str:

@@ -141,10 +141,12 @@ def district(
     today: date = date(2026, 11, 23),
     admin_email: str = "",
     only: bool = False,
+    allowed: Mapping[str, int] | None = None,
     **config: Any,
 ) -> District:
-    found = directory(accounts, **(google or {}))
-    return District(settings_with(**config), PowerSchool(SCHOOLS, tuple(people)), found, today, admin_email, only)
+    found, powerschool = directory(accounts, **(google or {})), PowerSchool(SCHOOLS, tuple(people))
+    world = District(settings_with(**config), powerschool, found, today, admin_email, only)
+    return replace(world, allowed=allowed or {})
 
 
 def plan(person: Staff, *accounts: Account, others: Sequence[Staff] = (), **more: Any) -> Plan:
@@ -1199,7 +1201,7 @@ def test_what_counts_against_a_limit(planned: Plan, counted: set[str]) -> None:
 def test_a_limit_is_exceeded_by_one_more_than_it(limit: int, over: list[str]) -> None:
     plans = [planned_with(change("move")), planned_with(change("move"), change("rename")), planned_with()]
     world = district(LIMITS={"move": limit, "rename": 1, "suspend": 0})
-    assert [remark.who for remark in sync.too_much(plans, world, {})] == over
+    assert [remark.who for remark in sync.too_much(plans, world)] == over
 
 
 REST = [change("move"), change("rename"), change("name"), change("update")]
@@ -1260,7 +1262,7 @@ def test_a_held_creation_is_no_creation() -> None:
 
 def test_what_is_held_is_told_with_the_people_and_the_way_through() -> None:
     plans = [planned_with(change("suspend")), planned_with(change("suspend"), dcid=8), planned_with(change("move"))]
-    (held,) = sync.too_much(plans, district(LIMITS={"suspend": 1}), {})
+    (held,) = sync.too_much(plans, district(LIMITS={"suspend": 1}))
     assert str(held) == (
         "suspend: 2 people, the limit is 1, so nobody of these is changed: if that is right, --allow suspend=2. "
         "Held: Maya Patel, maya.patel@d118.org (DCID 7); Maya Patel, maya.patel@d118.org (DCID 8)"
@@ -1269,7 +1271,7 @@ def test_what_is_held_is_told_with_the_people_and_the_way_through() -> None:
 
 def test_a_kind_of_several_words_is_quoted_for_the_shell() -> None:
     plans = [planned_with(change("move to suspended"), had=account(suspended=True))]
-    (held,) = sync.too_much(plans, district(LIMITS={"move to suspended": 0}), {})
+    (held,) = sync.too_much(plans, district(LIMITS={"move to suspended": 0}))
     assert 'if that is right, --allow "move to suspended=1". Held: ' in held.remedy
 
 
@@ -1292,7 +1294,7 @@ def people_and_accounts(linked: int, unlinked: int) -> tuple[list[Staff], list[A
 })  # fmt: skip
 def test_linking_comes_first(linked: int, unlinked: int, allowed: dict[str, int], held: set[str]) -> None:
     people, accounts = people_and_accounts(linked, unlinked)
-    found = sync.linking_first(district(people, accounts), allowed)
+    found = sync.linking_first(district(people, accounts, allowed=allowed))
     assert {remark.who for remark in found} == held
     assert all(f"only {linked} of the {linked + unlinked} active staff" in remark.seen for remark in found)
     assert all(("--allow create=N" in remark.remedy) is (remark.who == "create") for remark in found)
@@ -1309,8 +1311,8 @@ def test_who_does_not_count_as_not_linked(person: Staff, held: Account) -> None:
     people, accounts = people_and_accounts(1, 1)
     unlinked = staff(dcid=20, email="p20@d118.org")
     theirs = account(id="20", email=unlinked.email, dcid=None)
-    assert sync.linking_first(district([person, *people, unlinked], [*accounts, held, theirs]), {})
-    assert sync.linking_first(district([*people, person], [*accounts, held]), {}) == []
+    assert sync.linking_first(district([person, *people, unlinked], [*accounts, held, theirs]))
+    assert sync.linking_first(district([*people, person], [*accounts, held])) == []
 
 
 def test_what_is_held_is_over_a_limit_or_waits_for_the_linking() -> None:
@@ -1323,7 +1325,7 @@ def test_what_is_held_is_over_a_limit_or_waits_for_the_linking() -> None:
         ([suspended, suspended, creation], False, ["create", "suspend", "suspend"]),
     ):
         world = district(people, accounts, LIMITS={"suspend": 1, "move": 1}, only=only)
-        held = sync.too_much(plans, world, {})
+        held = sync.too_much(plans, world)
         assert [remark.who for remark in held] == kinds
         assert all(remark.rule is Rule.LIMIT for remark in held)
 
@@ -1342,8 +1344,8 @@ def test_many_suspensions_for_a_small_district_are_held(
     people = [staff(dcid=n, email=f"p{n}@d118.org", teacher_number="") for n in range(1, 21)]
     accounts = [account(id=str(p.dcid), email=p.email, dcid=p.dcid, employee_id="") for p in people]
     staffed = [replace(p, schools=()) if p.dcid <= leavers else p for p in people]
-    world = district(staffed, accounts, LIMIT_SHARE=share, only=only)
-    found = sync.too_much([sync.plan_person(p, world) for p in staffed], world, allowed)
+    world = district(staffed, accounts, LIMIT_SHARE=share, only=only, allowed=allowed)
+    found = sync.too_much([sync.plan_person(p, world) for p in staffed], world)
     assert [remark.who for remark in found] == ["suspend"] * held
 
 
@@ -1351,7 +1353,7 @@ def test_many_suspensions_for_a_small_district_are_held(
 def test_many_open_accounts_of_nobody_hold_suspensions(nobodys: int, held: bool) -> None:
     people = [staff(dcid=n, email=f"p{n}@d118.org", teacher_number="") for n in range(1, 121 - nobodys)]
     accounts = [account(id=str(n), email=f"p{n}@d118.org", dcid=n, employee_id="") for n in range(1, 121)]
-    found = sync.too_much([], district(people, accounts), {})
+    found = sync.too_much([], district(people, accounts))
     assert [remark.who for remark in found] == ["suspend"] * held
 
 
@@ -1385,7 +1387,7 @@ ABSENT = Plan(staff())
     "none": ([ORDINARY] * 9, False),
 })  # fmt: skip
 def test_many_accounts_of_somebody_else_stop_the_run(plans: list[Plan], stops: bool) -> None:
-    doubt = "".join(map(str, sync.rebuilt_powerschool(plans)))
+    doubt = "".join(map(str, sync.rebuilt_powerschool(plans, district())))
     assert ("was PowerSchool rebuilt" in doubt) is stops is bool(doubt)
     assert (doubt.count("dcid:7") == 5) is stops, "five are named"
 
@@ -1978,7 +1980,7 @@ def held_suspensions(leavers: int, active: int, nobodys: int = 0) -> list[Remark
     held = [account(id=str(p.dcid), email=p.email, dcid=p.dcid, employee_id="") for p in people]
     held += [account(id=f"x{n}", email=f"x{n}@d118.org", dcid=900 + n, employee_id="") for n in range(nobodys)]
     world = district(people, held)
-    return sync.too_much([sync.plan_person(person, world) for person in people], world, {})
+    return sync.too_much([sync.plan_person(person, world) for person in people], world)
 
 
 @table("leavers, active, nobodys, held", {

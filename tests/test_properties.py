@@ -178,9 +178,9 @@ def test_no_two_plans_write_to_one_account_or_claim_one_address(before: District
 def test_limits_are_never_exceeded_after_the_hold(before: District, limits: dict[str, int]) -> None:
     plans = plans_of(before)
     limited = replace(before, only=True, settings=replace(before.settings, LIMITS=limits))
-    over = {remark.who for remark in sync.too_much(plans, limited, {})}
+    over = {remark.who for remark in sync.too_much(plans, limited)}
     left = [sync.without_held(plan, frozenset(over), before) for plan in plans]
-    assert sync.too_much(left, limited, {}) == []
+    assert sync.too_much(left, limited) == []
     for plan, kept in zip(plans, left, strict=True):
         assert not sync.limited_kinds(kept) & set(over)
         assert plan.kinds & set(over) or "clear" in over or kept.changes == plan.changes
