@@ -1285,7 +1285,7 @@ def is_certainly_anothers(account: Account, district: District) -> bool:
 
 def possible_account(person: Staff, accounts: Sequence[Account], district: District) -> Plan:
     """Nothing is done while one of these accounts may be this person's already: each is told with every way out."""
-    rule, why = Rule.POSSIBLE_ACCOUNT, ""
+    rule, why = Rule.POSSIBLE_ACCOUNT, ", so none is created"
     if not person.is_active:
         rule, why = Rule.LEFT_OPEN, ", and is open though the person left"
     doubts = (replace(in_doubt(person, account, district, rule, why), part=account.id) for account in accounts)

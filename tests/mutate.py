@@ -19,6 +19,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,9 @@ class Script:
         except SystemExit as stop:
             self.returncode = stop.code if isinstance(stop.code, int) else 1
         finally:
+            for timer in threading.enumerate():  # one that ends a run after RUN_MINUTES would end this process
+                if isinstance(timer, threading.Timer):
+                    timer.cancel()
             sync.log.filters.clear()
             for handler in list(sync.log.handlers):
                 sync.log.removeHandler(handler)
@@ -239,37 +243,35 @@ class Mutator:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = list(session.items)
         with ThreadPoolExecutor(PROCESSES) as pool, tempfile.TemporaryDirectory() as folder:
-            files = [Path(folder) / str(i) for i in range(PROCESSES)]
-            watched = [
-                pool.submit(forked, partial(self.watch, items[i::PROCESSES], file), 900) for i, file in enumerate(files)
-            ]
-            assert [one.result() for one in watched] == [0] * PROCESSES
-            reach = {name: row for file in files for name, row in json.loads(file.read_text()).items()}
+            rows = [Path(folder) / str(i) for i in range(len(items))]
+            watches = [partial(self.watch, item, row) for item, row in zip(items, rows, strict=True)]
+            list(pool.map(lambda watch: forked(watch, int(2 * TEST_SECONDS)), watches))
+            reach = {
+                item.nodeid: json.loads(row.read_text()) for item, row in zip(items, rows, strict=True) if row.exists()
+            }
         by_name = {item.nodeid: item for item in items}
         print(f"{len(items)} tests, {len(reach)} of them usable here", flush=True)
         self.try_all(by_name, reach)
         return True
 
-    def watch(self, items: list[pytest.Item], file: Path) -> int:
-        """Notes for each test that passes its time and the lines of the functions that it reaches."""
-        reach = {}
-        for item in items:
-            lines: set[int] = set()
+    def watch(self, item: pytest.Item, row: Path) -> int:
+        """Writes down, if this test passes in time, its seconds and the lines of the functions that it reaches."""
+        lines: set[int] = set()
 
-            def trace(frame: Any, event: str, _value: object, lines: set[int] = lines) -> Any:
-                if event == "call" and frame.f_code.co_filename != sync.__file__:
-                    return None
-                lines.add(frame.f_lineno)
-                return trace
+        def trace(frame: Any, event: str, _value: object) -> Any:
+            if event == "call" and frame.f_code.co_filename != sync.__file__:
+                return None
+            lines.add(frame.f_lineno)
+            return trace
 
-            begin = time.monotonic()
-            sys.settrace(trace)
-            good = passes(item)
-            sys.settrace(None)
-            seconds = time.monotonic() - begin
-            if good and seconds < TEST_SECONDS:
-                reach[item.nodeid] = (seconds, sorted(lines))
-        file.write_text(json.dumps(reach))
+        begin = time.monotonic()
+        sys.settrace(trace)
+        threading.settrace(trace)
+        good = passes(item)
+        sys.settrace(None)
+        seconds = time.monotonic() - begin
+        if good and seconds < TEST_SECONDS:
+            row.write_text(json.dumps((seconds, sorted(lines))))
         return 0
 
     def try_all(self, items: Mapping[str, pytest.Item], reach: Mapping[str, tuple[float, list[int]]]) -> None:
