@@ -3762,7 +3762,7 @@ def one_line(text: str) -> str:
     return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
 
 
-class LogFile(logging.StreamHandler[IO[str]]):
+class LogFile(logging.StreamHandler):  # type: ignore[type-arg] # which Python 3.10 cannot give it
     """StaffLog.txt; what keeps a line out of it, as a full disk, is told at the end."""
 
     failure: OSError | None = None
@@ -3773,7 +3773,7 @@ class LogFile(logging.StreamHandler[IO[str]]):
         self.failure = self.failure or (error if isinstance(error, OSError) else None)
 
 
-class Terminal(logging.StreamHandler[IO[str]]):
+class Terminal(logging.StreamHandler):  # type: ignore[type-arg] # as above
     """A terminal, where a line of progress stands until the next line is told."""
 
     progress = ""
