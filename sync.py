@@ -721,40 +721,11 @@ class Memory:
 
     remarks: Mapping[str, Remark] = field(default_factory=dict)  # by their keys
     nights: tuple[Night, ...] = ()  # the last runs of everybody
+    decisions: Mapping[str, str] = field(default_factory=dict)  # key of a remark to be left -> what was seen then
+    mail: Mapping[str, Any] = field(default_factory=dict)  # the day of the last one, and whether nobody got it
     rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
     is_lost: bool = False  # nothing is there, or nothing that can be read
     damage: Remark | None = None
-
-
-@dataclass(frozen=True)
-class Morning:
-    """What one command amounts to, as the end of the log, the terminal, the mail and the page tell it."""
-
-    run: str  # its start in UTC, as RUN_NAME
-    started: datetime
-    part: str = ""  # "" for a run of everybody, else "for some only", "undo", "dry run" and the like
-    ending: str = "Done"
-    failure: str = ""  # why it could not start or come to its end
-    exit_code: int = DONE
-    changes: tuple[tuple[Plan, Change], ...] = ()  # made, or in a dry run planned
-    held: Mapping[str, int] = field(default_factory=dict)  # kind -> people
-    not_made: tuple[Remark, ...] = ()  # what was held, each with the command that lets it through
-    new: tuple[Remark, ...] = ()  # what needs a person, told for the first time
-    standing: tuple[Remark, ...] = ()  # what needs a person and was told before, the oldest last
-    solved: tuple[Remark, ...] = ()  # what needed a person until now
-    left_alone: tuple[Remark, ...] = ()  # what a rule leaves alone: nobody needs to do anything
-    last_good: datetime | None = None  # when a run of everybody last came to its end, before this one
-    nights: tuple[Night, ...] = ()  # the last runs of everybody
-    buildings: Mapping[int, str] = field(default_factory=dict)  # by DCID, of those with changes, where it is known
-
-    @property
-    def changed(self) -> frozenset[int]:
-        return frozenset(plan.person.dcid for plan, _ in self.changes)
-
-    @property
-    def needy(self) -> dict[str, bool]:
-        """Whoever needs somebody, and whether that is new."""
-        return {r.who: r.since is None for r in self.standing + self.new if r.rule.level == ERROR}
 
 
 class Options(argparse.Namespace):
@@ -798,7 +769,7 @@ class Run:
     writes: int = 0
     progress_told: float = field(default_factory=time.monotonic)
     in_flight: list[tuple[Mapping[str, object], Change]] = field(default_factory=list)  # intended, not yet known
-    done: list[tuple[Plan, Change]] = field(default_factory=list)
+    done: list[tuple[Plan, Change]] = field(default_factory=list)  # or in a dry run what would be
     held: Counter[str] = field(default_factory=Counter)
     remarks: list[Remark] = field(default_factory=list)
     # Kind -> (status, reason) -> people refused so since the last success.
@@ -814,8 +785,13 @@ class Run:
     remembers: bool = False  # what it tells is held against what was told before
     subjects: frozenset[str] | None = None  # of the people of a run for some only
     waiting: set[str] = field(default_factory=set)  # subjects of people whose turn has not come, or who are held
-    failure: Remark | None = None
-    morning: Morning | None = None
+    failure: Remark | None = None  # why it could not start or come to its end
+    ending: str = ""  # DRY_RUN and the like, once it is known; then what it amounts to, as log, mail and page tell it:
+    new: Sequence[Remark] = ()  # what needs a person, told for the first time,
+    standing: Sequence[Remark] = ()  # what needs a person and was told before, the oldest last,
+    solved: Sequence[Remark] = ()  # what needed a person until now,
+    left_alone: Sequence[Remark] = ()  # what a rule leaves alone,
+    last_good: datetime | None = None  # and when a run of everybody last came to its end, before this one
     decisions: Sequence[Decision] = ()  # of --decide
     unkept: str = ""  # why the log was not kept in runs/
     has_mailed: bool = False  # on stderr, which cron mails
@@ -824,6 +800,20 @@ class Run:
     @property
     def name(self) -> str:
         return self.started.strftime(RUN_NAME)
+
+    @property
+    def not_made(self) -> list[Remark]:
+        """What was held, each with the command that lets it through."""
+        return [remark for remark in self.remarks if remark.rule is Rule.LIMIT]
+
+    @property
+    def needy(self) -> dict[str, bool]:
+        """Whoever needs somebody, and whether that is new."""
+        return {r.who: r.since is None for r in (*self.standing, *self.new) if r.rule.level == ERROR}
+
+    @property
+    def changed(self) -> frozenset[int]:
+        return frozenset(plan.person.dcid for plan, _ in self.done)
 
     def note(self, remark: Remark) -> bool:
         """Remember what is to be told; False if it is known already."""
@@ -2952,7 +2942,8 @@ def undo(run: Run, options: Options) -> int:
     due = [plan for plan in hold_too_much(run, plans, district) if plan.changes]
     tell_plan(due, run.settings)
     if options.dry_run:
-        return tell(run, DRY_RUN, [(plan, change) for plan in due for change in plan.changes])
+        run.done = [(plan, change) for plan in due for change in plan.changes]
+        return tell(run, DRY_RUN)
     if due and not options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
     with summary(run):
@@ -3576,9 +3567,9 @@ def tell_dry_run(
             write_csv(options.csv, rows)
     tell_plan(plans, run.settings)
     look_again(run, district.google)
-    changes = [(plan, change) for plan in plans for change in plan.changes]
-    code = tell(run, DRY_RUN, changes)
-    if changes:
+    run.done = [(plan, change) for plan in plans for change in plan.changes]
+    code = tell(run, DRY_RUN)
+    if run.done:
         again = "the same command without --dry-run does it"
         words = again if options.is_part else "try a few people with  python sync.py --only WHO"
         log.info("Next: read every line above; %s", words)
@@ -3600,33 +3591,32 @@ def summary(run: Run) -> Iterator[None]:
         for kind, left in run.ended.items():
             seen = f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more"
             run.remarks.append(Remark(Rule.ENDED, kind, f"{seen} were not tried", remedy))
-        run.exit_code = tell(run, ending, run.done)
+        run.exit_code = tell(run, ending)
 
 
-def tell(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> int:
+def tell(run: Run, ending: str) -> int:
     """The end of the log, in the order in which it is read: held, new, standing, solved, done; the exit code."""
     if run.decisions:  # of whom else nothing has been settled
-        run.subjects = frozenset(subject_of(plan.person) for plan, _ in changes)
-    morning = run.morning = morning_of(run, ending, changes)
+        run.subjects = frozenset(subject_of(plan.person) for plan, _ in run.done)
+    take_stock(run, ending)
     if ending != DRY_RUN:  # which tell_plan has shown
-        show_changes(changes, run.settings)
-    for heading, lines in reversed(as_lines(problems(morning)).items()):
+        show_changes(run.done, run.settings)
+    for heading, lines in reversed(as_lines(problems(run)).items()):
         show(heading, lines)  # what needs a person last, nearest to the prompt
     log.info("", extra=AT_TERMINAL)
-    for remark in morning.not_made:
+    for remark in run.not_made:
         log.error("Held: %s", remark, extra=IN_LOG)
-    tell_remarks(run, [*morning.new, *morning.standing])
-    for remark in morning.solved:
+    tell_remarks(run, [*run.new, *run.standing])
+    for remark in run.solved:
         log.info("solved: %s: %s (since %s)", remark.rule.label, remark.who or remark.seen, remark.since, extra=IN_LOG)
-    tell_remarks(run, [r for r in morning.left_alone if r.since is None or log.isEnabledFor(logging.DEBUG)])
-    left = Counter(remark.rule.label for remark in morning.left_alone)
-    held = f" Held: {counts_in_words(morning.held)}." if morning.not_made else ""
-    log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in changes)), held)
+    tell_remarks(run, [r for r in run.left_alone if r.since is None or log.isEnabledFor(logging.DEBUG)])
+    left = Counter(remark.rule.label for remark in run.left_alone)
+    held = f" Held: {counts_in_words(run.held)}." if run.not_made else ""
+    log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in run.done)), held)
     log.info("Left alone by rule: %s.", counts_in_words(left))
-    needy = morning.needy
-    new = f", {sum(needy.values()) or 'none'} of them new" if run.remembers else ""
-    log.info("Needs attention: %s.", f"{people(len(needy))}{new}: see above" if needy else "nobody")
-    return max(morning.exit_code, tell_answers(run, ending, changes))
+    new = f", {sum(run.needy.values()) or 'none'} of them new" if run.remembers else ""
+    log.info("Needs attention: %s.", f"{people(len(run.needy))}{new}: see above" if run.needy else "nobody")
+    return max(run.exit_code, tell_answers(run))
 
 
 def tell_remarks(run: Run, remarks: Sequence[Remark], place: Mapping[str, str] = IN_LOG) -> None:
@@ -3652,14 +3642,13 @@ def age(remark: Remark, today: date) -> str:
     return f"since {remark.since} ({days} {'day' if days == 1 else 'days'})" if days else "since today"
 
 
-def problems(morning: Morning) -> dict[str, list[Told]]:
+def problems(run: Run) -> dict[str, list[Told]]:
     """What terminal, mail and page tell of what needs or needed a person: first what is most urgent."""
-    today = morning.started.astimezone().date()
     return {
-        "Held back": [(remark.who, remark.reason) for remark in morning.not_made],
-        "New problems": told_of(morning.new, today),
-        STANDING_PROBLEMS: told_of(morning.standing, today),
-        SOLVED_PROBLEMS: told_of(morning.solved, today),
+        "Held back": [(remark.who, remark.reason) for remark in run.not_made],
+        "New problems": told_of(run.new, run.today),
+        STANDING_PROBLEMS: told_of(run.standing, run.today),
+        SOLVED_PROBLEMS: told_of(run.solved, run.today),
     }
 
 
@@ -3941,7 +3930,6 @@ CSV_COLUMNS = (
     "what", "dcid", "name", "powerschool_address", "google_address", "google_name", "google_dcid", "org_unit", "state",
     "last_sign_in", "same", "reason", "decision",
 )  # fmt: skip
-DECISIONS = "decisions"  # in runs/standing.json
 IS_LINKED = "nothing to do, an account carries the DCID already"
 LINK_DOUBTS = (
     Rule.NOT_LINKED, Rule.LINKED_LATER, Rule.PROBABLE_REHIRE, Rule.POSSIBLE_ACCOUNT, Rule.ADDRESS_TAKEN,
@@ -4120,7 +4108,7 @@ def as_decided(run: Run, district: District, everybody: Sequence[Plan]) -> tuple
     judged = [replace(d, answer=objection(d, rows.get(d.key), run.decisions, district)) for d in run.decisions]
     taken = [(decision.word, rows[decision.key]) for decision in judged if not decision.answer]
     left = {remark.key: what_was_seen(remark) for word, row in taken if word == "leave" for remark in row.remarks}
-    run.memory = replace(run.memory, rest={**run.memory.rest, DECISIONS: run.memory.rest.get(DECISIONS, {}) | left})
+    run.memory = replace(run.memory, decisions={**run.memory.decisions, **left})
     theirs = {r.person.dcid: r.account.id for word, r in taken if word == "link" and r.person and r.account}
     aside = grouped((r.person.dcid, r.account and r.account.id) for word, r in taken if word == "create" and r.person)
     district = replace(district, theirs=theirs, not_theirs=aside, chosen={*theirs, *aside})
@@ -4165,12 +4153,12 @@ def planned_otherwise(decision: Decision, plan: Plan | None) -> str:
     return f"refused: {why or 'the person is not active any more, or has an account'}"
 
 
-def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) -> int:
+def tell_answers(run: Run) -> int:
     """One line for each decided row; the exit code that they amount to."""
-    made = {(plan.person.dcid, change.kind) for plan, change in changes}
-    done, code = "would be done" if ending == DRY_RUN else "done", DONE
+    made = {(plan.person.dcid, change.kind) for plan, change in run.done}
+    done, code = "would be done" if run.ending == DRY_RUN else "done", DONE
     for decision in run.decisions:
-        is_made = (decision.key[0], decision.word) in made or (decision.word == "leave" and ending != BROKEN_OFF)
+        is_made = (decision.key[0], decision.word) in made or (decision.word == "leave" and run.ending != BROKEN_OFF)
         words = decision.answer or (done if is_made else "not done, the lines above say why")
         is_well = words in {done, IS_LINKED}
         log.log(logging.INFO if is_well else logging.ERROR, "%s: %s", decision, words)
@@ -4180,9 +4168,8 @@ def tell_answers(run: Run, ending: str, changes: Iterable[tuple[Plan, Change]]) 
 
 def left_by_decision(remarks: Iterable[Remark], memory: Memory) -> tuple[Remark, ...]:
     """The remarks; of those that were decided to be left only that, until what is seen changes."""
-    seen = memory.rest.get(DECISIONS, {})
     return tuple(
-        replace(r, rule=Rule.DECIDED, remedy="", part=r.key) if seen.get(r.key) == what_was_seen(r) else r
+        replace(r, rule=Rule.DECIDED, remedy="", part=r.key) if memory.decisions.get(r.key) == what_was_seen(r) else r
         for r in remarks
     )
 
@@ -4205,39 +4192,25 @@ HAPPENED_ONCE = {  # and what to do about it
 MET_IN_WRITING = frozenset({Rule.FAILED, Rule.ENDED, Rule.BUG})
 
 
-def morning_of(run: Run, ending: str, changes: Sequence[tuple[Plan, Change]]) -> Morning:
-    """What the run amounts to beside what was told until now; the run's memory then holds what stands."""
+def take_stock(run: Run, ending: str) -> dict[str, Remark]:
+    """Hold what is told against what was told until now, which is what the run amounts to; returns what stands."""
     known = run.memory.remarks
-    told = [remark for remark in run.remarks if remark.rule is not Rule.LIMIT]
-    now = [replace(remark, since=known[remark.key].since if remark.key in known else None) for remark in told]
+    told = [run.failure, *run.remarks] if run.failure else run.remarks
+    now = [replace(r, since=known[r.key].since if r.key in known else None) for r in told if r.rule is not Rule.LIMIT]
     current = {remark.key: remark for remark in now}
     gone = [remark for key, remark in known.items() if key not in current]
     solved = [remark for remark in gone if is_looked_at(remark, run, ending)]
     kept = [remark for remark in gone if remark not in solved]
-    run.memory = replace(run.memory, remarks={remark.key: remark for remark in (*kept, *current.values())})
     shown = [*now, *(remark for remark in kept if is_asked_of(remark, run))]
     needed = sorted((r for r in shown if r.rule.level != INFO), key=lambda remark: remark.rule.level != ERROR)
-    not_made = tuple(remark for remark in run.remarks if remark.rule is Rule.LIMIT)
-    is_needy = any(remark.rule.level == ERROR for remark in needed)
-    district = run.district
-    buildings = {p.person.dcid: district.school_name(p.person.homeschool) for p, _ in changes} if district else {}
-    return Morning(
-        run=run.name,
-        started=run.started,
-        part=run.part,
-        ending=ending,
-        exit_code=HELD if not_made else ATTENTION if is_needy else DONE,
-        changes=tuple(changes),
-        held=run.held,
-        not_made=not_made,
-        last_good=last_good(run.folder),
-        nights=run.memory.nights,
-        buildings=buildings,
-        new=tuple(remark for remark in needed if remark.since is None),
-        standing=tuple(sorted((r for r in needed if r.since), key=lambda remark: str(remark.since), reverse=True)),
-        solved=tuple(remark for remark in solved if remark.rule.level != INFO),
-        left_alone=tuple(sorted((r for r in now if r.rule.level == INFO), key=lambda remark: remark.rule.label)),
-    )
+    since = [remark for remark in needed if remark.since]
+    run.ending, run.last_good = ending, last_good(run.folder)
+    run.new = [remark for remark in needed if remark.since is None]
+    run.standing = sorted(since, key=lambda remark: (remark == run.failure, str(remark.since)), reverse=True)
+    run.solved = [remark for remark in solved if remark.rule.level != INFO]
+    run.left_alone = sorted((r for r in now if r.rule.level == INFO), key=lambda remark: remark.rule.label)
+    run.exit_code = HELD if run.not_made else ATTENTION if run.needy else DONE
+    return {remark.key: remark for remark in (*kept, *now)}
 
 
 def is_asked_of(remark: Remark, run: Run) -> bool:
@@ -4310,8 +4283,7 @@ def read_memory(folder: Path) -> Memory:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
         remarks = {remark.key: remark for remark in map(remark_of, kept.pop("matters"))}
         nights = tuple(map(night_of, kept.pop("nights", ())[-NIGHTS:]))
-        rest = {n: dict(value) if n in {DECISIONS, "mail"} else value for n, value in kept.items()}
-        return Memory(remarks, nights, rest)
+        return Memory(remarks, nights, dict(kept.pop("decisions", {})), dict(kept.pop("mail", {})), rest=kept)
     except FileNotFoundError:
         return Memory(is_lost=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -4335,36 +4307,17 @@ def night_of(row: Mapping[str, Any]) -> Night:
     return Night(str(row["run"]), **counts)
 
 
-def remember(run: Run, options: Options, code: int) -> None:
+def remember(run: Run, options: Options) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
     if options.undo is not None or (run.failure and options.is_part):
         return
-    if run.failure:
-        note_ending(run, run.failure, code)
-    elif run.morning and not options.is_part:
-        run.morning = with_its_night(run, run.morning)
-        run.memory = replace(run.memory, nights=run.morning.nights)
-    write_memory(run)
+    run.memory = replace(run.memory, remarks=take_stock(run, run.ending or NOT_RUN))
     if not (run.failure or options.is_part):
+        failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
+        night = Night(run.name, len(run.changed), failed, len(run.new) + len(run.standing))
+        run.memory = replace(run.memory, nights=(*run.memory.nights, night)[-NIGHTS:])
         keep(run, LAST_GOOD, run.started.isoformat())
-
-
-def with_its_night(run: Run, morning: Morning) -> Morning:
-    """The morning with its own figures as the last of the runs of everybody."""
-    failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
-    night = Night(morning.run, len(morning.changed), failed, len(morning.new) + len(morning.standing))
-    return replace(morning, nights=(*morning.nights, night)[-NIGHTS:])
-
-
-def note_ending(run: Run, failure: Remark, code: int) -> None:
-    """Remember what kept the run from its end, beside all that was told until now."""
-    known = run.memory.remarks.get(failure.key)
-    failure = replace(failure, since=known.since if known else None)
-    morning = run.morning or morning_of(run, NOT_RUN, ())
-    run.memory = replace(run.memory, remarks={**run.memory.remarks, failure.key: failure})
-    new, standing = ([r for r in told if r.key != failure.key] for told in (morning.new, morning.standing))
-    (standing if failure.since else new).insert(0, failure)
-    run.morning = replace(morning, failure=str(failure), exit_code=code, new=tuple(new), standing=tuple(standing))
+    write_memory(run)
 
 
 def last_good(folder: Path) -> datetime | None:
@@ -4382,7 +4335,8 @@ def write_memory(run: Run) -> None:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
         run.memory = replace(memory, damage=None)  # what is written from now on is whole
-    kept = {**memory.rest, "matters": rows, "nights": [vars(night) for night in memory.nights]}
+    nights = [vars(night) for night in memory.nights]
+    kept = {"matters": rows, "nights": nights, "decisions": memory.decisions, "mail": memory.mail, **memory.rest}
     keep(run, STANDING, json.dumps(kept, indent=1) + "\n")
 
 
@@ -4416,73 +4370,73 @@ MAIL_REMEDIES = {
 }  # fmt: skip
 
 
-def mail_subject(morning: Morning) -> str:
+def mail_subject(run: Run) -> str:
     """The morning in a line that is enough on a phone."""
-    if morning.failure:
-        text = without_folders(without_proxy(result_of(morning)[0]))
+    if run.failure:
+        text = without_folders(without_proxy(result_of(run)[0]))
         text = re.sub(r"(?<=: )Settings: | at POWERSCHOOL_PROD_DB=.*?(?=\), )", "", text)  # hosts are not for a phone
         return one_line(textwrap.shorten(text, LONGEST_SUBJECT, placeholder=" ..."))
-    new, standing = ({r.who or r.seen for r in told} for told in (morning.new, morning.standing))
-    changed, held = len(morning.changed), sum(morning.held.values())
+    new, standing = ({r.who or r.seen for r in told} for told in (run.new, run.standing))
+    changed, held = len(run.changed), sum(run.held.values())
     figures = f"{len(new)} new, {len(new | standing)} open, {changed} changed, {held} held"
-    solved = f", {len(morning.solved)} solved" if morning.solved else ""
-    return f"Staff Sync{f' ({morning.part})' if morning.part else ''}: {figures}{solved}"
+    solved = f", {len(run.solved)} solved" if run.solved else ""
+    return f"Staff Sync{f' ({run.part})' if run.part else ''}: {figures}{solved}"
 
 
-def result_of(morning: Morning) -> list[str]:
+def result_of(run: Run) -> list[str]:
     """The result in a sentence, what was done by kind, and when a run was last good."""
-    counts = counts_in_words(Counter(change.kind for _, change in morning.changes))
-    changed, needy, is_plan = len(morning.changed), morning.needy, morning.ending == DRY_RUN
-    if morning.failure:
-        result = f"Staff Sync DID NOT {'RUN' if morning.ending == NOT_RUN else 'FINISH'}: {morning.failure}"
-        done = "Nothing was changed." if morning.ending == NOT_RUN else f"Changed before that: {counts}."
-    elif morning.part == MAIL_TEST:
+    done = f"{run.ending}: {counts_in_words(Counter(change.kind for _, change in run.done))}."
+    if run.failure:
+        result = f"Staff Sync DID NOT {'RUN' if run.ending == NOT_RUN else 'FINISH'}: {run.failure}"
+        done = "Nothing was changed." if run.ending == NOT_RUN else done
+    elif run.part == MAIL_TEST:
         result, done = f"This is a {MAIL_TEST} of Staff Sync", "Nothing was read or written."
     else:
-        did = f"{'would change' if is_plan else 'changed'} {people(changed)}" if changed else "found nothing to change"
+        needy, is_plan = run.needy, run.ending == DRY_RUN
+        would = "would change" if is_plan else "changed"
+        did = f"{would} {people(len(run.changed))}" if run.changed else "found nothing to change"
         need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
         new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
-        held = f"; held back: {counts_in_words(morning.held)}" if morning.not_made else ""
+        held = f"; held back: {counts_in_words(run.held)}" if run.not_made else ""
         result = f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
-        done = f"{morning.ending}: {counts}."
-    begun, last_good = morning.started.astimezone(), "none is on record"
-    if morning.last_good:
-        days = (morning.started - morning.last_good).total_seconds() / 86400
-        last_good = f"{morning.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
+    begun, last_good = run.started.astimezone(), "none is on record"
+    if run.last_good:
+        days = (run.started - run.last_good).total_seconds() / 86400
+        last_good = f"{run.last_good.astimezone():%Y-%m-%d %H:%M} ({days:.1f} days ago)"
     return [result, done, f"Begun on {begun:%A, %Y-%m-%d, at %H:%M}. The last good run before this one: {last_good}."]
 
 
-def mail_text(morning: Morning, settings: Settings) -> str:
+def mail_text(run: Run, settings: Settings) -> str:
     """The mail as plain text, each list cut where it grows long."""
-    lines, told = result_of(morning), problems(morning)
+    lines, told = result_of(run), problems(run)
     last = {heading: told.pop(heading) for heading in (SOLVED_PROBLEMS, STANDING_PROBLEMS)}
-    for heading, entries in as_lines({**told, **changed_places(morning, settings), **last}).items():
+    for heading, entries in as_lines({**told, **changed_places(run, settings), **last}).items():
         lines += ["", heading, *(f"- {line}" for line in entries[:LONGEST_LIST])]
         lines += [f"... and {len(entries) - LONGEST_LIST} more: see StaffLog.txt"] if entries[LONGEST_LIST:] else []
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
 
 
-def mail_is_due(morning: Morning, settings: Settings, mailed: Mapping[str, Any]) -> bool:
-    """Whether this morning is worth a mail, by MAIL_WHEN; `mailed` says when the last one went, and if to nobody."""
-    today = morning.started.astimezone().date()
-    if not settings.MAIL_TO or morning.part or morning.exit_code == BUSY:
+def mail_is_due(run: Run, settings: Settings) -> bool:
+    """Whether this morning is worth a mail, by MAIL_WHEN."""
+    if not settings.MAIL_TO or run.part:
         return False
-    is_problem = morning.new or morning.not_made or mailed.get("is_owed")
-    is_news = (morning.changes or morning.solved) and not morning.failure
-    is_reminder = mailed.get("day") != str(today) and (morning.failure or (morning.standing and today.weekday() == 0))
+    is_problem = run.new or run.not_made or run.memory.mail.get("is_owed")
+    is_news = (run.done or run.solved) and not run.failure
+    is_first_today = run.memory.mail.get("day") != str(run.today)
+    is_reminder = is_first_today and (run.failure or (run.standing and run.today.weekday() == 0))
     asked = {"news": is_problem or is_news or is_reminder, "problems": is_problem or is_reminder, "always": True}
     return bool(asked[settings.MAIL_WHEN])
 
 
-def mail_morning(run: Run, options: Options, morning: Morning, page: str) -> None:
+def mail_morning(run: Run, options: Options, page: str) -> None:
     """Send the mail of a run of everybody if it is due, and remember that; even by settings with faults elsewhere."""
     settings = run.settings or mail_settings(options.config)
-    if settings is None or not mail_is_due(morning, settings, run.memory.rest.get("mail", {})):
+    if settings is None or not mail_is_due(run, settings):
         return
-    if remark := send_mail(morning, settings, page):
+    if remark := send_mail(run, settings, page):
         log.warning("%s", remark)
     mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
-    run.memory = replace(run.memory, rest={**run.memory.rest, "mail": mailed})
+    run.memory = replace(run.memory, mail=mailed)
     write_memory(run)
 
 
@@ -4506,17 +4460,17 @@ def mail_test(run: Run, options: Options) -> int:
         words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
     run.memory, run.part = read_memory(run.folder), MAIL_TEST
-    morning = morning_of(run, NOT_RUN, ())
-    if remark := send_mail(morning, settings, page_of(morning, settings)):
+    take_stock(run, NOT_RUN)
+    if remark := send_mail(run, settings, page_of(run, settings)):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
 
 
-def send_mail(morning: Morning, settings: Settings, page: str) -> Remark | None:
+def send_mail(run: Run, settings: Settings, page: str) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
     server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
     try:
-        answer, refused = deliver(mail_of(morning, settings, page), settings)
+        answer, refused = deliver(mail_of(run, settings, page), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
@@ -4537,14 +4491,14 @@ def send_mail(morning: Morning, settings: Settings, page: str) -> Remark | None:
     return None
 
 
-def mail_of(morning: Morning, settings: Settings, page: str) -> EmailMessage:
+def mail_of(run: Run, settings: Settings, page: str) -> EmailMessage:
     """The mail, text and page; it names the domain it comes from, and never this machine."""
     message = EmailMessage()
-    message["Subject"], message["Date"] = mail_subject(morning), localtime()
+    message["Subject"], message["Date"] = mail_subject(run), localtime()
     message["From"], message["To"] = f"Staff Sync <{settings.MAIL_FROM}>", ", ".join(settings.MAIL_TO)
     message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(mail_text(morning, settings), cte="quoted-printable")
+    message.set_content(mail_text(run, settings), cte="quoted-printable")
     message.add_alternative(page, subtype="html", cte="quoted-printable")
     return message
 
@@ -4627,43 +4581,41 @@ PLACES = {
 }  # fmt: skip
 
 
-def changed_places(morning: Morning, settings: Settings) -> dict[str, list[Told]]:
+def changed_places(run: Run, settings: Settings) -> dict[str, list[Told]]:
     """Under each heading of PLACES everybody with such changes, and what each was and became."""
     told: dict[str, list[Told]] = {}
     for place, leads in PLACES.items():
-        changes = grouped((str(plan.person), (plan, c)) for plan, c in morning.changes if c.kind in leads)
-        told[place] = [(who, *what_became(theirs, leads, morning, settings)) for who, theirs in changes.items()]
+        changes = grouped((str(plan.person), (plan, c)) for plan, c in run.done if c.kind in leads)
+        told[place] = [(who, *what_became(theirs, leads, run, settings)) for who, theirs in changes.items()]
     return told
 
 
-def what_became(
-    changes: Sequence[tuple[Plan, Change]], leads: Mapping[str, str], morning: Morning, settings: Settings
-) -> Told:
+def what_became(changes: Sequence[tuple[Plan, Change]], leads: Mapping[str, str], run: Run, settings: Settings) -> Told:
     """What was changed of one person; of a new one building and org unit: the help desk hands out devices."""
     plan, change = changes[0]
     if change.kind == "create":
-        building = morning.buildings.get(plan.person.dcid) or last_part(change.after[ORG_UNIT])
-        return building, change.after[ORG_UNIT]
+        org_unit = change.after[ORG_UNIT]
+        building = run.district.school_name(plan.person.homeschool) if run.district else last_part(org_unit)
+        return building, org_unit
     told = grouped((leads[c.kind], describe(c, settings, is_brief=True)) for _, c in changes)
     words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
-    is_plan = morning.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
+    is_plan = run.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
     words += ["taken out of all groups"] if is_plan and "leave group" in leads and is_closing(plan) else []
     return ("; ".join(words),)
 
 
-def page_of(morning: Morning, settings: Settings) -> str:
+def page_of(run: Run, settings: Settings) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
-    first, *rest = map(shown, result_of(morning))
-    left_alone = told_of(morning.left_alone, morning.started.astimezone().date())
-    chapters = {**problems(morning), **changed_places(morning, settings), LEFT_ALONE: left_alone}
+    first, *rest = map(shown, result_of(run))
+    chapters = {**problems(run), **changed_places(run, settings), LEFT_ALONE: told_of(run.left_alone, run.today)}
     return PAGE.substitute(
-        title=shown(mail_subject(morning)),
-        look="good" if morning.exit_code == DONE else "bad",
+        title=shown(mail_subject(run)),
+        look="good" if run.exit_code == DONE else "bad",
         first=first,
         rest="".join(f"<p>{line}</p>" for line in rest),
         sections="".join(section(heading, told) for heading, told in chapters.items() if told),
-        history=history(morning.nights) if morning.nights else "",
-        whole=shown(f"Staff Sync {VERSION}. Run {morning.run}. Exit code {morning.exit_code}."),
+        history=history(run.memory.nights) if run.memory.nights else "",
+        whole=shown(f"Staff Sync {VERSION}. Run {run.name}. Exit code {run.exit_code}."),
     )
 
 
@@ -5285,11 +5237,12 @@ def leave_records(run: Run, options: Options, code: int) -> None:
     """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
     is_kept = bool(log_files()) or (options.is_of_everybody and code == FAILED)
     if is_kept:
-        remember(run, options, code)
-    if run.morning and (is_kept or options.page):
-        page = page_of(run.morning, run.settings)
+        remember(run, options)
+    if run.ending and (is_kept or options.page):
+        run.exit_code = code
+        page = page_of(run, run.settings)
         keep_page(run, page, options.page, is_kept=is_kept and run.settings is not None)
-        mail_morning(run, options, run.morning, page)
+        mail_morning(run, options, page)
     if is_kept:
         keep_records(run)
 

@@ -19,7 +19,7 @@ from mail_server import HOST, USER, MailServer
 from stories import told_once
 
 import sync
-from sync import Change, Morning, Plan, Remark, Rule, Staff
+from sync import Change, Plan, Remark, Rule, Run, Staff
 
 TEST = "--mail-test"
 MONDAY = datetime(2026, 11, 23, 15, 0, tzinfo=timezone.utc)  # so in every time zone but the outermost
@@ -38,9 +38,10 @@ def matter(remark: Remark, days: int = 0, *, at: datetime = TUESDAY) -> Remark:
     return replace(remark, since=at.astimezone().date() - timedelta(days=days) if days else None)
 
 
-def morning(**what: Any) -> Morning:
-    at = what.pop("started", TUESDAY)
-    return Morning(at.strftime(sync.RUN_NAME), at, **what)
+def morning(*, failure: str = "", not_made: tuple[Remark, ...] = (), **what: Any) -> Run:
+    """A run at its end, when all that it tells is known."""
+    of_end = {"started": TUESDAY, "ending": "Done", "exit_code": 0, **what}
+    return Run(Path(), failure=Remark(Rule.REFUSED, failure, "") if failure else None, remarks=[*not_made], **of_end)
 
 
 def change(person: Staff, kind: str, attribute: str, before: str, after: str) -> tuple[Plan, Change]:
@@ -344,7 +345,7 @@ SUBJECTS = {
     "Staff Sync: 1 new, 2 open, 2 changed, 26 held": morning(
         new=(matter(LOCKED),),
         standing=(matter(HOME, 3), matter(replace(HOME, rule=Rule.FAULTY_NAME), 5)),
-        changes=(MOVED, RENAMED, PHONED),
+        done=[MOVED, RENAMED, PHONED],
         held={"suspend": 26},
     ),
     "Staff Sync: 0 new, 1 open, 0 changed, 0 held, 1 solved": morning(
@@ -353,7 +354,7 @@ SUBJECTS = {
     "Staff Sync DID NOT RUN: PowerSchool (PSNavigator), signing in: the login's password has expired: "
     "set a new one ...":
         morning(failure=EXPIRED, ending=sync.NOT_RUN, new=(matter(BROKEN),)),
-    "Staff Sync DID NOT FINISH: interrupted": morning(failure="interrupted", ending=sync.BROKEN_OFF, changes=(MOVED,)),
+    "Staff Sync DID NOT FINISH: interrupted": morning(failure="interrupted", ending=sync.BROKEN_OFF, done=[MOVED]),
     "Staff Sync DID NOT RUN: token.json is missing: sign in once with python sync.py --authorize": morning(
         failure="/opt/staff-sync/token.json is missing: sign in once with  python sync.py --authorize",
         ending=sync.NOT_RUN,
@@ -370,7 +371,7 @@ SUBJECTS = {
 
 
 @pytest.mark.parametrize(("subject", "told"), SUBJECTS.items())
-def test_the_subject_is_enough_on_a_phone(subject: str, told: Morning, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_subject_is_enough_on_a_phone(subject: str, told: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@proxy.invalid:3128")
     assert sync.mail_subject(told) == subject
     assert len(subject) <= 125
@@ -379,7 +380,7 @@ def test_the_subject_is_enough_on_a_phone(subject: str, told: Morning, monkeypat
 def test_the_text_tells_first_what_is_to_be_done_and_last_what_has_stood_longest(settings: sync.Settings) -> None:
     text = sync.mail_text(
         morning(
-            changes=(MOVED, PHONED), held={"suspend": 26}, not_made=(HELD,), new=(matter(LOCKED),),
+            done=[MOVED, PHONED], held={"suspend": 26}, not_made=(HELD,), new=(matter(LOCKED),),
             standing=(matter(HOME, 3), matter(replace(HOME, who="Kim"), 24)),
             solved=(matter(replace(HOME, who="Ada"), 2),),
             last_good=TUESDAY - timedelta(days=3),
@@ -427,9 +428,9 @@ def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings:
     assert f"refused, since {day} (2 days)\n" in text
     assert "(2.0 days ago)" in text
     assert "Standing problems 2 " in text
-    stopped = replace(failed, ending=sync.BROKEN_OFF, changes=(MOVED,), last_good=None)
+    stopped = replace(failed, ending=sync.BROKEN_OFF, done=[MOVED], last_good=None)
     text = sync.mail_text(stopped, settings)
-    assert text.startswith(f"Staff Sync DID NOT FINISH: {EXPIRED}\nChanged before that: move 1.\n")
+    assert text.startswith(f"Staff Sync DID NOT FINISH: {EXPIRED}\nDone before it stopped: move 1.\n")
     assert "The last good run before this one: none is on record.\n" in text
 
 
@@ -445,10 +446,10 @@ def test_the_text_of_a_quiet_night_says_so_and_that_of_a_first_day_is_cut(settin
 
 # When it goes out.
 
-DUE: dict[str, tuple[Morning, dict[str, bool]]] = {
+DUE: dict[str, tuple[Run, dict[str, bool]]] = {
     "nothing": (morning(), {"news": False, "problems": False, "always": True}),
     "new": (morning(new=(matter(LOCKED),)), {"news": True, "problems": True, "always": True}),
-    "changed": (morning(changes=(MOVED,)), {"news": True, "problems": False, "always": True}),
+    "changed": (morning(done=[MOVED]), {"news": True, "problems": False, "always": True}),
     "solved": (morning(solved=(matter(HOME, 3),)), {"news": True, "problems": False, "always": True}),
     "held": (morning(not_made=(HELD,)), {"news": True, "problems": True, "always": True}),
     "only standing": (morning(standing=(matter(HOME, 3),)), {"news": False, "problems": False, "always": True}),
@@ -456,18 +457,20 @@ DUE: dict[str, tuple[Morning, dict[str, bool]]] = {
         morning(started=MONDAY, standing=(matter(HOME, 3),)), {"news": True, "problems": True, "always": True},
     ),
     "nothing on a Monday": (morning(started=MONDAY), {"news": False, "problems": False, "always": True}),
-    "another run": (morning(exit_code=sync.BUSY), {"news": False, "problems": False, "always": False}),
     "some only": (morning(part="for some only", new=(matter(HOME),)), {"news": False, "always": False}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("told", "is_due"), DUE.values(), ids=DUE)
-def test_a_mail_goes_out_for_what_mail_when_asks(
-    told: Morning, is_due: dict[str, bool], settings: sync.Settings
-) -> None:
-    found = {when: sync.mail_is_due(told, replace(settings, MAIL_WHEN=when), {}) for when in is_due}
+def test_a_mail_goes_out_for_what_mail_when_asks(told: Run, is_due: dict[str, bool], settings: sync.Settings) -> None:
+    found = {when: sync.mail_is_due(told, replace(settings, MAIL_WHEN=when)) for when in is_due}
     assert found == is_due
-    assert not sync.mail_is_due(told, replace(settings, MAIL_WHEN="always", MAIL_TO=[]), {})
+    assert not sync.mail_is_due(told, replace(settings, MAIL_WHEN="always", MAIL_TO=[]))
+
+
+def after(run: Run, mail: dict[str, Any]) -> Run:
+    """The run after one that remembered this of its mail."""
+    return replace(run, memory=sync.Memory(mail=mail))
 
 
 @pytest.mark.parametrize("when", ["news", "problems"])
@@ -475,28 +478,27 @@ def test_a_failure_goes_out_when_it_is_new_and_then_once_a_day(when: str, settin
     settings = replace(settings, MAIL_WHEN=when)
     today, yesterday = (str(TUESDAY.astimezone().date() - timedelta(days=days)) for days in (0, 1))
     new = morning(failure=EXPIRED, exit_code=2, new=(matter(BROKEN),))
-    known = morning(failure=EXPIRED, exit_code=2, standing=(matter(BROKEN, 1),), changes=(MOVED,))
-    assert sync.mail_is_due(new, settings, {"day": today})
-    assert sync.mail_is_due(known, settings, {"day": yesterday})
-    assert not sync.mail_is_due(known, settings, {"day": today})
-    assert sync.mail_is_due(known, settings, {"day": today, "is_owed": True}), "the one before went to nobody"
+    known = morning(failure=EXPIRED, exit_code=2, standing=(matter(BROKEN, 1),), done=[MOVED])
+    assert sync.mail_is_due(after(new, {"day": today}), settings)
+    assert sync.mail_is_due(after(known, {"day": yesterday}), settings)
+    assert not sync.mail_is_due(after(known, {"day": today}), settings)
+    assert sync.mail_is_due(after(known, {"day": today, "is_owed": True}), settings), "the one before went to nobody"
 
 
 def test_what_stands_goes_out_once_on_a_monday(settings: sync.Settings) -> None:
     standing = morning(started=MONDAY, standing=(matter(HOME, 3),))
-    assert not sync.mail_is_due(standing, settings, {"day": str(MONDAY.astimezone().date())})
+    assert not sync.mail_is_due(after(standing, {"day": str(MONDAY.astimezone().date())}), settings)
 
 
 def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
     bed: Bed, tmp_path: Path, settings: sync.Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = sync.Run(bed.folder, TUESDAY)  # it could not read its settings
     today = str(TUESDAY.astimezone().date())
 
-    def mailed(told: Morning, before: dict[str, Any]) -> Any:
-        run.memory = sync.Memory(rest={"mail": before})
-        sync.mail_morning(run, sync.options_of(["--config", str(bed.config)]), told, sync.page_of(told, settings))
-        return run.memory.rest["mail"]
+    def mailed(told: Run, before: dict[str, Any]) -> Any:
+        run = replace(after(told, before), folder=bed.folder)  # it could not read its settings
+        sync.mail_morning(run, sync.options_of(["--config", str(bed.config)]), sync.page_of(run, settings))
+        return run.memory.mail
 
     new = morning(new=(matter(replace(LOCKED, who="Zo\u00eb \u0141ukasz")),))
     with MailServer(tmp_path, refused={"gone@d118.org": "550 unknown"}) as server:

@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
@@ -19,10 +20,10 @@ from typing import Any
 import pytest
 from bed import Bed
 from stories import GRADE, OU_OF, colleagues, settle
-from test_deciding import DCID, HIGH_OU, MIDDLE_OU, account, field, settings_with, staff, table
+from test_deciding import DCID, HIGH_OU, MIDDLE_OU, account, district, field, settings_with, staff, table
 
 import sync
-from sync import Change, Morning, Night, Plan, Remark, Rule, Settings
+from sync import Change, Memory, Night, Plan, Remark, Rule, Run, Settings
 
 BEGUN = datetime(2026, 11, 26, 12, 0, tzinfo=timezone.utc)
 TODAY = date(2026, 11, 26)
@@ -72,9 +73,10 @@ PASSWORDS = [
 HELD = Remark(Rule.LIMIT, "suspend", "26 people, the limit is 10, so none was done. Held: Maya Patel; Noor Haddad")
 GONE = matter(Rule.HOME_SCHOOL, "Ira Bell, ira.bell@d118.org (DCID 41)", "the home school is missing", days=5)
 FROZEN = matter(Rule.FROZEN, "Kai Ito, kai.ito@d118.org (DCID 51)", "stays in /Administrators (FROZEN_OUS)", days=90)
-RICH = Morning(
-    "20261126T120000Z", BEGUN, exit_code=sync.HELD, held={"suspend": 26}, not_made=(HELD,), new=(TAKEN,),
-    changes=(
+QUIET = Run(Path(), BEGUN, ending="Done", exit_code=sync.DONE, last_good=BEGUN - timedelta(days=9))
+RICH = replace(
+    QUIET, exit_code=sync.HELD, held=Counter(suspend=26), remarks=[HELD], new=(TAKEN,),
+    done=[
         newcomer(61), newcomer(62, "Siobhan", "O'Neil-Featherstonehaugh", 5), *left(),
         change("reactivate", {sync.SUSPENDED: sync.YES}, {sync.SUSPENDED: sync.NO}, dcid=71, first_name="Rea"),
         change("rename", {sync.EMAIL: "maya.lopez@d118.org"}, {sync.EMAIL: "maya.patel@d118.org"}),
@@ -84,40 +86,39 @@ RICH = Morning(
             "update", {field("Crisis.Phone"): "847-555-0100", field("Crisis.Building"): "Middle School"},
             {field("Crisis.Phone"): "847-555-0111", field("Crisis.Building"): "Wauconda High School"}, dcid=73,
         ),
-    ),
+    ],
     standing=(*PASSWORDS, LOCKED), solved=(GONE,), left_alone=(FROZEN,), last_good=BEGUN - timedelta(hours=24),
-    nights=tuple(
+    memory=Memory(nights=tuple(
         Night(f"202611{day:02}T120000Z", day * 7 % 23, int(day % 9 == 0), 20 + day // 3) for day in range(1, 27)
-    ),
+    )),
 )  # fmt: skip
-QUIET = Morning("20261126T120000Z", BEGUN, last_good=BEGUN - timedelta(days=9))
 EXPIRED = matter(
     Rule.REFUSED, "PowerSchool", "the password of PSNavigator has expired (ORA-28001)", "set a new one", is_new=True
 )  # fmt: skip
 AWAY = replace(
-    QUIET, ending=sync.NOT_RUN, exit_code=2, failure=str(EXPIRED), new=(EXPIRED,), standing=(LOCKED,)
+    QUIET, ending=sync.NOT_RUN, exit_code=2, failure=EXPIRED, new=(EXPIRED,), standing=(LOCKED,)
 )  # fmt: skip
 LARGE = replace(
     RICH,
-    changes=tuple(
+    done=[
         change("update", {field("Sync.Group"): "1"}, {field("Sync.Group"): "2"}, dcid=1000 + number)
         for number in range(2000)
-    ),
+    ],
 )
 
 
-def page(morning: Morning, settings: Settings = SETTINGS, **more: Any) -> str:
+def page(morning: Run, settings: Settings = SETTINGS, **more: Any) -> str:
     return sync.page_of(morning, settings, **more)
 
 
-def words(morning: Morning, **more: Any) -> str:
+def words(morning: Run, **more: Any) -> str:
     """The page as it reads: without its head and its tags, each block on a line."""
     body = page(morning, **more).partition("</head>")[2]
     lines = re.sub(r"</?(p|li|h\d|tr|ul|section|summary|figcaption|footer)\b[^>]*>", "\n", body)
     return re.sub(r"\n\s*", "\n", html.unescape(re.sub(r"<[^>]+>", " ", lines)))
 
 
-def headings(morning: Morning) -> list[str]:
+def headings(morning: Run) -> list[str]:
     return [title.partition(" <")[0] for title in re.findall(r"<h2>(.*?)</h2>", page(morning))]
 
 
@@ -149,11 +150,11 @@ WARNED = replace(QUIET, standing=tuple(PASSWORDS))
         "nothing": (QUIET, "Staff Sync found nothing to change; nobody needs attention"),
         "a warning needs nobody at once": (WARNED, "Staff Sync found nothing to change; nobody needs attention"),
         "one who stands": (
-            replace(QUIET, standing=(LOCKED,), changes=(newcomer(1),)),
+            replace(QUIET, standing=(LOCKED,), done=[newcomer(1)]),
             "Staff Sync changed 1 person; 1 person needs attention, none of them new",
         ),
         "dry run": (
-            replace(QUIET, ending=sync.DRY_RUN, changes=(newcomer(1),)),
+            replace(QUIET, ending=sync.DRY_RUN, done=[newcomer(1)]),
             "Dry run, nothing was written: Staff Sync would change 1 person; nobody needs attention",
         ),
         "did not run": (
@@ -161,13 +162,18 @@ WARNED = replace(QUIET, standing=tuple(PASSWORDS))
             "Staff Sync DID NOT RUN: PowerSchool: the password of PSNavigator has expired (ORA-28001): set a new one",
         ),
         "stopped": (
-            replace(QUIET, failure="interrupted", ending=sync.BROKEN_OFF, changes=(newcomer(1), *left())),
+            replace(
+                QUIET,
+                failure=Remark(Rule.REFUSED, "interrupted", ""),
+                ending=sync.BROKEN_OFF,
+                done=[newcomer(1), *left()],
+            ),
             "Staff Sync DID NOT FINISH: interrupted",
         ),
         "a mail test": (replace(QUIET, part=sync.MAIL_TEST, standing=(LOCKED,)), "This is a mail test of Staff Sync"),
     },
 )
-def test_the_first_sentence_is_the_result(morning: Morning, first: str) -> None:
+def test_the_first_sentence_is_the_result(morning: Run, first: str) -> None:
     (heading,) = re.findall(r"<h1[^>]*>(.*?)</h1>", page(morning))
     assert html.unescape(heading) == first
 
@@ -207,13 +213,13 @@ def test_what_it_says(told: str) -> None:
 
 
 def test_the_building_is_what_powerschool_calls_it_where_that_is_known() -> None:
-    morning = replace(QUIET, changes=(newcomer(61),), buildings={61: "Middle School"})
+    morning = replace(QUIET, done=[newcomer(61)], district=district([], []))
     assert "<p>Middle School</p>" in page(morning)
 
 
 def test_a_plan_says_that_a_leaver_is_taken_out_of_all_groups() -> None:
     closing = [(replace(plan, changes=(one,)), one) for plan, one in left(groups=0)]
-    planned = replace(QUIET, ending=sync.DRY_RUN, changes=tuple(closing))
+    planned = replace(QUIET, ending=sync.DRY_RUN, done=closing)
     assert "taken out of all groups" in words(planned)
     assert "out of" not in words(planned, settings=settings_with(REMOVE_SUSPENDED_FROM_GROUPS=False))
     assert "out of all" not in words(replace(planned, ending="Done"))
@@ -229,7 +235,7 @@ def test_a_plan_says_that_a_leaver_is_taken_out_of_all_groups() -> None:
 )
 def test_a_private_value_is_never_shown(before: str, after: str, told: str) -> None:
     name = field("Crisis.Phone")
-    morning = replace(QUIET, changes=(change("update", {name: before}, {name: after}), newcomer(61)))
+    morning = replace(QUIET, done=[change("update", {name: before}, {name: after}), newcomer(61)])
     assert "847" not in page(morning)
     assert f"Phone (private) {told}" in words(morning)
 
@@ -242,15 +248,15 @@ EVIL = '<script>alert("1")</script>&amp;\u202e'
     {
         "remark": replace(QUIET, new=(matter(Rule.FAILED, EVIL, EVIL, EVIL),), solved=(matter(Rule.BUG, "", EVIL),)),
         "long remark": replace(QUIET, new=(matter(Rule.FAILED, "x", EVIL * 99),)),
-        "held": replace(QUIET, not_made=(Remark(Rule.LIMIT, EVIL, EVIL, EVIL),), held={EVIL: 1}),
+        "held": replace(QUIET, remarks=[Remark(Rule.LIMIT, EVIL, EVIL, EVIL)], held=Counter({EVIL: 1})),
         "left alone": replace(QUIET, left_alone=(matter(Rule.FROZEN, EVIL, EVIL),)),
-        "failure": replace(QUIET, failure=EVIL, part=EVIL, run=EVIL),
-        "newcomer": replace(QUIET, changes=(newcomer(1, EVIL, EVIL),)),
-        "change": replace(QUIET, changes=(change("move", {sync.ORG_UNIT: EVIL}, {sync.ORG_UNIT: EVIL}, email=EVIL),)),
-        "night": replace(QUIET, nights=(Night(EVIL, 1, 1, 1),)),
+        "failure": replace(QUIET, failure=Remark(Rule.REFUSED, EVIL, ""), part=EVIL),
+        "newcomer": replace(QUIET, done=[newcomer(1, EVIL, EVIL)]),
+        "change": replace(QUIET, done=[change("move", {sync.ORG_UNIT: EVIL}, {sync.ORG_UNIT: EVIL}, email=EVIL)]),
+        "night": replace(QUIET, memory=Memory(nights=(Night(EVIL, 1, 1, 1),))),
     },
 )
-def test_what_comes_from_outside_is_text_and_nothing_else(morning: Morning) -> None:
+def test_what_comes_from_outside_is_text_and_nothing_else(morning: Run) -> None:
     written = page(morning)
     assert "<scr" not in written
     assert "\u202e" not in written
@@ -263,12 +269,14 @@ def test_a_run_that_found_no_settings_has_a_page() -> None:
 
 def test_a_proxy_does_not_get_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:s3cret@proxy.d118.org:8080")
-    written = page(replace(QUIET, failure="no answer from http://me:s3cret@proxy.d118.org:8080"))
+    written = page(
+        replace(QUIET, failure=Remark(Rule.REFUSED, "no answer from http://me:s3cret@proxy.d118.org:8080", ""))
+    )
     assert "s3cret" not in written
 
 
 @table("morning", {"rich": RICH, "quiet": QUIET, "away": AWAY, "large": LARGE})
-def test_it_needs_nothing_from_outside_and_runs_nothing(morning: Morning) -> None:
+def test_it_needs_nothing_from_outside_and_runs_nothing(morning: Run) -> None:
     written = page(morning)
     assert not re.findall(r"<script|<link|<img|<iframe|\bon\w+=|@import|javascript:", written)
     assert {address for address in re.findall(r"(?:href|src)=\"([^\"]*)\"", written) if address[0] != "#"} == set()
@@ -281,7 +289,7 @@ def test_every_kind_of_change_has_its_place(kind: str) -> None:
     before, after = newcomer(1)[1].before, newcomer(1)[1].after
     listed: dict[str, str] = {"alias": "a@d118.org"} if "alias" in kind else {"group": "g@d118.org", "role": "OWNER"}
     one = change(kind, *((listed, {}) if sync.KINDS[kind].is_listed else (before, after)))
-    assert len(headings(replace(QUIET, changes=(one,)))) == 1
+    assert len(headings(replace(QUIET, done=[one]))) == 1
 
 
 def test_a_long_list_is_folded_and_so_is_what_needs_nobody() -> None:
@@ -370,10 +378,10 @@ LONG = matter(
         "rich": replace(RICH, new=(TAKEN, LONG)),
         "away": AWAY,
         "quiet": QUIET,
-        "large": replace(LARGE, changes=(*LARGE.changes[:60], newcomer(1, "W" * 60, "V" * 60))),
+        "large": replace(LARGE, done=[*LARGE.done[:60], newcomer(1, "W" * 60, "V" * 60)]),
     },
 )
-def test_a_browser_shows_it_whole_at_every_width_and_to_everybody(browser: Any, morning: Morning, scheme: str) -> None:
+def test_a_browser_shows_it_whole_at_every_width_and_to_everybody(browser: Any, morning: Run, scheme: str) -> None:
     rules = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
     for width in (NARROW, WIDE):
         shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)

@@ -346,8 +346,11 @@ def test_a_second_run_at_once_ends_with_exit_code_4_and_names_the_start_of_the_f
         with closing_process(bed.launch(), 90) as first:
             assert reached.wait(60)
             log = (bed.folder / "StaffLog.txt").read_text("utf-8")
+            bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "sync@d118.org", "SMTP_HOST": "127.0.0.1"}
+            bed.settings |= {"MAIL_WHEN": "always", "SMTP_PORT": 9}
             second = bed.run()
             assert second.exit_code == 4, second.output
+            assert "mail" not in second.output
             (sentence,) = second.lines("ERROR")
             started = log.splitlines()[0][:16]
             assert started in sentence
