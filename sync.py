@@ -2589,22 +2589,23 @@ def still_due(
     run: Run, plan: Plan, kinds: Collection[str], district: District, ahead: Account | None
 ) -> tuple[Account, tuple[Change, ...]]:
     """The account as it is now, or if there is none as planned, and what of this step it still needs by the rules."""
-    if plan.had is None:
-        return Account("", plan.changes[0].after), plan.changes
-    now = ahead or get_account(run, plan.had.id)
+    had, mine = plan.had or Account("", plan.changes[0].after), tuple(c for c in plan.changes if c.kind in kinds)
+    if "create" in kinds:
+        return had, mine
+    now = ahead or get_account(run, had.id or had.email)
     if now is None and plan.undoes:
         run.note(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
-        return plan.had, ()
+        return had, ()
     if now is None:
-        raise GoogleError(404, "notFound", f"{plan.had.email} is no longer there")
+        raise GoogleError(404, "notFound", f"{had.email} is no longer there")
     # Leaving groups is due as long as anything else of a closing is.
-    planned = {c.kind: c.after for c in plan.changes if c.kind in (plan.kinds & {*kinds} or plan.kinds)}
+    planned = {change.kind: change.after for change in mine or plan.changes}
     if plan.undoes:
         if remark := hands_off(plan.person, now, district, has_left=False):
             note_not_done(run, about(plan.person, Rule.FAILED, f"not put back any further: {remark.reason}"))
         fresh = undo_plan(plan.undoes, now, district)
-    elif "add alias" in planned:
-        return now, plan.changes
+    elif any(KINDS[change.kind].is_listed for change in mine):
+        return now, mine
     else:
         fresh = with_hands_off(plan_account(plan.person, now, district), district)
     parts = (part_of(change, planned[change.kind]) for change in fresh.changes if change.kind in planned)
