@@ -1779,13 +1779,13 @@ def without_held(plan: Plan, held: frozenset[str], district: District) -> Plan:
     if any(KINDS[kind].holds_person for kind in mine):
         return replace(plan, changes=())
     gone = mine | {waiting for kind in mine for waiting in KINDS[kind].holds}
-    kept = []
-    for change in plan.changes:
-        if change.kind == "update":
-            names = [n for n in change.after if district.attributes[n].value not in gone]
-            kept.append(part_of(change, [n for n in names if change.after[n] or "clear" not in mine]))
-        elif change.kind not in gone:
-            kept.append(change)
+
+    def left_of(change: Change) -> Change:
+        fields = change.after.items() if change.kind == "update" else ()
+        waits = [n for n, text in fields if district.attributes[n].value in gone or ("clear" in mine and not text)]
+        return part_of(change, change.after.keys() - waits)
+
+    kept = (left_of(change) for change in plan.changes if change.kind not in gone)
     return replace(plan, changes=tuple(change for change in kept if change.after or change.before))
 
 

@@ -1250,6 +1250,11 @@ def test_a_held_clear_holds_only_the_empty_values(changes: list[Change], kept: l
     assert list(sync.without_held(planned_with(*changes), frozenset({"clear"}), district()).changes) == kept
 
 
+def test_an_update_is_held_like_any_other_kind_where_it_gets_a_limit() -> None:
+    kept = sync.without_held(planned_with(change("move"), CLEAR), frozenset({"update"}), district())
+    assert list(kept.changes) == [change("move")]
+
+
 def test_a_move_of_the_suspended_is_held_for_the_person() -> None:
     planned = planned_with(change("move to suspended"), CLEAR, had=account(suspended=True))
     assert sync.without_held(planned, frozenset({"move to suspended"}), district()).changes == ()
