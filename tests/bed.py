@@ -91,6 +91,7 @@ class PowerSchool:
         self.school_staff: list[Row] = []
         self.extension: list[Row] = []
         self.tables = dict(TABLES)  # their columns, with the types that a district may have otherwise
+        self.written = ""
 
     def add_school(self, number: int, name: str) -> None:
         dcid = len(self.schools) + 1
@@ -160,14 +161,21 @@ class PowerSchool:
         self.extension = [row for row in self.extension if row["usersdcid"] != dcid]
 
     def write(self, path: Path) -> None:
-        """Writes everything in one transaction, so that whoever reads sees it as it was or as it is."""
+        """Writes everything in one transaction, so that whoever reads sees it as it was or as it is.
+
+        What is written already stays as it is: most runs of a test see the same PowerSchool.
+        """
         contents = {
             "SCHOOLS": self.schools,
             "USERS": list(self.users.values()),
             "SCHOOLSTAFF": self.school_staff,
             "U_HUMANRESOURCES": self.extension,
         }
+        written = repr((path, self.tables, contents))
+        if written == self.written:
+            return
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA synchronous = OFF")  # it need not outlive a power cut
             database.execute("BEGIN IMMEDIATE")
             for table, rows in contents.items():
                 database.execute(f"DROP TABLE IF EXISTS {table}")
@@ -176,6 +184,7 @@ class PowerSchool:
                     names, marks = ", ".join(row), ", ".join("?" * len(row))
                     database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
             database.execute("COMMIT")
+        self.written = written
 
 
 @dataclass(frozen=True)

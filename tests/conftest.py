@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,18 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 @pytest.fixture(scope="session")
-def forkers() -> Iterator[dict[bool, Forker]]:
+def forkers() -> Iterator[dict[bool, list[Forker]]]:
     """The processes that fork measured and unmeasured runs, from when a test has needed them."""
-    started: dict[bool, Forker] = {}
+    started: dict[bool, list[Forker]] = {True: [], False: []}
     yield started
-    for forker in started.values():
+    for forker in chain(*started.values()):
         forker.stop()
 
 
 @pytest.fixture(autouse=True)
-def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def forked_runs(
+    forkers: dict[bool, list[Forker]], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """The runs of every test are forked, but on Windows and macOS; `mutate.py` has a way of its own to start them.
 
     A test about the process itself (its signals, limits or start) has the mark `ordinary_runs`.
@@ -45,16 +48,15 @@ def forked_runs(forkers: dict[bool, Forker], monkeypatch: pytest.MonkeyPatch, re
 
     def launch(running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> object:
         environment = running.process_environment(env)
-        is_measured = any(name.startswith("COVERAGE_") for name in environment)
         changed = {*running.environment, *(env or {})}
-        is_about_the_start = running.script != SCRIPT or any(name.startswith(READ_AT_START) for name in changed)
-        if is_about_the_start or (is_measured in forkers and forkers[is_measured].is_busy):
+        if running.script != SCRIPT or any(name.startswith(READ_AT_START) for name in changed):
             return ordinary(running, *arguments, env=env)
-        if is_measured not in forkers:
-            forkers[is_measured] = Forker(environment)
-        return forkers[is_measured].launch(
-            ["--config", str(running.config), *arguments], environment, running.elsewhere
-        )
+        of_its_sort = forkers[any(name.startswith("COVERAGE_") for name in environment)]
+        idle = next((forker for forker in of_its_sort if not forker.is_busy), None)
+        if idle is None:
+            idle = Forker(environment)
+            of_its_sort.append(idle)
+        return idle.launch(["--config", str(running.config), *arguments], environment, running.elsewhere)
 
     is_asked_for = request.node.get_closest_marker("ordinary_runs") is None
     if is_asked_for and sys.platform == "linux" and ordinary.__module__ == Bed.__module__:

@@ -6,6 +6,7 @@ Nothing here may hang, crash without a sentence, lose the truth of the journal, 
 from __future__ import annotations
 
 import codecs
+import importlib
 import json
 import os
 import re
@@ -1026,7 +1027,8 @@ def run_as_nobody(bed: Bed) -> tuple[int, str]:
 
     That account may not even read this Python from its disk.
     """
-    codecs.lookup("utf-8-sig")  # read from this Python's disk when it is first needed
+    codecs.lookup("utf-8-sig")  # read from this Python's disk when it is first needed, as the next one
+    importlib.import_module("pkgutil")
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
