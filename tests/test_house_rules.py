@@ -85,6 +85,9 @@ def levels(node: ast.AST) -> int:
         pytest.param(
             ("mypy", "--strict", "--config-file", ".mypy.ini", "sync.py", "config.py", "tests"), id="mypy",
         ),
+        pytest.param(
+            ("mypy", "--strict", "--config-file", ".mypy.ini", "--platform", "win32", "sync.py"), id="mypy for Windows",
+        ),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("unmeasured")
