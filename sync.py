@@ -587,6 +587,11 @@ class Google:
         return grouped((account.dcid, account) for account in self.accounts.values() if account.dcid is not None)
 
     @cached_property
+    def by_id(self) -> Mapping[str, Account]:
+        """The deleted ones too."""
+        return {**{account.id: account for account, _ in self.deleted}, **self.accounts}
+
+    @cached_property
     def domains(self) -> frozenset[str]:
         return frozenset(address.rpartition("@")[2] for address in (*self.by_address, *self.others))
 
@@ -4014,8 +4019,8 @@ def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
     person, google = plan.person, district.google
     own, holder = google.by_dcid.get(person.dcid, []), google.by_address.get(person.email)
     holders = [plan.had] if plan.had else own or ([holder] if holder else [])
-    known = {**google.accounts, **{account.id: account for account, _ in google.deleted}}
-    found = {r: [known[r.part]] if r.part in known else holders for r in plan.remarks if r.rule in LINK_DOUBTS}
+    doubts = [remark for remark in plan.remarks if remark.rule in LINK_DOUBTS]
+    found = {r: [google.by_id[r.part]] if r.part in google.by_id else holders for r in doubts}
     if "link" in plan.kinds:
         what, accounts = "link", holders
     elif found:
@@ -4261,20 +4266,20 @@ def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Remark]:
     """By the journals, where there is no memory: what happens only once and may not have been put right."""
     found = {}
-    for row in (row for path in journals(run.folder) for row in journal_rows(run, path)):
+    for row in (row for path in journals(run.folder) for row in journal_rows(run, path) if "undo" not in row):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
-        kind, state, before = row["kind"], row["state"], row["before"]
-        group, group_id = before.get("group"), str(before.get("groupId", ""))
-        remark = None
-        if kind == "create" and state == "done" and not os.environ.get("NEW_USER_PASSWORD"):
-            remark = once(person, Rule.PASSWORD, account_id=row["account"])
-        elif kind == "leave group" and state in {"failed", "unknown"}:
-            seen = f"{row['email']} stays in the group {group}"
-            remark = once(person, Rule.GROUP_STAYS, seen, group_id, row["account"])
-        elif kind == "leave group" and state == "done" and before.get("role") == "OWNER":
-            remark = once(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id)
-        if remark and "undo" not in row:
-            found[remark.key] = replace(remark, since=datetime.fromisoformat(row["time"]).astimezone().date())
+        group, group_id = row["before"].get("group"), str(row["before"].get("groupId", ""))
+        match row["kind"], row["state"]:
+            case "create", "done" if not os.environ.get("NEW_USER_PASSWORD"):
+                remark = once(person, Rule.PASSWORD, account_id=row["account"])
+            case "leave group", "failed" | "unknown":
+                seen = f"{row['email']} stays in the group {group}"
+                remark = once(person, Rule.GROUP_STAYS, seen, group_id, row["account"])
+            case "leave group", "done" if row["before"].get("role") == "OWNER":
+                remark = once(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id)
+            case _:
+                continue
+        found[remark.key] = replace(remark, since=datetime.fromisoformat(row["time"]).astimezone().date())
     return found
 
 
@@ -4407,38 +4412,37 @@ def result_of(run: Run) -> list[str]:
     return [result, done, f"Begun on {begun:%A, %Y-%m-%d, at %H:%M}. The last good run before this one: {last_good}."]
 
 
-def mail_text(run: Run, settings: Settings) -> str:
+def mail_text(run: Run) -> str:
     """The mail as plain text, each list cut where it grows long."""
     lines, told = result_of(run), problems(run)
     last = {heading: told.pop(heading) for heading in (SOLVED_PROBLEMS, STANDING_PROBLEMS)}
-    for heading, entries in as_lines({**told, **changed_places(run, settings), **last}).items():
+    for heading, entries in as_lines({**told, **changed_places(run), **last}).items():
         lines += ["", heading, *(f"- {line}" for line in entries[:LONGEST_LIST])]
         lines += [f"... and {len(entries) - LONGEST_LIST} more: see StaffLog.txt"] if entries[LONGEST_LIST:] else []
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
 
 
-def mail_is_due(run: Run, settings: Settings) -> bool:
+def mail_is_due(run: Run) -> bool:
     """Whether this morning is worth a mail, by MAIL_WHEN."""
-    if not settings.MAIL_TO or run.part:
+    if not run.settings.MAIL_TO or run.part:
         return False
     is_problem = run.new or run.not_made or run.memory.mail.get("is_owed")
     is_news = (run.done or run.solved) and not run.failure
     is_first_today = run.memory.mail.get("day") != str(run.today)
     is_reminder = is_first_today and (run.failure or (run.standing and run.today.weekday() == 0))
     asked = {"news": is_problem or is_news or is_reminder, "problems": is_problem or is_reminder, "always": True}
-    return bool(asked[settings.MAIL_WHEN])
+    return bool(asked[run.settings.MAIL_WHEN])
 
 
-def mail_morning(run: Run, options: Options, page: str) -> None:
+def mail_morning(run: Run, options: Options) -> None:
     """Send the mail of a run of everybody if it is due, and remember that; even by settings with faults elsewhere."""
-    settings = run.settings or mail_settings(options.config)
-    if settings is None or not mail_is_due(run, settings):
-        return
-    if remark := send_mail(run, settings, page):
-        log.warning("%s", remark)
-    mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
-    run.memory = replace(run.memory, mail=mailed)
-    write_memory(run)
+    run.settings = run.settings or mail_settings(options.config) or NO_SETTINGS
+    if run.settings and mail_is_due(run):
+        if remark := send_mail(run):
+            log.warning("%s", remark)
+        mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
+        run.memory = replace(run.memory, mail=mailed)
+        write_memory(run)
 
 
 def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
@@ -4455,23 +4459,24 @@ def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
 
 def mail_test(run: Run, options: Options) -> int:
     """Send a mail of what stands, due or not; RunError with what the server answered if somebody does not get it."""
-    settings = mail_settings(options.config)
-    if settings is None:
+    run.settings = mail_settings(options.config) or NO_SETTINGS
+    if not run.settings:
         values, faults = read_config(options.config)
         words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
     run.memory, run.part = read_memory(run.folder), MAIL_TEST
     take_stock(run, NOT_RUN)
-    if remark := send_mail(run, settings, page_of(run, settings)):
+    if remark := send_mail(run):
         raise RunError(remark.who, remark.seen, remark.remedy)
     return DONE
 
 
-def send_mail(run: Run, settings: Settings, page: str) -> Remark | None:
+def send_mail(run: Run) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
-    server, failed = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", "the morning mail could not be sent"
+    settings, failed = run.settings, "the morning mail could not be sent"
+    server = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}"
     try:
-        answer, refused = deliver(mail_of(run, settings, page), settings)
+        answer, refused = deliver(mail_of(run), settings)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
     except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
@@ -4492,15 +4497,15 @@ def send_mail(run: Run, settings: Settings, page: str) -> Remark | None:
     return None
 
 
-def mail_of(run: Run, settings: Settings, page: str) -> EmailMessage:
+def mail_of(run: Run) -> EmailMessage:
     """The mail, text and page; it names the domain it comes from, and never this machine."""
-    message = EmailMessage()
+    message, sender = EmailMessage(), run.settings.MAIL_FROM
     message["Subject"], message["Date"] = mail_subject(run), localtime()
-    message["From"], message["To"] = f"Staff Sync <{settings.MAIL_FROM}>", ", ".join(settings.MAIL_TO)
-    message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])
+    message["From"], message["To"] = f"Staff Sync <{sender}>", ", ".join(run.settings.MAIL_TO)
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(mail_text(run, settings), cte="quoted-printable")
-    message.add_alternative(page, subtype="html", cte="quoted-printable")
+    message.set_content(mail_text(run), cte="quoted-printable")
+    message.add_alternative(page_of(run), subtype="html", cte="quoted-printable")
     return message
 
 
@@ -4582,33 +4587,33 @@ PLACES = {
 }  # fmt: skip
 
 
-def changed_places(run: Run, settings: Settings) -> dict[str, list[Told]]:
+def changed_places(run: Run) -> dict[str, list[Told]]:
     """Under each heading of PLACES everybody with such changes, and what each was and became."""
     told: dict[str, list[Told]] = {}
     for place, leads in PLACES.items():
         changes = grouped((str(plan.person), (plan, c)) for plan, c in run.done if c.kind in leads)
-        told[place] = [(who, *what_became(theirs, leads, run, settings)) for who, theirs in changes.items()]
+        told[place] = [(who, *what_became(theirs, leads, run)) for who, theirs in changes.items()]
     return told
 
 
-def what_became(changes: Sequence[tuple[Plan, Change]], leads: Mapping[str, str], run: Run, settings: Settings) -> Told:
+def what_became(changes: Sequence[tuple[Plan, Change]], leads: Mapping[str, str], run: Run) -> Told:
     """What was changed of one person; of a new one building and org unit: the help desk hands out devices."""
     plan, change = changes[0]
     if change.kind == "create":
         org_unit = change.after[ORG_UNIT]
         building = run.district.school_name(plan.person.homeschool) if run.district else last_part(org_unit)
         return building, org_unit
-    told = grouped((leads[c.kind], describe(c, settings, is_brief=True)) for _, c in changes)
+    told = grouped((leads[c.kind], describe(c, run.settings, is_brief=True)) for _, c in changes)
     words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
-    is_plan = run.ending == DRY_RUN and settings.REMOVE_SUSPENDED_FROM_GROUPS
+    is_plan = run.ending == DRY_RUN and run.settings.REMOVE_SUSPENDED_FROM_GROUPS
     words += ["taken out of all groups"] if is_plan and "leave group" in leads and is_closing(plan) else []
     return ("; ".join(words),)
 
 
-def page_of(run: Run, settings: Settings) -> str:
+def page_of(run: Run) -> str:
     """The morning as one HTML page without script and outside resource, which is the HTML part of the mail too."""
     first, *rest = map(shown, result_of(run))
-    chapters = {**problems(run), **changed_places(run, settings), LEFT_ALONE: told_of(run.left_alone, run.today)}
+    chapters = {**problems(run), **changed_places(run), LEFT_ALONE: told_of(run.left_alone, run.today)}
     return PAGE.substitute(
         title=shown(mail_subject(run)),
         look="good" if run.exit_code == DONE else "bad",
@@ -4674,16 +4679,16 @@ def write_own(path: Path, text: str, option: str) -> None:
     log.info("%s is written", path)
 
 
-def keep_page(run: Run, page: str, wanted: Path | None, *, is_kept: bool) -> None:
+def keep_page(run: Run, wanted: Path | None, *, is_kept: bool) -> None:
     """The page where --page wants it and, if it is to be kept, in runs/; everybody's as runs/latest.html too."""
-    names = (run.name, *(() if run.part else ("latest",))) if is_kept else ()
-    writes = [partial(write_private, run.folder / "runs" / f"{name}.html", page) for name in names]
-    writes += [partial(write_own, wanted, page, "--page")] if wanted else []
-    for write in writes:
-        try:
-            write()
-        except RunError as error:
-            log.warning("The page was not kept: %s", error)
+    page, names = page_of(run), (run.name, *(() if run.part else ("latest",)))
+    try:
+        for name in names if is_kept else ():
+            write_private(run.folder / "runs" / f"{name}.html", page)
+        if wanted:
+            write_own(wanted, page, "--page")
+    except RunError as error:
+        log.warning("The page was not kept: %s", error)
 
 
 # Settings: config.py and the environment, every fault in one go.
@@ -5241,9 +5246,8 @@ def leave_records(run: Run, options: Options, code: int) -> None:
         remember(run, options)
     if run.ending and (is_kept or options.page):
         run.exit_code = code
-        page = page_of(run, run.settings)
-        keep_page(run, page, options.page, is_kept=is_kept and run.settings is not None)
-        mail_morning(run, options, page)
+        keep_page(run, options.page, is_kept=is_kept and run.settings is not None)
+        mail_morning(run, options)
     if is_kept:
         keep_records(run)
 

@@ -380,12 +380,12 @@ def test_the_subject_is_enough_on_a_phone(subject: str, told: Run, monkeypatch: 
 def test_the_text_tells_first_what_is_to_be_done_and_last_what_has_stood_longest(settings: sync.Settings) -> None:
     text = sync.mail_text(
         morning(
+            settings=settings,
             done=[MOVED, PHONED], held={"suspend": 26}, not_made=(HELD,), new=(matter(LOCKED),),
             standing=(matter(HOME, 3), matter(replace(HOME, who="Kim"), 24)),
             solved=(matter(replace(HOME, who="Ada"), 2),),
             last_good=TUESDAY - timedelta(days=3),
-        ),
-        settings,
+        )
     )  # fmt: skip
     today = TUESDAY.astimezone().date()
     begun, last = TUESDAY.astimezone(), (TUESDAY - timedelta(days=3)).astimezone()
@@ -419,26 +419,26 @@ Standing problems 2 (what to do: python sync.py --explain WHO)
 
 def test_the_text_of_a_failure_says_since_when_and_when_a_run_was_good(settings: sync.Settings) -> None:
     failed = morning(
-        failure=EXPIRED, ending=sync.NOT_RUN, standing=(matter(BROKEN, 2), matter(HOME, 9)),
+        settings=settings, failure=EXPIRED, ending=sync.NOT_RUN, standing=(matter(BROKEN, 2), matter(HOME, 9)),
         last_good=TUESDAY - timedelta(hours=47),
     )  # fmt: skip
-    text = sync.mail_text(failed, settings)
+    text = sync.mail_text(failed)
     day = TUESDAY.astimezone().date() - timedelta(days=2)
     assert text.startswith(f"Staff Sync DID NOT RUN: {EXPIRED}\nNothing was changed.\nBegun on ")
     assert f"refused, since {day} (2 days)\n" in text
     assert "(2.0 days ago)" in text
     assert "Standing problems 2 " in text
     stopped = replace(failed, ending=sync.BROKEN_OFF, done=[MOVED], last_good=None)
-    text = sync.mail_text(stopped, settings)
+    text = sync.mail_text(stopped)
     assert text.startswith(f"Staff Sync DID NOT FINISH: {EXPIRED}\nDone before it stopped: move 1.\n")
     assert "The last good run before this one: none is on record.\n" in text
 
 
 def test_the_text_of_a_quiet_night_says_so_and_that_of_a_first_day_is_cut(settings: sync.Settings) -> None:
     quiet = "Staff Sync found nothing to change; nobody needs attention\nDone: nothing.\n"
-    assert sync.mail_text(morning(), settings).startswith(quiet)
-    many = morning(new=tuple(matter(replace(LOCKED, who=f"Kim{n}\r\nBcc: x")) for n in range(500)))
-    text = sync.mail_text(many, settings)
+    assert sync.mail_text(morning(settings=settings)).startswith(quiet)
+    many = morning(settings=settings, new=tuple(matter(replace(LOCKED, who=f"Kim{n}\r\nBcc: x")) for n in range(500)))
+    text = sync.mail_text(many)
     assert "New problems 500\n- Kim0\\r\\nBcc: x: locked out: Google" in text
     assert "... and 460 more: see StaffLog.txt\n" in text
     assert len(text.splitlines()) < 60
@@ -463,14 +463,14 @@ DUE: dict[str, tuple[Run, dict[str, bool]]] = {
 
 @pytest.mark.parametrize(("told", "is_due"), DUE.values(), ids=DUE)
 def test_a_mail_goes_out_for_what_mail_when_asks(told: Run, is_due: dict[str, bool], settings: sync.Settings) -> None:
-    found = {when: sync.mail_is_due(told, replace(settings, MAIL_WHEN=when)) for when in is_due}
+    found = {when: sync.mail_is_due(after({}, told, replace(settings, MAIL_WHEN=when))) for when in is_due}
     assert found == is_due
-    assert not sync.mail_is_due(told, replace(settings, MAIL_WHEN="always", MAIL_TO=[]))
+    assert not sync.mail_is_due(after({}, told, replace(settings, MAIL_WHEN="always", MAIL_TO=[])))
 
 
-def after(run: Run, mail: dict[str, Any]) -> Run:
+def after(mail: dict[str, Any], run: Run, settings: sync.Settings) -> Run:
     """The run after one that remembered this of its mail."""
-    return replace(run, memory=sync.Memory(mail=mail))
+    return replace(run, memory=sync.Memory(mail=mail), settings=settings)
 
 
 @pytest.mark.parametrize("when", ["news", "problems"])
@@ -479,15 +479,15 @@ def test_a_failure_goes_out_when_it_is_new_and_then_once_a_day(when: str, settin
     today, yesterday = (str(TUESDAY.astimezone().date() - timedelta(days=days)) for days in (0, 1))
     new = morning(failure=EXPIRED, exit_code=2, new=(matter(BROKEN),))
     known = morning(failure=EXPIRED, exit_code=2, standing=(matter(BROKEN, 1),), done=[MOVED])
-    assert sync.mail_is_due(after(new, {"day": today}), settings)
-    assert sync.mail_is_due(after(known, {"day": yesterday}), settings)
-    assert not sync.mail_is_due(after(known, {"day": today}), settings)
-    assert sync.mail_is_due(after(known, {"day": today, "is_owed": True}), settings), "the one before went to nobody"
+    assert sync.mail_is_due(after({"day": today}, new, settings))
+    assert sync.mail_is_due(after({"day": yesterday}, known, settings))
+    assert not sync.mail_is_due(after({"day": today}, known, settings))
+    assert sync.mail_is_due(after({"day": today, "is_owed": True}, known, settings)), "the one before went to nobody"
 
 
 def test_what_stands_goes_out_once_on_a_monday(settings: sync.Settings) -> None:
     standing = morning(started=MONDAY, standing=(matter(HOME, 3),))
-    assert not sync.mail_is_due(after(standing, {"day": str(MONDAY.astimezone().date())}), settings)
+    assert not sync.mail_is_due(after({"day": str(MONDAY.astimezone().date())}, standing, settings))
 
 
 def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
@@ -496,8 +496,8 @@ def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
     today = str(TUESDAY.astimezone().date())
 
     def mailed(told: Run, before: dict[str, Any]) -> Any:
-        run = replace(after(told, before), folder=bed.folder)  # it could not read its settings
-        sync.mail_morning(run, sync.options_of(["--config", str(bed.config)]), sync.page_of(run, settings))
+        run = replace(after(before, told, sync.NO_SETTINGS), folder=bed.folder)
+        sync.mail_morning(run, sync.options_of(["--config", str(bed.config)]))
         return run.memory.mail
 
     new = morning(new=(matter(replace(LOCKED, who="Zo\u00eb \u0141ukasz")),))

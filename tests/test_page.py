@@ -107,8 +107,8 @@ LARGE = replace(
 )
 
 
-def page(morning: Run, settings: Settings = SETTINGS, **more: Any) -> str:
-    return sync.page_of(morning, settings, **more)
+def page(morning: Run, settings: Settings = SETTINGS) -> str:
+    return sync.page_of(replace(morning, settings=settings))
 
 
 def words(morning: Run, **more: Any) -> str:
@@ -264,7 +264,7 @@ def test_what_comes_from_outside_is_text_and_nothing_else(morning: Run) -> None:
 
 
 def test_a_run_that_found_no_settings_has_a_page() -> None:
-    assert "DID NOT RUN" in sync.page_of(AWAY, sync.NO_SETTINGS)
+    assert "DID NOT RUN" in page(AWAY, sync.NO_SETTINGS)
 
 
 def test_a_proxy_does_not_get_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,11 +318,11 @@ def test_a_page_is_written_over_no_file_but_one_of_its_own(tmp_path: Path) -> No
 @table("part, kept", {"everybody": ("", ["20261126T120000Z", "latest"]), "some": ("undo", ["20261126T120000Z"])})
 def test_the_page_is_kept_beside_the_journal(tmp_path: Path, part: str, kept: list[str]) -> None:
     (tmp_path / "runs").mkdir()
-    run = sync.Run(tmp_path, BEGUN, settings=SETTINGS, part=part)
-    sync.keep_page(run, page(RICH), None, is_kept=True)
+    run = replace(RICH, folder=tmp_path, settings=SETTINGS, part=part)
+    sync.keep_page(run, None, is_kept=True)
     pages = sorted((tmp_path / "runs").iterdir())
     assert [path.stem for path in pages] == kept
-    assert {path.read_text(encoding="utf-8") for path in pages} == {page(RICH)}
+    assert {path.read_text(encoding="utf-8") for path in pages} == {sync.page_of(run)}
     if sys.platform != "win32":
         assert {path.stat().st_mode & 0o777 for path in pages} == {0o600}
 
