@@ -75,13 +75,11 @@ if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
     from ssl import SSLCertVerificationError
 
     try:
-        import google.auth.exceptions
         import google_auth_httplib2
         import httplib2
         import oracledb
-        from google.api_core.exceptions import RetryError
-        from google.api_core.retry import exponential_sleep_generator, retry_target
-        from google.auth.exceptions import TransportError
+        from google.api_core.retry import exponential_sleep_generator
+        from google.auth.exceptions import RefreshError, TransportError
         from google.oauth2.credentials import Credentials
         from googleapiclient.discovery import build
         from googleapiclient.errors import HttpError
@@ -95,9 +93,9 @@ if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
         if sys.stderr is not None:  # pythonw has none
             sys.stderr.write(f"ERROR Nothing was read or written, as a package cannot be loaded ({broken}): {remedy}\n")
         raise SystemExit(2) from None
-    # What a request raises that got no answer, or none that is JSON.
-    NO_JSON = (json.JSONDecodeError, UnicodeError)
-    TRANSPORT_ERRORS = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError, *NO_JSON)
+    # What a request raises that got no answer, or one that Google's packages cannot read.
+    NO_ANSWER = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError)
+    UNREADABLE = (json.JSONDecodeError, UnicodeError, AttributeError, TypeError)
 
 # Facts that no district would change, and the tables of attributes, kinds of change and rules.
 
@@ -782,7 +780,6 @@ class Run:
     refused_before: frozenset[tuple[int, str, int, str]] | None = None
     ended: dict[str, int] = field(default_factory=dict)  # kinds that Google refuses tonight -> people not tried
     no_licences: bool = False
-    asked_again: bool = False  # after a 401 that may be passing
     bugs: int = 0
     district: District | None = None
     part: str = ""  # of everybody's run: "dry run", "for some only", "undo"
@@ -2052,8 +2049,14 @@ def frame_of(settings: Settings, org_units: Mapping[str, str], schemas: Schemas)
 
 def read_org_units(run: Run) -> dict[str, str]:
     """Lower-case path -> path, as Google compares them without regard to case."""
+
+    def note_time(response: Mapping[str, str]) -> None:
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            run.google_time = parsedate_to_datetime(response["date"])
+
     mask = "organizationUnits(orgUnitPath)"
     request = run.api.orgunits().list(customerId="my_customer", type="all", fields=mask)
+    request.add_response_callback(note_time)
     units = objects(read_request(run, request, "reading org units"), "organizationUnits", "orgUnitPath")
     return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
 
@@ -2328,33 +2331,11 @@ def one_ahead(items: Iterator[T]) -> Iterator[T]:
 
 def call(run: Run, request: Any) -> Any:
     """The answer to one Directory API request; GoogleError if it is refused, RunError if no request can succeed."""
-
-    def note_time(response: Mapping[str, str]) -> None:
-        with contextlib.suppress(KeyError, ValueError, TypeError):
-            run.google_time = parsedate_to_datetime(response["date"])
-
-    request.add_response_callback(note_time)
-    try:
-        return retrying(run, partial(send, run, request))
-    except HttpError as error:
-        status, reason, message = error_words(error)
-        if status == 401 and not run.asked_again and "Login Required" in message:  # now and then passing
-            run.asked_again = True
-            return call(run, request)
-        remedy = ACCESS_REMEDIES.get(reason) if status == 403 else SIGN_IN_AGAIN if status == 401 else None
-        if remedy:
-            raise RunError(f"Google refuses every request ({status} {reason}: {message})", "", remedy) from None
-        raise GoogleError(status, reason, message) from None
-    except google.auth.exceptions.RefreshError as error:
-        raise refused_token(error, SCOPES) from None
-    except TRANSPORT_ERRORS as error:
-        if isinstance(error, SSLCertVerificationError):
-            raise unreachable(error) from None
-        raise GoogleError(0, "", f"the connection to Google broke ({type(error).__name__})") from None
+    return retrying(run, partial(send, run, request))
 
 
 def send(run: Run, request: Any) -> Any:
-    """The answer to a request that is sent once; JSONDecodeError for one that is none."""
+    """The answer to a request that is sent once; one of UNREADABLE for one that is none."""
     path, _, query = request.uri.partition("?")
     if re.search(r"[^:/]/(/|$)", path) or re.search(r"Key=(&|$)", query):
         raise ValueError(f"{request.methodId} with an empty key, which would address everything of its kind")
@@ -2362,19 +2343,16 @@ def send(run: Run, request: Any) -> Any:
     if request.methodId == "directory.users.insert":
         keep_pace(run, run.creations_sent, CREATIONS)
     log.debug("Google: %s", request.methodId)
-    try:
-        answer = request.execute(http=getattr(run.here, "http", None), num_retries=0)
-    except (AttributeError, TypeError):  # Google's client on an error of another shape, as with a number for words
-        answer = "an error of another shape"
+    answer = request.execute(http=getattr(run.here, "http", None), num_retries=0)
     # The Google client hands on what is no JSON as it came; a deletion done is answered with nothing at all.
     if request.method == "DELETE":
-        is_good = not answer and not isinstance(answer, dict)
+        is_good = answer in ("", b"")
     else:
         lists = ("users", "groups", "members")
         is_good = isinstance(answer, dict) and all(isinstance(answer.get(name) or [], list) for name in lists)
         is_good = is_good and isinstance(answer.get("nextPageToken", ""), str)
     if not is_good:
-        raise json.JSONDecodeError("no JSON in Google's answer", str(answer)[:80], 0)
+        raise TypeError("Google's answer is of another shape")
     return answer
 
 
@@ -2406,36 +2384,42 @@ ACCESS_REMEDIES = {
 }
 
 
-def retrying(run: Run, request: Callable[[], Any]) -> Any:
-    """The request's answer, tried again while it can heal: growing waits with jitter, RETRY_SECONDS in all."""
-    first, longest = run.settings.RETRY_WAIT_SECONDS, min(run.settings.RETRY_SECONDS, run.deadline - time.monotonic())
-    last, refusals = time.monotonic() + max(longest, 1), deque[Exception](maxlen=1)
-
-    def waits() -> Iterator[float]:
-        for number, wait in enumerate(exponential_sleep_generator(first, 60), 2):
-            if LONG_WAIT < wait < last - time.monotonic():
-                said = str(GoogleError(*error_words(refusals[0]))) if isinstance(refusals[0], HttpError) else ""
-                said = said or f"No answer from Google ({type(refusals[0]).__name__})"
-                progress(run, words := f"{said}: waiting {wait:.0f} seconds before try {number}", is_line=False)
-                log.info("%s", words, extra=IN_LOG)
-            yield wait
-
-    def is_tried_again(error: Exception) -> bool:
-        return can_heal(error) and not run.is_over
-
-    try:
-        return retry_target(request, is_tried_again, waits(), max(longest, 1), refusals.append)
-    except RetryError as error:
-        raise error.cause or error from None
+def retrying(run: Run, ask: Callable[[], Any]) -> Any:
+    """What Google answers, asked again while that can help: growing waits with jitter, RETRY_SECONDS in all."""
+    longest = min(run.settings.RETRY_SECONDS, run.deadline - time.monotonic())
+    last = time.monotonic() + max(longest, 1)
+    waits = enumerate(exponential_sleep_generator(run.settings.RETRY_WAIT_SECONDS, 60), 2)
+    while True:
+        number, wait = next(waits)
+        try:
+            return ask()
+        except (HttpError, RefreshError, *NO_ANSWER, *UNREADABLE) as error:
+            failure, heals = failure_of(run, error)
+            heals = heals or (number == 2 and "Login Required" in str(failure))  # now and then passing
+            if not heals or run.is_over or time.monotonic() + wait > last:
+                raise failure from error
+        if wait > LONG_WAIT:
+            words = f"{failure}: waiting {wait:.0f} seconds before try {number}"
+            progress(run, words, is_line=False)
+            log.info("%s", words, extra=IN_LOG)
+        time.sleep(wait)
 
 
-def can_heal(error: Exception) -> bool:
-    """True for answers that may be another next time, and for broken connections."""
+def failure_of(run: Run, error: Exception) -> tuple[GoogleError | RunError, bool]:
+    """What a request that failed so comes to, and whether the same may succeed later."""
     if isinstance(error, HttpError):
-        return GoogleError(*error_words(error)).can_heal
-    if isinstance(error, google.auth.exceptions.RefreshError):
-        return not is_refusal(error)
-    return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, SSLCertVerificationError)
+        status, reason, message = error_words(error)
+        remedy = ACCESS_REMEDIES.get(reason) if status == 403 else SIGN_IN_AGAIN if status == 401 else None
+        if remedy:
+            return RunError(f"Google refuses every request ({status} {reason}: {message})", "", remedy), False
+        refusal = GoogleError(status, reason, message)
+        return refusal, refusal.can_heal
+    if isinstance(error, RefreshError):
+        return refused_token(error, run.credentials.scopes)
+    if isinstance(error, SSLCertVerificationError):
+        return unreachable(error), False
+    no_answer = f"No answer from Google ({type(error).__name__})"
+    return GoogleError(0, "", "Google's answer cannot be read" if isinstance(error, UNREADABLE) else no_answer), True
 
 
 def error_words(error: HttpError) -> tuple[int, str, str]:
@@ -2450,7 +2434,7 @@ def error_words(error: HttpError) -> tuple[int, str, str]:
         return error.status_code, "", " ".join(text.split())[:120] or str(error.reason or "")
 
 
-def unreachable(error: Exception) -> RunError:
+def unreachable(error: BaseException) -> RunError:
     if isinstance(error, SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         remedy = "behind a filter that inspects TLS, set HTTPLIB2_CA_CERTS and REQUESTS_CA_BUNDLE to its CA file"
         return RunError("Google", "its certificate is not trusted here", remedy)
@@ -4919,19 +4903,10 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
             write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
         run.credentials = saved_credentials(token)
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
-
-    def refresh() -> None:
-        try:
-            run.credentials.refresh(google_auth_httplib2.Request(http))
-        except TypeError:  # a filter's page for a token
-            raise json.JSONDecodeError("no JSON in Google's answer", "", 0) from None
-
     try:
-        retrying(run, refresh)
-    except google.auth.exceptions.RefreshError as error:
-        raise refused_token(error, scopes) from None
-    except (*TRANSPORT_ERRORS, ValueError) as error:  # a proxy without a port
-        raise unreachable(error) from None
+        retrying(run, partial(run.credentials.refresh, google_auth_httplib2.Request(http)))
+    except (GoogleError, ValueError) as error:  # a proxy without a port
+        raise unreachable(error.__cause__ or error) from None
     run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run.settings, run.credentials))
 
 
@@ -4977,21 +4952,20 @@ def saved_credentials(path: Path) -> Credentials:
     return credentials
 
 
-def is_refusal(error: google.auth.exceptions.RefreshError) -> bool:
-    """True if the token service itself says no; a page of HTML, a 5xx or a proxy's 407 do not say that."""
+def refused_token(error: RefreshError, scopes: Sequence[str]) -> tuple[RunError, bool]:
+    """Why Google gives no access token, with the remedy, and whether it may give one later.
+
+    A page of HTML, a 5xx or a proxy's 407 is no refusal.
+    """
+    words = " ".join(str(part) for part in error.args)
     answer = error.args[1] if len(error.args) > 1 else None
     says_no = isinstance(answer, dict) and "error" in answer
-    return not error.retryable and (says_no or bool(re.search("rapt|Reauthentication|scope", str(error.args[:1]))))
-
-
-def refused_token(error: google.auth.exceptions.RefreshError, scopes: Sequence[str]) -> RunError:
-    """Why Google gives no access token, and the remedy."""
-    words = " ".join(str(part) for part in error.args)
-    if not is_refusal(error):
-        return RunError("Google sign-in", "Google's token service does not answer", f"run again later [{words[:80]}]")
+    if error.retryable or not (says_no or re.search("rapt|Reauthentication|scope", str(error.args[:1]))):
+        remedy = f"run again later [{words[:80]}]"
+        return RunError("Google sign-in", "Google's token service does not answer", remedy), True
     remedy = next(remedy for pattern, remedy in REFUSED_TOKENS.items() if re.search(pattern, words))
     own_words = re.split(r"[^\w :()'-]", words)[0].strip()
-    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]")
+    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]"), False
 
 
 def browser_sign_in(client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:

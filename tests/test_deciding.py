@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, datetime, timezone
+from pathlib import Path
 from ssl import SSLCertVerificationError
 from typing import Any
 
-import google.auth.exceptions
 import httplib2
 import pytest
+from google.auth.exceptions import RefreshError
+from google.oauth2.credentials import Credentials
 from googleapiclient.errors import HttpError
 
 import sync
@@ -1669,6 +1671,13 @@ def test_employee_ids_are_merged(held: tuple[dict[str, str], ...], number: str, 
 
 # Answers of Google.
 
+NIGHT = sync.Run(
+    Path(),
+    datetime.now(timezone.utc),
+    settings_with(RETRY_WAIT_SECONDS=0.001),
+    credentials=Credentials("", scopes=sync.SCOPES),
+)
+
 
 def http_error(status: int, reason: str = "", message: str = "", content: bytes | None = None) -> HttpError:
     body = b'{"error": {"code": %d, "message": "%b", "errors": [{"reason": "%b"}]}}'
@@ -1712,8 +1721,9 @@ ANSWERS: dict[str, tuple[int, str, str, bool, bool]] = {
 def test_answers_that_heal_and_answers_that_end_the_run(
     status: int, reason: str, message: str, heals: bool, ends: bool
 ) -> None:
-    assert sync.can_heal(http_error(status, reason, message)) is heals
-    assert (status == 401 or (status == 403 and reason in sync.ACCESS_REMEDIES)) is ends
+    failure, may_heal = sync.failure_of(NIGHT, http_error(status, reason, message))
+    assert may_heal is heals
+    assert isinstance(failure, RunError) is ends
 
 
 @table("error, heals", {
@@ -1721,15 +1731,28 @@ def test_answers_that_heal_and_answers_that_end_the_run(
     "a time-out": (TimeoutError(), True),
     "a name that does not resolve": (httplib2.ServerNotFoundError(), True),
     "a certificate": (SSLCertVerificationError(), False),
-    "a dead token": (google.auth.exceptions.RefreshError("invalid_grant", {"error": "invalid_grant"}), False),
-    "a page in place of a token": (google.auth.exceptions.RefreshError("<html>", "<html>"), True),
-    "a token that heals": (google.auth.exceptions.RefreshError("busy", retryable=True), True),
+    "a dead token": (RefreshError("invalid_grant", {"error": "invalid_grant"}), False),
+    "a page in place of a token": (RefreshError("<html>", "<html>"), True),
+    "a token that heals": (RefreshError("busy", retryable=True), True),
+    "an answer of another shape": (TypeError(), True),
     "a bug": (ValueError(), False),
     "a page for people": (http_error(502, content=b"<html>Bad Gateway</html>"), True),
     "an empty page": (http_error(404, content=b""), False),
 })  # fmt: skip
 def test_broken_connections_heal(error: Exception, heals: bool) -> None:
-    assert sync.can_heal(error) is heals
+    answers = [error]
+
+    def ask() -> str:
+        if answers:
+            raise answers.pop()
+        return "done"
+
+    if heals:
+        assert sync.retrying(NIGHT, ask) == "done"
+        return
+    with pytest.raises((RunError, sync.GoogleError, ValueError)):
+        sync.retrying(NIGHT, ask)
+    assert not answers
 
 
 @table("error, words", {
