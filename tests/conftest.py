@@ -23,8 +23,8 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Two for each processor: tests wait as long as they compute, for a time-out or for a run's name of its own."""
-    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 2 * (os.cpu_count() or 1)
+    """Three for each processor: tests wait longer than they compute, for a time-out or for a run's name of its own."""
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 3 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
