@@ -15,17 +15,31 @@ from typing import Any
 
 import httplib2
 import pytest
-import stories
-from bed import Bed, Outcome, matching_account, matching_fields, shipped_settings
+from bed import Bed, Outcome, matching_account, shipped_settings
 from google_server import WRITES, Request
 from googleapiclient.discovery import build
+from stories import (
+    FILTER_PAGE,
+    HIGH_OU,
+    MAYA,
+    MIDDLE,
+    NOOR,
+    PEOPLE,
+    SUBSTITUTE_OU,
+    SUSPENDED_OU,
+    add_known,
+    colleagues,
+    leaver,
+    lines_about,
+    outdated,
+    person,
+)
 from test_bad_input import check_refusal
 
 import sync
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
-SUSPENDED_OU = "/Suspended Accounts"
 HTML = b"<html><head><title>502</title></head><body><h1>Bad Gateway</h1></body></html>"
 MANY = dict.fromkeys(("create", "link", "suspend", "move to suspended"), 100)
 
@@ -81,32 +95,26 @@ def fail(bed: Bed, method: str, fault: Fault, **otherwise: Any) -> None:
     bed.google.fail(method, fault.status, fault.reason, fault.message, **{**fault.more, **otherwise})
 
 
-def add_person(bed: Bed, dcid: int, *, first: str = "Kim") -> str:
-    """Adds a person without an account; the last name of each is another."""
-    last = "Person" + "".join(chr(ord("a") + int(digit)) for digit in str(dcid))
-    email = f"{first}.{last}@d118.org".lower()
-    bed.powerschool.add_person(dcid, first, last, email, schools={5: 1}, group=9, teacher_number=str(70_000 + dcid))
-    return email
+def address_of(bed: Bed, dcid: int) -> str:
+    return str(bed.powerschool.person(dcid)["email_addr"])
+
+
+def add_person(bed: Bed, dcid: int) -> str:
+    person(bed, dcid)
+    return address_of(bed, dcid)
 
 
 def add_outdated(bed: Bed, dcid: int) -> str:
-    email = add_person(bed, dcid)
-    matching_account(bed, dcid, fields=matching_fields(bed, dcid, Staff_Group=4))
+    outdated(bed, dcid)
+    return address_of(bed, dcid)
+
+
+def add_leaver(bed: Bed, dcid: int) -> str:
+    """Somebody who left and owns a group."""
+    leaver(bed, dcid)
+    email = address_of(bed, dcid)
+    bed.google.add_group(f"group{dcid}@d118.org", members={email: "OWNER"})
     return email
-
-
-def add_leaver(bed: Bed, dcid: int, *, role: str = "OWNER") -> str:
-    email = add_person(bed, dcid)
-    matching_account(bed, dcid)
-    bed.powerschool.leave(dcid)
-    bed.google.add_group(f"group{dcid}@d118.org", members={email: role})
-    return email
-
-
-def add_settled(bed: Bed) -> None:
-    """Enough people with their DCID for the rule that linking comes first, and one to be active."""
-    add_person(bed, 999, first="Settled")
-    matching_account(bed, 999)
 
 
 def is_updated(bed: Bed, email: str) -> bool:
@@ -126,13 +134,9 @@ def key_is(name: str, value: str) -> Callable[[Request], bool]:
     return lambda request: request.params.get(name) == value
 
 
-def told(outcome: Outcome, email: str) -> list[str]:
-    return [line for line in outcome.lines("ERROR") if email in line]
-
-
 def district_of_three(bed: Bed) -> tuple[str, str, str]:
     """One to create, one to update, one who left as the owner of a group: together they call every method."""
-    add_settled(bed)
+    colleagues(bed, 1)
     return add_person(bed, 1), add_outdated(bed, 2), add_leaver(bed, 3)
 
 
@@ -315,9 +319,7 @@ def test_no_fault_on_one_person_stops_another(bed: Bed, name: str) -> None:
         faults = {key: fault for key, fault in faults.items() if key not in NOT_OF_MEMBERS}
     if target.method == "members.delete":
         del faults["empty body"]
-    for dcid in range(900, 940):
-        add_person(bed, dcid)
-        matching_account(bed, dcid)
+    colleagues(bed, 40)
     met: dict[str, str] = {}
     for dcid, fault_name in enumerate(faults, 100):
         met[fault_name] = email = target.add(bed, dcid)
@@ -328,12 +330,12 @@ def test_no_fault_on_one_person_stops_another(bed: Bed, name: str) -> None:
     assert outcome.exit_code == 1, outcome.output
     for email in spared:
         assert target.is_done(bed, email), email
-        assert told(outcome, email) == [], email
+        assert lines_about(outcome, "ERROR", email) == [], email
     for fault_name, email in met.items():
         is_harmless = fault_name in target.harmless
         is_done = is_harmless or fault_name in target.told_but_done
         assert target.is_done(bed, email) == is_done, f"{fault_name}: {outcome.output}"
-        assert len(told(outcome, email)) == (not is_harmless), f"{fault_name}: {outcome.output}"
+        assert len(lines_about(outcome, "ERROR", email)) == (not is_harmless), f"{fault_name}: {outcome.output}"
 
     # The next run, on a good day, does the rest.
     bed.google.behave()
@@ -345,7 +347,7 @@ def test_no_fault_on_one_person_stops_another(bed: Bed, name: str) -> None:
 
 
 def test_a_refusal_is_not_tried_again(bed: Bed) -> None:
-    add_settled(bed)
+    colleagues(bed, 1)
     met = {name: add_outdated(bed, dcid) for dcid, name in enumerate({**REFUSES, **GONE}, 100)}
     ids = {name: bed.google.user(email)["id"] for name, email in met.items()}
     for name, fault in {**REFUSES, **GONE}.items():
@@ -357,7 +359,7 @@ def test_a_refusal_is_not_tried_again(bed: Bed) -> None:
 
 @pytest.mark.parametrize("fault", ["503", "connection broken", "forbidden", "404"])
 def test_not_knowing_whether_a_group_has_an_owner_left_keeps_nobody_open(bed: Bed, fault: str) -> None:
-    add_settled(bed)
+    colleagues(bed, 1)
     left = add_leaver(bed, 3)
     fail(bed, "members.list", {**HEALS, **REFUSES, **GONE}[fault], times=None)
     outcome = bed.run("--verbose")
@@ -419,7 +421,7 @@ def test_a_write_that_cannot_even_be_looked_up_is_called_unknown_and_settled_by_
     )  # fmt: skip
     outcome = bed.run("--verbose")
     assert outcome.exit_code == 1
-    assert len(told(outcome, created)) == 1
+    assert len(lines_about(outcome, "ERROR", created)) == 1
     assert [line["state"] for line in outcome.journal if line["kind"] == "create"] == ["intended", "unknown"]
     assert is_updated(bed, updated)
     bed.google.behave()
@@ -429,7 +431,7 @@ def test_a_write_that_cannot_even_be_looked_up_is_called_unknown_and_settled_by_
 
 
 def test_a_rename_answered_with_a_conflict_after_its_effect_is_called_done(bed: Bed) -> None:
-    add_settled(bed)
+    colleagues(bed, 1)
     email = add_person(bed, 1)
     matching_account(bed, 1, email="old.name@d118.org")
     bed.google.fail("users.update", 409, "duplicate", "Entity already exists.", when="after")
@@ -496,7 +498,7 @@ def test_ten_identical_failures_end_the_kind(bed: Bed) -> None:
     assert calls(outcome, "users.update") == 10
     (line,) = [line for line in outcome.lines("ERROR") if line.startswith("refused by Google: update: ")]
     assert "Google refused 10 people with the same answer, so 2 people more were not tried" in line
-    assert [bool(told(outcome, email)) for email in people] == [True] * 10 + [False] * 2
+    assert [bool(lines_about(outcome, "ERROR", email)) for email in people] == [True] * 10 + [False] * 2
 
 
 def test_nine_identical_failures_and_a_success_do_not_end_the_run(bed: Bed) -> None:
@@ -514,7 +516,7 @@ def test_nine_identical_failures_and_a_success_do_not_end_the_run(bed: Bed) -> N
 
 
 def test_a_full_licence_pool_stops_further_creations_and_nothing_else(bed: Bed) -> None:
-    add_settled(bed)
+    colleagues(bed, 1)
     updated, left = add_outdated(bed, 60), add_leaver(bed, 61)
     created = [add_person(bed, dcid) for dcid in (1, 2, 3, 4)]
     bed.google.licences = len(bed.google.users) + 1
@@ -522,13 +524,13 @@ def test_a_full_licence_pool_stops_further_creations_and_nothing_else(bed: Bed) 
     assert outcome.exit_code == 1
     assert [is_created(bed, email) for email in created] == [True, False, False, False]
     assert calls(outcome, "users.insert") == 2
-    assert [len(told(outcome, email)) for email in created] == [0, 1, 1, 1]
+    assert [len(lines_about(outcome, "ERROR", email)) for email in created] == [0, 1, 1, 1]
     assert is_updated(bed, updated)
     assert is_closed(bed, left)
 
 
 def test_a_refused_reactivation_leaves_the_rest_of_that_person_for_later(bed: Bed) -> None:
-    add_settled(bed)
+    colleagues(bed, 1)
     email, updated = add_person(bed, 1), add_outdated(bed, 2)
     matching_account(bed, 1, ou=SUSPENDED_OU, suspended=True)
     bed.google.fail(
@@ -538,7 +540,7 @@ def test_a_refused_reactivation_leaves_the_rest_of_that_person_for_later(bed: Be
     assert outcome.exit_code == 1
     assert bed.google.user(email)["orgUnitPath"] == SUSPENDED_OU
     assert bed.google.user(email)["suspended"] is True
-    assert len(told(outcome, email)) == 1
+    assert len(lines_about(outcome, "ERROR", email)) == 1
     assert is_updated(bed, updated)
 
 
@@ -562,18 +564,18 @@ def test_a_run_does_not_take_longer_than_it_may_because_google_is_ill(bed: Bed) 
 
 def test_a_filters_page_in_place_of_an_account_is_asked_for_again(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7, ou="/Substitute Teachers")
-    bed.google.fail("users.get", 200, body=stories.FILTER_PAGE)
+    add_known(bed, 7, ou=SUBSTITUTE_OU)
+    bed.google.fail("users.get", 200, body=FILTER_PAGE)
     outcome = bed.run()
     assert (outcome.exit_code, [write.method for write in outcome.writes]) == (0, ["users.update"]), outcome.output
     assert sum(request.method == "users.get" for request in outcome.requests) == 2
-    assert bed.google.user(stories.MAYA)["orgUnitPath"] == stories.HIGH_OU
+    assert bed.google.user(MAYA)["orgUnitPath"] == HIGH_OU
 
 
 def test_a_token_that_is_none_and_a_proxy_without_a_port_are_one_sentence(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7, ou="/Substitute Teachers")
-    for body in (stories.FILTER_PAGE, b"<html>Blocked</html>", b"", b"[]"):
+    add_known(bed, 7, ou=SUBSTITUTE_OU)
+    for body in (FILTER_PAGE, b"<html>Blocked</html>", b"", b"[]"):
         bed.google.fail("token", 200, body=body, times=100)
         check_refusal(bed, bed.run(), "Google cannot be reached")
         bed.google.behave()
@@ -588,8 +590,8 @@ def test_a_token_that_is_none_and_a_proxy_without_a_port_are_one_sentence(one_in
 def test_an_answer_that_holds_no_account_is_told_and_not_a_bug(one_in_step: Bed) -> None:
     bed = one_in_step
     for dcid in (7, 8):
-        stories.add_known(bed, dcid)
-        bed.powerschool.person(dcid)["homeschoolid"] = 101
+        add_known(bed, dcid)
+        bed.powerschool.person(dcid)["homeschoolid"] = MIDDLE
     bed.google.fail("users.list", 200, body=b'{"users": [{}]}', times=1)
     check_refusal(bed, bed.run(), "listing accounts", "an account without id or address", "run again later")
 
@@ -613,10 +615,10 @@ def test_a_wrong_file_for_a_filters_certificate_is_one_sentence(one_in_step: Bed
 
 def test_an_account_made_with_an_empty_answer_is_made(one_in_step: Bed) -> None:
     bed = one_in_step
-    stories.add_known(bed, 7)
-    bed.powerschool.add_person(8, *stories.PEOPLE[8], schools={5: 1})
+    add_known(bed, 7)
+    bed.powerschool.add_person(8, *PEOPLE[8], schools={5: 1})
     bed.google.fail("users.insert", 200, body=b"{}", when="after")
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
     assert [line["state"] for line in outcome.journal] == ["intended", "done"]
-    assert bed.google.user(stories.NOOR)["orgUnitPath"] == stories.HIGH_OU
+    assert bed.google.user(NOOR)["orgUnitPath"] == HIGH_OU
