@@ -196,7 +196,7 @@ def test_a_new_user_password_that_google_would_refuse_is_told_and_not_shown(bed:
     ],
 )
 def test_a_faulty_argument_is_told(bed: Bed, arguments: tuple[str, ...], words: str) -> None:
-    outcome = bed.run(*arguments, env={"PYTHONIOENCODING": "utf-8"})
+    outcome = bed.run(*arguments)
     assert outcome.exit_code == 2, outcome.output
     assert words in outcome.output
     # The usage may come before it, but what a person reads last is whether anything was written.

@@ -117,6 +117,7 @@ def plainly(
 # Nothing is waited for for ever.
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("who", ["google", "token", "oracle"])
 def test_every_command_ends_by_itself_when_an_answer_drips(bed: Bed, who: str) -> None:
     settled(bed)
@@ -408,6 +409,7 @@ def check_full_disk(bed: Bed, folder: Path, process: subprocess.CompletedProcess
         assert f"{len(applied)} changes were written" in sentence, (len(applied), sentence)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("free", [0, 4, 8, 16])
 def test_a_full_disk_is_one_sentence_that_names_it_and_the_journal_has_the_truth(
     bed: Bed, small_disk: Path, free: int
@@ -518,6 +520,7 @@ DAMAGES: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_damaged_line_of_a_journal_is_an_error_that_names_it_in_a_run_and_in_an_undo(bed: Bed) -> None:
     settled(bed)
     outdated(bed, 1, "Ada", "Stone")
@@ -546,7 +549,7 @@ def test_a_damaged_line_of_a_journal_is_an_error_that_names_it_in_a_run_and_in_a
     assert before["users"].keys() <= bed.google.snapshot()["users"].keys()
 
 
-LARGE = 100_000
+LARGE = 50_000
 # Runs the script, counts how often it opens the large journal, and says how much memory it had at most, in KB.
 MEASURED_RUN = """
 import runpy, sys
@@ -658,6 +661,7 @@ PROXY_PASSWORDS = (
 )
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_no_part_of_a_proxys_address_appears_whatever_its_password_holds(bed: Bed) -> None:
     settled(bed)
     for password in PROXY_PASSWORDS:
@@ -736,6 +740,7 @@ def test_the_folder_runs_keeps_the_mode_that_its_owner_gave_it(bed: Bed) -> None
 
 
 @pytest.mark.skipif(ON_WINDOWS, reason="file modes protect nothing on Windows")
+@pytest.mark.usefixtures("unmeasured")
 def test_a_config_py_that_others_may_write_is_a_warning_with_the_command(bed: Bed) -> None:
     settled(bed)
     bed.write()
@@ -1058,6 +1063,7 @@ def test_a_table_that_is_not_there_is_named_in_a_run_and_in_the_check(bed: Bed) 
         assert re.search(rf"FAULT .*table {table}", bed.run("--check").output)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_misspelt_option_is_asked_for(bed: Bed) -> None:
     for wrong, meant in (("--dryrun", "--dry-run"), ("--alow", "--allow"), ("--chekc", "--check")):
         process = plainly(bed, wrong)
