@@ -757,6 +757,7 @@ class Run:
 
     folder: Path
     started: datetime
+    options: Options = field(default_factory=Options)
     settings: Settings = NO_SETTINGS
     deadline: float = float("inf")
     api: Any = None
@@ -840,29 +841,29 @@ def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
 # The run: read both sides, plan each person, hold what is too much, make each person's changes, tell.
 
 
-def sync(run: Run, options: Options) -> int:
+def sync(run: Run) -> int:
     """One night, or in a dry run everything but its writes; returns the exit code."""
     run.remembers = True
-    run.decisions = read_sheet(options.decide) if options.decide else ()
-    district = read_both(run, options)
-    chosen = frozenset(d.key[0] for d in run.decisions) if options.decide else choose(options.only, district)
-    run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if options.is_part else None
+    run.decisions = read_sheet(run.options.decide) if run.options.decide else ()
+    district = read_both(run)
+    chosen = frozenset(d.key[0] for d in run.decisions) if run.options.decide else choose(run.options.only, district)
+    run.subjects = frozenset(f"dcid:{dcid}" for dcid in chosen) if run.options.is_part else None
     district = replace(district, chosen=chosen)
 
     everybody = plan_each(run, district)
     stop_at([*rebuilt_powerschool(everybody, district), *foreign_staff(district)])
     district, everybody = look_up_newcomers(run, district, everybody)
-    if options.decide:
+    if run.options.decide:
         district, everybody = as_decided(run, district, everybody)
     plans = hold_too_much(run, [plan for plan in everybody if plan.person.dcid in district.chosen], district)
-    run.remarks += [] if options.is_part else [*nobodys_accounts(district), *idle_settings(district)]
+    run.remarks += [] if run.options.is_part else [*nobodys_accounts(district), *idle_settings(district)]
     run.remarks = [*left_by_decision(run.remarks, run.memory)]
-    lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not options.is_part]
+    lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not run.options.is_part]
     # Who left comes first: whatever stops a run, it does not leave their accounts open.
     due = sorted([*lost, *(plan for plan in plans if plan.changes)], key=lambda plan: not is_closing(plan))
 
-    if options.dry_run:
-        return tell_dry_run(run, options, district, everybody, due)
+    if run.options.dry_run:
+        return tell_dry_run(run, district, everybody, due)
     with summary(run):
         make_all_changes(run, due, district)
         look_again(run, district.google)
@@ -900,20 +901,20 @@ def note_bug(run: Run, person: Staff) -> Plan:
     return Plan(person)
 
 
-def read_both(run: Run, options: Options) -> District:
+def read_both(run: Run) -> District:
     """Both sides, read side by side and found plausible; RunError otherwise, PowerSchool's before Google's."""
     reading = in_background(partial(read_powerschool, run))
-    is_of_few, why = bool(options.only) or options.explain is not None, ""
+    is_of_few, why = bool(run.options.only) or run.options.explain is not None, ""
     progress(run, "Reading PowerSchool and Google")
     try:
         connect_google(run)
         google = read_frame(run)
         if is_of_few:
-            google, why = read_few(run, reading.result(), google, options)
+            google, why = read_few(run, reading.result(), google)
             log.info("Google: %s", f"every account is read, as {why}" if why else "asked for these people alone")
         if why or not is_of_few:
             # --explain names whoever comes near, so it keeps every account.
-            google = list_accounts(run, google, reading.result if options.explain is None else lambda: None)
+            google = list_accounts(run, google, reading.result if run.options.explain is None else lambda: None)
     except RunError:
         reading.result()
         raise
@@ -923,14 +924,15 @@ def read_both(run: Run, options: Options) -> District:
         run.remarks += [run.memory.damage] if run.memory.damage else []
         run.memory = replace(run.memory, remarks=happened_once(run, powerschool))
     past = unfinished(run)
-    district = District(run.settings, powerschool, google, run.today, own_admin(), options.is_part, **past)
-    run.district = replace(district, allowed=dict(options.allow))
+    district = District(run.settings, powerschool, google, run.today, own_admin(), run.options.is_part, **past)
+    run.district = replace(district, allowed=dict(run.options.allow))
     tell_what_was_read(run.district)
     return run.district
 
 
-def read_few(run: Run, powerschool: PowerSchool, google: Google, options: Options) -> tuple[Google, str]:
+def read_few(run: Run, powerschool: PowerSchool, google: Google) -> tuple[Google, str]:
     """What Google has, as it is now, of the people of --only or --explain; or why everything has to be read."""
+    options = run.options
     meant, words = (people_meant, options.only) if options.explain is None else (people_explained, [options.explain])
     district = District(run.settings, powerschool, google, run.today, own_admin(), options.is_part)
     people: dict[int, Staff] = {}
@@ -2913,28 +2915,28 @@ def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
 # Undoing a run: its journal folded backwards is what is wanted, made by the same functions as a run.
 
 
-def undo(run: Run, options: Options) -> int:
+def undo(run: Run) -> int:
     """Put back what a run changed, after showing it and asking; returns the exit code."""
-    path, entries = find_journal(run, options.undo)
+    path, entries = find_journal(run, run.options.undo)
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
     log.info("Undo of run %s, %s did: %s", path.stem, what, counts_in_words(Counter(e.change.kind for e in entries)))
     connect_google(run)
     district = District(run.settings, PowerSchool({}, ()), read_frame(run), run.today, own_admin(), only=True)
-    district = replace(district, allowed=dict(options.allow))
+    district = replace(district, allowed=dict(run.options.allow))
     groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
     looked_up = side_by_side(run, partial(look_up_undo, run, district=district), groups)
     plans = list(with_progress(run, "Looking at accounts", looked_up, len(groups)))
-    for word in options.only:
+    for word in run.options.only:
         if not any(is_named(plan, word) for plan in plans):
             remedy = f"see whom run {path.stem} changed with  python sync.py --undo {path.stem} --dry-run"
             raise RunError(f"--only {word}", "nobody changed has this address, DCID or Employee ID", remedy)
-    plans = [plan for plan in plans if not options.only or any(is_named(plan, word) for word in options.only)]
+    plans = [plan for plan in plans if not run.options.only or any(is_named(plan, word) for word in run.options.only)]
     due = [plan for plan in hold_too_much(run, plans, district) if plan.changes]
     tell_plan(due, run.settings)
-    if options.dry_run:
+    if run.options.dry_run:
         run.done = [(plan, change) for plan in due for change in plan.changes]
         return tell(run, DRY_RUN)
-    if due and not options.yes and not is_agreed("Put this back?"):
+    if due and not run.options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
     with summary(run):
         make_all_changes(run, due, district)
@@ -3113,12 +3115,12 @@ LEAST_ROOM = 50  # MB on the disk
 SIGNS = {INFO: "good", WARN: "WARNING", ERROR: "FAULT"}
 
 
-def check(run: Run, options: Options) -> int:
+def check(run: Run) -> int:
     """Every fact a run rests on, a line each, to the last one; 0, or 1 with warnings, or 2 with faults."""
-    values, faults = read_config(options.config)
+    values, faults = read_config(run.options.config)
     run.settings = settings_of({} if faults else values)  # without a district enough to try both sign-ins
-    begin_deadline(run, options)
-    remarks = [*machine_facts(run, options.config), mail_fact(mail_settings(options.config), values)]
+    begin_deadline(run)
+    remarks = [*machine_facts(run, run.options.config), mail_fact(mail_settings(run.options.config), values)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
     told = [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += told or [fact("every setting in config.py is well-formed")]
@@ -3354,7 +3356,7 @@ def paste_safe(text: str, domains: object, folder: Path) -> str:
     return without_folders(re.sub(r":( dcid:\d+)+", "", text))
 
 
-def set_up(run: Run, options: Options) -> int:
+def set_up(run: Run) -> int:
     """Create the custom schemas, fields and building org units that are missing, after showing them and asking."""
     settings = run.settings
     powerschool = read_powerschool(run)
@@ -3381,11 +3383,11 @@ def set_up(run: Run, options: Options) -> int:
         log.info("Missing: the custom schema field %s", name)
     if not units and not missing:
         log.info("Nothing is missing")
-    elif not options.dry_run:
-        if not options.yes and not is_agreed("Create these?"):
+    elif not run.options.dry_run:
+        if not run.options.yes and not is_agreed("Create these?"):
             raise RunError("Set-up", "not agreed to, so nothing was created")
         create_missing(run, units, missing, schemas)
-    remains = options.dry_run and (units or missing)
+    remains = run.options.dry_run and (units or missing)
     log.info("Next: python sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
     return ATTENTION if wrong else DONE
 
@@ -3427,12 +3429,12 @@ def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
 
 
-def explain(run: Run, options: Options) -> int:
+def explain(run: Run) -> int:
     """What both sides say of one person, which rules decide, what would change and what holds it; writes nothing."""
-    who = options.explain or ""
+    who = run.options.explain or ""
     if not whom(who)[1]:
         raise RunError("--explain", "say whom", "an address, dcid:131, teacher:131 or a name")
-    district = read_both(run, options)
+    district = read_both(run)
     fits = people_explained(who, district)
     if not fits:
         return tell_nearby(who, district)
@@ -3546,22 +3548,20 @@ def tell_what_was_read(district: District) -> None:
         log.warning("%s is not indexed in Google, so new accounts are looked up by address only: see --check", name)
 
 
-def tell_dry_run(
-    run: Run, options: Options, district: District, everybody: Sequence[Plan], plans: Sequence[Plan]
-) -> int:
+def tell_dry_run(run: Run, district: District, everybody: Sequence[Plan], plans: Sequence[Plan]) -> int:
     """The plan in place of its writes; returns the exit code that the run would have if every write succeeded."""
-    if not options.is_part:
+    if not run.options.is_part:
         rows = linking_rows(everybody, district)
         log.info("Linking: %s", counts_in_words(Counter(row.what for row in rows)))
-        if options.csv:
-            write_csv(options.csv, rows)
+        if run.options.csv:
+            write_csv(run.options.csv, rows)
     tell_plan(plans, run.settings)
     look_again(run, district.google)
     run.done = [(plan, change) for plan in plans for change in plan.changes]
     code = tell(run, DRY_RUN)
     if run.done:
         again = "the same command without --dry-run does it"
-        words = again if options.is_part else "try a few people with  python sync.py --only WHO"
+        words = again if run.options.is_part else "try a few people with  python sync.py --only WHO"
         log.info("Next: read every line above; %s", words)
     return code
 
@@ -3852,17 +3852,17 @@ def add_handler(
     log.addHandler(handler)
 
 
-def begin_deadline(run: Run, options: Options) -> None:
+def begin_deadline(run: Run) -> None:
     """After RUN_MINUTES nobody new is begun, and some time later the process ends, whatever it waits for."""
     minutes = run.settings.RUN_MINUTES
     run.deadline = time.monotonic() + minutes * 60
     longest = min(LONGEST_WAIT, 2 * run.settings.TIMEOUT_SECONDS)
-    timer = threading.Timer(minutes * 60 + longest, give_up, (run, options))
+    timer = threading.Timer(minutes * 60 + longest, give_up, (run,))
     timer.daemon = True
     timer.start()
 
 
-def give_up(run: Run, options: Options) -> None:
+def give_up(run: Run) -> None:
     """End a run that waits for something that may never come: the journal, the last line, and the process."""
     for line, change in run.in_flight:
         with contextlib.suppress(RunError):
@@ -3870,7 +3870,7 @@ def give_up(run: Run, options: Options) -> None:
             journal(run, {**line, "state": "unknown"}, change, cut_off)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
     last_words(run, Remark(Rule.REFUSED, "", words))
-    leave_records(run, options, FAILED)
+    leave_records(run, FAILED)
     close_screen()
     os._exit(FAILED)
 
@@ -4297,12 +4297,12 @@ def night_of(row: Mapping[str, Any]) -> Night:
     return Night(str(row["run"]), **counts)
 
 
-def remember(run: Run, options: Options) -> None:
+def remember(run: Run) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
-    if options.undo is not None or (run.failure and options.is_part):
+    if run.options.undo is not None or (run.failure and run.options.is_part):
         return
     run.memory = replace(run.memory, remarks=take_stock(run, run.ending or NOT_RUN))
-    if not (run.failure or options.is_part):
+    if not (run.failure or run.options.is_part):
         failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
         night = Night(run.name, len(run.changed), failed, len(run.new) + len(run.standing))
         run.memory = replace(run.memory, nights=(*run.memory.nights, night)[-NIGHTS:])
@@ -4418,9 +4418,9 @@ def mail_is_due(run: Run) -> bool:
     return bool(asked[run.settings.MAIL_WHEN])
 
 
-def mail_morning(run: Run, options: Options) -> None:
+def mail_morning(run: Run) -> None:
     """Send the mail of a run of everybody if it is due, and remember that; even by settings with faults elsewhere."""
-    run.settings = run.settings or mail_settings(options.config) or NO_SETTINGS
+    run.settings = run.settings or mail_settings(run.options.config) or NO_SETTINGS
     if run.settings and mail_is_due(run):
         if remark := send_mail(run):
             log.warning("%s", remark)
@@ -4441,11 +4441,11 @@ def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
     return fact(f"{goes}: python sync.py --mail-test  sends one", remedy if is_unused else "")
 
 
-def mail_test(run: Run, options: Options) -> int:
+def mail_test(run: Run) -> int:
     """Send a mail of what stands, due or not; RunError with what the server answered if somebody does not get it."""
-    run.settings = mail_settings(options.config) or NO_SETTINGS
+    run.settings = mail_settings(run.options.config) or NO_SETTINGS
     if not run.settings:
-        values, faults = read_config(options.config)
+        values, faults = read_config(run.options.config)
         words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
         raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
     run.memory, run.part = read_memory(run.folder), MAIL_TEST
@@ -5201,35 +5201,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in SIGNALS[1:]:  # end like Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
-    run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0))
+    run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0), options)
     while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     log.addFilter(partial(keep_together, run))
     with contextlib.ExitStack() as stack:
         stack.callback(close_screen)
-        code = told_ending(run, options, stack)
-        leave_records(run, options, code)
+        code = told_ending(run, stack)
+        leave_records(run, code)
         return FAILED if tell_of_full_disk(run) else code
 
 
-def leave_records(run: Run, options: Options, code: int) -> None:
+def leave_records(run: Run, code: int) -> None:
     """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
-    is_kept = bool(log_files()) or (options.is_of_everybody and code == FAILED)
+    is_kept = bool(log_files()) or (run.options.is_of_everybody and code == FAILED)
     if is_kept:
-        remember(run, options)
-    if run.ending and (is_kept or options.page):
+        remember(run)
+    if run.ending and (is_kept or run.options.page):
         run.exit_code = code
-        keep_page(run, options.page, is_kept=is_kept and run.settings is not None)
-        mail_morning(run, options)
+        keep_page(run, run.options.page, is_kept=is_kept and run.settings is not None)
+        mail_morning(run)
     if is_kept:
         keep_records(run)
 
 
-def told_ending(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
+def told_ending(run: Run, stack: contextlib.ExitStack) -> int:
     """The exit code of the command, whose every ending but the good one has a last line."""
     try:
-        code = command(run, options, stack)
+        code = command(run, stack)
         if not run.bugs:
             return code
         failure = RunError(f"A bug in Staff Sync left out {people(run.bugs)}")
@@ -5251,34 +5251,34 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def command(run: Run, options: Options, stack: contextlib.ExitStack) -> int:
+def command(run: Run, stack: contextlib.ExitStack) -> int:
     """Do what the command line says, with the lock and the log if it may change something; returns the exit code."""
-    if not os.path.isfile(options.config):  # noqa: PTH113 - without an error where this account may not look
-        raise RunError(f"--config {options.config}", "there is no such file", "name the config.py to use")
-    if options.authorize:
+    if not os.path.isfile(run.options.config):  # noqa: PTH113 - without an error where this account may not look
+        raise RunError(f"--config {run.options.config}", "there is no such file", "name the config.py to use")
+    if run.options.authorize:
         return authorize(run)
-    if options.check:
-        return check(run, options)
-    if options.mail_test:
-        return mail_test(run, options)
-    if options.page:
-        check_own(options.page, "--page")
-    is_undo = options.undo is not None
-    parts = {"undo": is_undo, "for some only": options.is_part and not is_undo, "dry run": options.dry_run}
+    if run.options.check:
+        return check(run)
+    if run.options.mail_test:
+        return mail_test(run)
+    if run.options.page:
+        check_own(run.options.page, "--page")
+    is_undo = run.options.undo is not None
+    parts = {"undo": is_undo, "for some only": run.options.is_part and not is_undo, "dry run": run.options.dry_run}
     run.part = ", ".join(part for part, is_so in parts.items() if is_so)
-    if not options.dry_run and options.explain is None:
+    if not run.options.dry_run and run.options.explain is None:
         stack.enter_context(only_run(run))
-        if not options.setup:
+        if not run.options.setup:
             open_log(run.folder / (f"runs/{run.name}.txt" if run.part else "StaffLog.txt"))
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
-    run.memory = read_memory(run.folder) if options.undo is None else run.memory
-    run.settings = load_settings(options.config)
-    run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
+    run.memory = read_memory(run.folder) if run.options.undo is None else run.memory
+    run.settings = load_settings(run.options.config)
+    run.remarks += open_to_others(run.options.config, "write", 0o022, "chmod go-w")
     if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
-    begin_deadline(run, options)
+    begin_deadline(run)
     others = {"--explain": explain, "--setup": set_up, "--undo": undo}
-    return others.get("".join(options.commands), sync)(run, options)
+    return others.get("".join(run.options.commands), sync)(run)
 
 
 def has_terminal() -> bool:

@@ -475,7 +475,7 @@ def waits_of(times: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr("time.sleep", waits.append)
     settings = sync.settings_of({name: value for name, value in shipped_settings().items() if name.isupper()})
-    assert sync.retrying(sync.Run(Path(), datetime.now(timezone.utc), settings), request) == "done"
+    assert sync.retrying(sync.Run(Path(), datetime.now(timezone.utc), settings=settings), request) == "done"
     return waits
 
 

@@ -496,8 +496,9 @@ def test_a_run_of_everybody_mails_and_one_that_went_to_nobody_is_owed(
     today = str(TUESDAY.astimezone().date())
 
     def mailed(told: Run, before: dict[str, Any]) -> Any:
-        run = replace(after(before, told, sync.NO_SETTINGS), folder=bed.folder)
-        sync.mail_morning(run, sync.options_of(["--config", str(bed.config)]))
+        options = sync.options_of(["--config", str(bed.config)])
+        run = replace(after(before, told, sync.NO_SETTINGS), folder=bed.folder, options=options)
+        sync.mail_morning(run)
         return run.memory.mail
 
     new = morning(new=(matter(replace(LOCKED, who="Zo\u00eb \u0141ukasz")),))
