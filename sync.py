@@ -796,8 +796,9 @@ class Run:
     left_alone: Sequence[Remark] = ()  # what a rule leaves alone,
     last_good: datetime | None = None  # and when a run of everybody last came to its end, before this one
     decisions: Sequence[Decision] = ()  # of --decide
-    unkept: str = ""  # why the log was not kept in runs/
-    has_mailed: bool = False  # on stderr, which cron mails
+    unkept: str = ""  # why log, memory or the copy in runs/ is not whole
+    lock_file: IO[str] | None = None
+    has_log: bool = False
     exit_code: int = FAILED
 
     @property
@@ -864,10 +865,23 @@ def sync(run: Run) -> int:
 
     if run.options.dry_run:
         return tell_dry_run(run, district, everybody, due)
-    with summary(run):
-        make_all_changes(run, due, district)
+    return carry_out(run, due, district)
+
+
+def carry_out(run: Run, plans: Sequence[Plan], district: District) -> int:
+    """Make the changes and tell what was done, however that ends; returns the exit code."""
+    ending = BROKEN_OFF
+    try:
+        make_all_changes(run, plans, district)
         look_again(run, district.google)
-    return run.exit_code
+        ending = "Done"
+    finally:
+        remedy = "see its words in the lines of these people, and whether the signed-in admin has the right for this"
+        for kind, left in run.ended.items():
+            seen = f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more"
+            run.remarks.append(Remark(Rule.ENDED, kind, f"{seen} were not tried", remedy))
+        code = tell(run, ending)
+    return code
 
 
 def hold_too_much(run: Run, plans: Sequence[Plan], district: District) -> list[Plan]:
@@ -2401,9 +2415,7 @@ def retrying(run: Run, ask: Callable[[], Any]) -> Any:
             if not heals or run.is_over or time.monotonic() + wait > last:
                 raise failure from error
         if wait > LONG_WAIT:
-            words = f"{failure}: waiting {wait:.0f} seconds before try {number}"
-            progress(run, words, is_line=False)
-            log.info("%s", words, extra=IN_LOG)
+            progress(run, f"{failure}: waiting {wait:.0f} seconds before try {number}", every=0)
         time.sleep(wait)
 
 
@@ -2522,9 +2534,9 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
     with ThreadPoolExecutor(run.settings.WRITES_AT_ONCE * IN_HAND) as workers:
         try:
             yield from workers.map(turn, items)
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit) as error:
+            errors.append(error)
             run.is_over = True
-            ignore_signals()
             raise
 
 
@@ -2938,10 +2950,9 @@ def undo(run: Run) -> int:
         return tell(run, DRY_RUN)
     if due and not run.options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
-    with summary(run):
-        make_all_changes(run, due, district)
+    code = carry_out(run, due, district)
     log.info("The next run will do the same again, unless PowerSchool is corrected or the scheduled task is paused.")
-    return run.exit_code
+    return code
 
 
 def is_named(plan: Plan, word: str) -> bool:
@@ -3446,7 +3457,7 @@ def explain(run: Run) -> int:
     held = too_much(plans, district)
     for plan in (replace(p, remarks=left_by_decision(p.remarks, run.memory)) for p in plans if p.person.dcid in dcids):
         tell_sides(plan.person, district)
-        tell_remarks(run, plan.remarks, EVERYWHERE)
+        tell_remarks(run, plan.remarks, {})
         for change in plan.changes:
             log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
         tell_plan([plan], district.settings)
@@ -3522,7 +3533,7 @@ def spellings(person: Staff) -> set[str]:
 # Telling: one line each, readable by a person and by findstr.
 
 # Where a line is shown: plain lines in the log and through a pipe, and at a terminal what reads like a plan.
-IN_LOG, AT_TERMINAL, EVERYWHERE = {"place": "log"}, {"place": "terminal"}, {"place": ""}
+IN_LOG, AT_TERMINAL = {"place": "log"}, {"place": "terminal"}
 DRY_RUN = "Dry run, nothing written. Would do"
 BROKEN_OFF = "Done before it stopped"
 NOT_RUN = "Did not run"
@@ -3564,24 +3575,6 @@ def tell_dry_run(run: Run, district: District, everybody: Sequence[Plan], plans:
         words = again if run.options.is_part else "try a few people with  python sync.py --only WHO"
         log.info("Next: read every line above; %s", words)
     return code
-
-
-@contextlib.contextmanager
-def summary(run: Run) -> Iterator[None]:
-    """Tells what was done, however the writing ends, and gives the run its exit code."""
-    ending = BROKEN_OFF
-    try:
-        yield
-        ending = "Done"
-    except KeyboardInterrupt:
-        ignore_signals()
-        raise
-    finally:
-        remedy = "see its words in the lines of these people, and whether the signed-in admin has the right for this"
-        for kind, left in run.ended.items():
-            seen = f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more"
-            run.remarks.append(Remark(Rule.ENDED, kind, f"{seen} were not tried", remedy))
-        run.exit_code = tell(run, ending)
 
 
 def tell(run: Run, ending: str) -> int:
@@ -3742,20 +3735,28 @@ def one_line(text: str) -> str:
 
 
 class LogFile(logging.StreamHandler):  # type: ignore[type-arg] # which Python 3.10 cannot give it
-    """StaffLog.txt; what keeps a line out of it, as a full disk, is told at the end."""
+    """StaffLog.txt; that a line could not be written, as to a full disk, is told at the end."""
 
-    failure: OSError | None = None
+    def __init__(self, run: Run, path: Path) -> None:
+        super().__init__(open_private(path, "w"))
+        self.run = run
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Remember the first failure."""
         error = sys.exc_info()[1]
-        self.failure = self.failure or (error if isinstance(error, OSError) else None)
+        if isinstance(error, OSError):
+            self.run.unkept = self.run.unkept or str(error.strerror)
 
 
 class Terminal(logging.StreamHandler):  # type: ignore[type-arg] # as above
     """A terminal, where a line of progress stands until the next line is told."""
 
     progress = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As the base class, after the level of what needs a person."""
+        level = "" if record.levelname == INFO else f"{record.levelname:<5} "
+        return level + super().format(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         """As the base class, in the place of the progress."""
@@ -3771,12 +3772,12 @@ class Terminal(logging.StreamHandler):  # type: ignore[type-arg] # as above
         self.progress = words
 
 
-def progress(run: Run, words: str, *, is_line: bool = True) -> None:
-    """Show at a terminal how far something long has come; in the log, if it is to be, as a line now and then."""
+def progress(run: Run, words: str, *, every: float = PROGRESS_SECONDS) -> None:
+    """Show at a terminal how far something long has come, and in the log if its last such line is so long ago."""
     for handler in log.handlers:
         if isinstance(handler, Terminal):
             handler.show(words)
-    if is_line and time.monotonic() > run.progress_told + PROGRESS_SECONDS:
+    if time.monotonic() >= run.progress_told + every:
         run.progress_told = time.monotonic()
         log.info("%s", words, extra=IN_LOG)
 
@@ -3800,17 +3801,6 @@ class LineFormatter(logging.Formatter):
         return one_line(text) if record.exc_info is None else text
 
 
-class PlanFormatter(LineFormatter):
-    """Lines for a terminal: without time, and with the level of what needs a person only."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The message, after its level unless that is INFO."""
-        return record.message if record.levelname == INFO else f"{record.levelname:<5} {record.message}"
-
-
-LINES = LineFormatter("%(asctime)s %(levelname)-5s %(message)s", "%Y-%m-%d %H:%M:%S")
-
-
 def open_screen(verbose: bool) -> None:
     """Log lines go to the screen, if there is one (pythonw has none), with escapes for what it cannot show."""
     for level, name in ((logging.DEBUG, "DBUG"), (logging.INFO, INFO), (logging.WARNING, WARN)):
@@ -3822,7 +3812,7 @@ def open_screen(verbose: bool) -> None:
         with contextlib.suppress(AttributeError, ValueError):
             sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
         if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-            add_handler(Terminal(sys.stdout), PlanFormatter(), IN_LOG)
+            add_handler(Terminal(sys.stdout), "%(message)s")
         else:
             add_handler(logging.StreamHandler(sys.stdout))
 
@@ -3844,10 +3834,9 @@ def close_screen() -> None:
         sys.stdout = None
 
 
-def add_handler(
-    handler: logging.Handler, form: logging.Formatter = LINES, hidden: Mapping[str, str] = AT_TERMINAL
-) -> None:
-    handler.setFormatter(form)
+def add_handler(handler: logging.Handler, form: str = "%(asctime)s %(levelname)-5s %(message)s") -> None:
+    handler.setFormatter(LineFormatter(form, "%Y-%m-%d %H:%M:%S"))
+    hidden = IN_LOG if isinstance(handler, Terminal) else AT_TERMINAL
     handler.addFilter(lambda record: getattr(record, "place", "") != hidden["place"])
     log.addHandler(handler)
 
@@ -3870,29 +3859,15 @@ def give_up(run: Run) -> None:
             journal(run, {**line, "state": "unknown"}, change, cut_off)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
     last_words(run, Remark(Rule.REFUSED, "", words))
-    leave_records(run, FAILED)
-    close_screen()
-    os._exit(FAILED)
+    os._exit(leave_records(run, FAILED))
 
 
-def log_files() -> list[LogFile]:
-    return [handler for handler in log.handlers if isinstance(handler, LogFile)]
-
-
-def open_log(path: Path) -> None:
+def open_log(run: Run, path: Path) -> None:
     try:
-        patiently(lambda: add_handler(LogFile(open_private(path, "w"))))
+        patiently(lambda: add_handler(LogFile(run, path)))
     except OSError as error:
         raise no_access(path, "written", error) from None
-
-
-def tell_of_full_disk(run: Run) -> bool:
-    """True if the log or its copy could not be written whole, which is then told where somebody may see it."""
-    reason = next((str(handler.failure.strerror) for handler in log_files() if handler.failure), run.unkept)
-    if reason and not run.has_mailed:
-        words = f"the log in {run.folder} is not whole, make room on the disk ({reason})"
-        last_words(run, Remark(Rule.FULL_DISK, "", words))
-    return bool(reason)
+    run.has_log = True
 
 
 def last_words(run: Run, failure: Remark) -> None:
@@ -3906,10 +3881,9 @@ def last_words(run: Run, failure: Remark) -> None:
     run.failure, words = failure, str(failure)
     sentence = f"{words.rstrip('.')}{'' if words.endswith('?') else '.'} {written}"
     log.error("%s", sentence)
-    is_lost = failure.rule is Rule.FULL_DISK or not any(handler.failure is None for handler in log_files())
-    if is_lost and sys.stderr is not None and not has_terminal() and not run.has_mailed:
+    is_lost = failure.rule is Rule.FULL_DISK or run.unkept or not run.has_log
+    if is_lost and sys.stderr is not None and not has_terminal():
         sys.stderr.write(f"Staff Sync: {one_line(without_proxy(sentence))}\n")
-    run.has_mailed = run.has_mailed or is_lost
 
 
 # The spreadsheet: who is linked, in doubt or alone, and what an admin decides about it.
@@ -5121,9 +5095,8 @@ def patiently(act: Callable[[], object]) -> None:
     act()
 
 
-@contextlib.contextmanager
-def only_run(run: Run) -> Iterator[None]:
-    """Holds the lock of this folder, which the system drops with the process; RunError while another run has it."""
+def take_lock(run: Run) -> IO[str]:
+    """The lock of this folder, held until it is closed or the process ends; RunError while another run has it."""
     path = run.folder / "runs" / "lock"
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
@@ -5132,16 +5105,15 @@ def only_run(run: Run) -> Iterator[None]:
         file = open(path, mode, encoding="utf-8", opener=no_link)  # noqa: SIM115
     except OSError as error:
         raise no_access(path, "opened", error) from None
-    with file:
-        if not try_lock(file):
-            since = file.read().strip() or "moments ago"
-            raise RunError(f"Another run is under way, started {since}", "", "this one did nothing", Rule.BUSY)
-        with contextlib.suppress(OSError):  # it is a lock without these too
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
-            keep_owner(path)
-            path.chmod(0o644)
-        yield
+    if not try_lock(file):
+        since = file.read().strip() or "moments ago"
+        raise RunError(f"Another run is under way, started {since}", "", "this one did nothing", Rule.BUSY)
+    with contextlib.suppress(OSError):  # it is a lock without these too
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
+        keep_owner(path)
+        path.chmod(0o644)
+    return file
 
 
 def try_lock(file: IO[str]) -> bool:
@@ -5198,24 +5170,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
-    for number in SIGNALS[1:]:  # end like Ctrl-C
+    for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, interrupt)
     run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0), options)
     while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     log.addFilter(partial(keep_together, run))
-    with contextlib.ExitStack() as stack:
-        stack.callback(close_screen)
-        code = told_ending(run, stack)
-        leave_records(run, code)
-        return FAILED if tell_of_full_disk(run) else code
+    return leave_records(run, told_ending(run))
 
 
-def leave_records(run: Run, code: int) -> None:
-    """What a run leaves for the next one and for whoever reads in the morning: memory, page, mail, log."""
-    is_kept = bool(log_files()) or (run.options.is_of_everybody and code == FAILED)
+def interrupt(*_: object) -> None:
+    """End the run as Ctrl-C does; a second signal must not cut off the summary, the last line and the records."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def leave_records(run: Run, code: int) -> int:
+    """Memory, page, mail and log, for the next run and the morning; the exit code, another where they are not whole."""
+    is_kept = run.has_log or (run.options.is_of_everybody and code == FAILED)
     if is_kept:
         remember(run)
     if run.ending and (is_kept or run.options.page):
@@ -5224,19 +5199,25 @@ def leave_records(run: Run, code: int) -> None:
         mail_morning(run)
     if is_kept:
         keep_records(run)
+    if run.unkept:
+        code = FAILED
+        if not (run.failure and run.failure.rule is Rule.FULL_DISK):  # which says it
+            words = f"the log in {run.folder} is not whole, make room on the disk ({run.unkept})"
+            last_words(run, Remark(Rule.FULL_DISK, "", words))
+    close_screen()
+    return code
 
 
-def told_ending(run: Run, stack: contextlib.ExitStack) -> int:
+def told_ending(run: Run) -> int:
     """The exit code of the command, whose every ending but the good one has a last line."""
     try:
-        code = command(run, stack)
+        code = command(run)
         if not run.bugs:
             return code
         failure = RunError(f"A bug in Staff Sync left out {people(run.bugs)}")
     except RunError as error:
         failure = error
     except KeyboardInterrupt:
-        ignore_signals()
         failure = RunError("Interrupted")
     except Exception:
         log.exception("A bug in Staff Sync: please report the lines below, without names")
@@ -5245,13 +5226,7 @@ def told_ending(run: Run, stack: contextlib.ExitStack) -> int:
     return failure.exit_code
 
 
-def ignore_signals() -> None:
-    """After one that ends the run a second one must not cut off the summary, the last line and the records."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-def command(run: Run, stack: contextlib.ExitStack) -> int:
+def command(run: Run) -> int:
     """Do what the command line says, with the lock and the log if it may change something; returns the exit code."""
     if not os.path.isfile(run.options.config):  # noqa: PTH113 - without an error where this account may not look
         raise RunError(f"--config {run.options.config}", "there is no such file", "name the config.py to use")
@@ -5267,9 +5242,9 @@ def command(run: Run, stack: contextlib.ExitStack) -> int:
     parts = {"undo": is_undo, "for some only": run.options.is_part and not is_undo, "dry run": run.options.dry_run}
     run.part = ", ".join(part for part, is_so in parts.items() if is_so)
     if not run.options.dry_run and run.options.explain is None:
-        stack.enter_context(only_run(run))
+        run.lock_file = take_lock(run)
         if not run.options.setup:
-            open_log(run.folder / (f"runs/{run.name}.txt" if run.part else "StaffLog.txt"))
+            open_log(run, run.folder / (f"runs/{run.name}.txt" if run.part else "StaffLog.txt"))
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     run.memory = read_memory(run.folder) if run.options.undo is None else run.memory
     run.settings = load_settings(run.options.config)

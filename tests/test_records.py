@@ -378,7 +378,7 @@ def test_a_run_under_another_account_sees_the_lock_and_the_start_too() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, started = Path(name), datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc)
         folder.chmod(0o755)
-        with sync.only_run(sync.Run(folder, started)):
+        with sync.take_lock(sync.Run(folder, started)):
             child = os.fork()
             if not child:
                 os._exit(attempt_as_nobody(folder))
@@ -397,7 +397,7 @@ def attempt_as_nobody(folder: Path) -> int:
         os.setgid(65534)
         os.setuid(65534)
         try:
-            with sync.only_run(sync.Run(folder, datetime.now(timezone.utc))):
+            with sync.take_lock(sync.Run(folder, datetime.now(timezone.utc))):
                 code = 0
         except sync.RunError as error:
             start = datetime(2026, 11, 23, 4, 0, tzinfo=timezone.utc).astimezone()
