@@ -732,23 +732,12 @@ class Memory:
 
 
 class Options(argparse.Namespace):
-    """The command line, as `options_of` declares it."""
-
-    @property
-    def commands(self) -> list[str]:
-        """What is asked for in place of a plain run."""
-        names = ("check", "setup", "explain", "undo", "authorize", "mail_test", "decide")
-        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) not in {None, False}]
+    """The command line, as `options_of` declares it; `command` is one of COMMANDS, or a run."""
 
     @property
     def is_part(self) -> bool:
         """True for a run of some people only."""
-        return bool(self.only or self.decide)
-
-    @property
-    def is_of_everybody(self) -> bool:
-        """True for the run that writes and leaves nobody out, which is what the morning mail is about."""
-        return not (self.commands or self.only or self.dry_run)
+        return bool(self.only or self.decide) and self.undo is None
 
 
 @dataclass
@@ -5053,9 +5042,9 @@ def no_link(name: str, flags: int) -> int:
     return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
-def open_private(path: Path, mode: str, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
+def open_private(path: Path, mode: str) -> IO[str]:
     """A new or appended text file with mode 0600."""
-    file = open(path, mode, encoding=encoding, newline=newline, opener=no_link)  # noqa: SIM115 - the caller closes it
+    file = open(path, mode, encoding="utf-8", opener=no_link)  # noqa: SIM115 - the caller closes it
     keep_owner(path)
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
@@ -5163,6 +5152,12 @@ def keep_records(run: Run) -> None:
 
 # The command line: one way in, and every ending told.
 
+# What is done in place of a run, by the option that asks for it.
+COMMANDS = {
+    "--check": check, "--setup": set_up, "--explain": explain, "--undo": undo, "--authorize": authorize,
+    "--mail-test": mail_test, "--decide": sync,
+}  # fmt: skip
+A_RUN = "a run"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows has no SIGHUP
 
 
@@ -5190,7 +5185,8 @@ def interrupt(*_: object) -> None:
 
 def leave_records(run: Run, code: int) -> int:
     """Memory, page, mail and log, for the next run and the morning; the exit code, another where they are not whole."""
-    is_kept = run.has_log or (run.options.is_of_everybody and code == FAILED)
+    is_everybodys = run.options.command == A_RUN and not run.part  # which is told even if it could not begin
+    is_kept = run.has_log or (is_everybodys and code == FAILED)
     if is_kept:
         remember(run)
     if run.ending and (is_kept or run.options.page):
@@ -5228,32 +5224,29 @@ def told_ending(run: Run) -> int:
 
 def command(run: Run) -> int:
     """Do what the command line says, with the lock and the log if it may change something; returns the exit code."""
-    if not os.path.isfile(run.options.config):  # noqa: PTH113 - without an error where this account may not look
-        raise RunError(f"--config {run.options.config}", "there is no such file", "name the config.py to use")
-    if run.options.authorize:
-        return authorize(run)
-    if run.options.check:
-        return check(run)
-    if run.options.mail_test:
-        return mail_test(run)
-    if run.options.page:
-        check_own(run.options.page, "--page")
-    is_undo = run.options.undo is not None
-    parts = {"undo": is_undo, "for some only": run.options.is_part and not is_undo, "dry run": run.options.dry_run}
+    options = run.options
+    command = COMMANDS.get(options.command, sync)
+    parts = {"undo": command is undo, "for some only": options.is_part, "dry run": options.dry_run}
     run.part = ", ".join(part for part, is_so in parts.items() if is_so)
-    if not run.options.dry_run and run.options.explain is None:
+    if not os.path.isfile(options.config):  # noqa: PTH113 - without an error where this account may not look
+        raise RunError(f"--config {options.config}", "there is no such file", "name the config.py to use")
+    if command in {authorize, check, mail_test}:
+        return command(run)
+    if options.page:
+        check_own(options.page, "--page")
+    if not options.dry_run and command is not explain:
         run.lock_file = take_lock(run)
-        if not run.options.setup:
+        if command is not set_up:
             open_log(run, run.folder / (f"runs/{run.name}.txt" if run.part else "StaffLog.txt"))
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
-    run.memory = read_memory(run.folder) if run.options.undo is None else run.memory
-    run.settings = load_settings(run.options.config)
-    run.remarks += open_to_others(run.options.config, "write", 0o022, "chmod go-w")
+    if command is not undo:
+        run.memory = read_memory(run.folder)
+    run.settings = load_settings(options.config)
+    run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
     if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
     begin_deadline(run)
-    others = {"--explain": explain, "--setup": set_up, "--undo": undo}
-    return others.get("".join(run.options.commands), sync)(run)
+    return command(run)
 
 
 def has_terminal() -> bool:
@@ -5312,19 +5305,20 @@ def options_of(argv: Sequence[str] | None) -> Options:
     flag("--verbose", help="show every request and statement too")
     add("--version", action="version", version=f"Staff Sync {VERSION}")
     options = parser.parse_args(argv, namespace=Options())
-    commands = options.commands or ["a run"]
-    if len(commands) > 1:
-        parser.error(f"{' and '.join(commands)} do not go together")
+    named = [option for option in COMMANDS if getattr(options, option[2:].replace("-", "_")) not in {None, False}]
+    if len(named) > 1:
+        parser.error(f"{' and '.join(named)} do not go together")
+    options.command = named[0] if named else A_RUN
     goes_with = {
-        "only": ("a run", "--undo"),
-        "allow": ("a run", "--undo", "--decide"),
-        "page": ("a run", "--undo", "--decide"),
-        "csv": ("a run",),
+        "only": (A_RUN, "--undo"),
+        "allow": (A_RUN, "--undo", "--decide"),
+        "page": (A_RUN, "--undo", "--decide"),
+        "csv": (A_RUN,),
         "yes": ("--undo", "--setup"),
     }
-    for name, others in goes_with.items():  # none is ever ignored in silence
-        if getattr(options, name) and commands[0] not in others:
-            parser.error(f"--{name} goes with {' and '.join(others)}, and not with {commands[0]}")
+    for name, commands in goes_with.items():  # none is ever ignored in silence
+        if getattr(options, name) and options.command not in commands:
+            parser.error(f"--{name} goes with {' and '.join(commands)}, and not with {options.command}")
     if options.csv and (options.only or not options.dry_run):
         parser.error("--csv goes with --dry-run, and not with --only")
     if options.mail_test and options.dry_run:
