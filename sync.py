@@ -3723,32 +3723,16 @@ def one_line(text: str) -> str:
     return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
 
 
-class LogFile(logging.StreamHandler):  # type: ignore[type-arg] # which Python 3.10 cannot give it
-    """StaffLog.txt; that a line could not be written, as to a full disk, is told at the end."""
-
-    def __init__(self, run: Run, path: Path) -> None:
-        super().__init__(open_private(path, "w"))
-        self.run = run
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Remember the first failure."""
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            self.run.unkept = self.run.unkept or str(error.strerror)
-
-
-class Terminal(logging.StreamHandler):  # type: ignore[type-arg] # as above
+class Terminal(logging.StreamHandler):  # type: ignore[type-arg] # which Python 3.10 cannot give it
     """A terminal, where a line of progress stands until the next line is told."""
 
     progress = ""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As the base class, after the level of what needs a person."""
         level = "" if record.levelname == INFO else f"{record.levelname:<5} "
         return level + super().format(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """As the base class, in the place of the progress."""
         self.show("")
         super().emit(record)
 
@@ -3785,7 +3769,6 @@ class LineFormatter(logging.Formatter):
     """Log lines as the log collectors of districts expect them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As the base class, but on one line."""
         text = without_proxy(super().format(record))
         return one_line(text) if record.exc_info is None else text
 
@@ -3852,10 +3835,18 @@ def give_up(run: Run) -> None:
 
 
 def open_log(run: Run, path: Path) -> None:
+    """Lines go to this file too; that one could not be written, as to a full disk, is told at the end."""
+
+    def note_failure(record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        run.unkept = run.unkept or (str(error.strerror) if isinstance(error, OSError) else "")
+
     try:
-        patiently(lambda: add_handler(LogFile(run, path)))
+        handler = patiently(lambda: logging.StreamHandler(open_private(path, "w")))
     except OSError as error:
         raise no_access(path, "written", error) from None
+    handler.handleError = note_failure  # type: ignore[method-assign]
+    add_handler(handler)
     run.has_log = True
 
 
@@ -5074,14 +5065,13 @@ def keep_owner(path: Path) -> None:
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def patiently(act: Callable[[], object]) -> None:
+def patiently(act: Callable[[], T]) -> T:
     """Do this with a file; on Windows one that another program reads refuses it for a moment."""
     for wait in (0.1, 0.3, 1, 3) if sys.platform == "win32" else ():
         with contextlib.suppress(PermissionError):
-            act()
-            return
+            return act()
         time.sleep(wait)
-    act()
+    return act()
 
 
 def take_lock(run: Run) -> IO[str]:
