@@ -746,8 +746,8 @@ class Run:
 
     folder: Path
     started: datetime
-    options: Options = field(default_factory=Options)
     settings: Settings = NO_SETTINGS
+    options: Options = field(default_factory=Options)
     deadline: float = float("inf")
     api: Any = None
     credentials: Any = None
@@ -5158,7 +5158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, interrupt)
-    run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0), options)
+    run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0), options=options)
     while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
