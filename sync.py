@@ -3740,7 +3740,7 @@ class Terminal(logging.StreamHandler):  # type: ignore[type-arg] # which Python 
         """Put these words where the last ones were."""
         if words or self.progress:
             with contextlib.suppress(OSError, ValueError):
-                self.stream.write(f"\r{words:<{len(self.progress)}}{'' if words else chr(13)}")
+                self.stream.write(f"{words:<{len(self.progress)}}\r")
                 self.stream.flush()
         self.progress = words
 
@@ -5267,12 +5267,8 @@ class Parser(argparse.ArgumentParser):
 
 def options_of(argv: Sequence[str] | None) -> Options:
     """The command line; ends the program where it cannot be understood."""
-    parser = Parser(
-        prog="sync.py",
-        description="Make the staff accounts in Google Workspace agree with PowerSchool.",
-        epilog="Exit codes: 0 done; 1 somebody needs attention; 2 could not run or finish; "
-        "3 a limit held something back; 4 another run is under way.",
-    )
+    whole = str(__doc__)
+    parser = Parser(prog="sync.py", description=whole.partition("\n\n")[0], epilog=whole.rpartition("\n\n")[2])
     add = parser.add_argument
     flag, file = partial(add, action="store_true"), partial(add, metavar="FILE", type=Path)
     flag("-n", "--dry-run", help="decide the same way, write nothing, print the plan")
