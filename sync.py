@@ -5215,28 +5215,28 @@ def told_ending(run: Run) -> int:
 def command(run: Run) -> int:
     """Do what the command line says, with the lock and the log if it may change something; returns the exit code."""
     options = run.options
-    command = COMMANDS.get(options.command, sync)
-    parts = {"undo": command is undo, "for some only": options.is_part, "dry run": options.dry_run}
+    work = COMMANDS.get(options.command, sync)
+    parts = {"undo": work is undo, "for some only": options.is_part, "dry run": options.dry_run}
     run.part = ", ".join(part for part, is_so in parts.items() if is_so)
     if not os.path.isfile(options.config):  # noqa: PTH113 - without an error where this account may not look
         raise RunError(f"--config {options.config}", "there is no such file", "name the config.py to use")
-    if command in {authorize, check, mail_test}:
-        return command(run)
+    if work in {authorize, check, mail_test}:
+        return work(run)
     if options.page:
         check_own(options.page, "--page")
-    if not options.dry_run and command is not explain:
+    if not options.dry_run and work is not explain:
         run.lock_file = take_lock(run)
-        if command is not set_up:
+        if work is not set_up:
             open_log(run, run.folder / (f"runs/{run.name}.txt" if run.part else "StaffLog.txt"))
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
-    if command is not undo:
+    if work is not undo:
         run.memory = read_memory(run.folder)
     run.settings = load_settings(options.config)
     run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
     if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
     begin_deadline(run)
-    return command(run)
+    return work(run)
 
 
 def has_terminal() -> bool:
