@@ -172,34 +172,39 @@ class Kind:
     stops: bool = False  # its refusal makes the rest of the person wrong or useless
     is_listed: bool = False  # no attribute of the account: a membership or an alias, each with a request of its own
     opposite: str = ""  # of a membership: the kind that puts it back
+    place: str = "Other changes"  # where mail and page tell it,
+    lead: str = ""  # and the words before what it became
 
 
 # In an undo a leaver is moved and back in the groups before the account opens again.
 KINDS = {
     "create": Kind("an active person with an address of GOOGLE_DOMAINS that nobody holds gets an account",
-                   limit=50, step=1, holds_person=True),
+                   limit=50, step=1, holds_person=True, place="New staff"),
     "reactivate": Kind("an active person's account, suspended by an administrator in exactly SUSPENDED_OU, is reopened",
-                       limit=10, step=2, undo_step=6, holds_person=True, stops=True),
+                       limit=10, step=2, undo_step=6, holds_person=True, stops=True,
+                       place="Returned", lead="opened again"),
     "link": Kind("the account with this address is the same person's and carries no DCID: it gets the DCID",
-                 limit=50, step=3, undo_step=3, holds_person=True),
+                 limit=50, step=3, undo_step=3, holds_person=True, lead="linked:"),
     "move": Kind("the org unit is that of the home school, or SUBSTITUTE_OU for a substitute",
-                 limit=100, step=3, undo_step=3, holds=("homeschool_id", "building")),
+                 limit=100, step=3, undo_step=3, holds=("homeschool_id", "building"), place="Moved"),
     "rename": Kind("the address follows PowerSchool's if it is in GOOGLE_DOMAINS and free; the old one stays an alias",
-                   limit=10, step=4, undo_step=1, holds=("name",)),
+                   limit=10, step=4, undo_step=1, holds=("name",), place="Renamed", lead="address"),
     "name": Kind("the name follows PowerSchool with UPDATE_NAMES, or together with a change of address",
-                 limit=10, step=4, undo_step=1),
+                 limit=10, step=4, undo_step=1, place="Renamed", lead="name"),
     "update": Kind("the fields of CUSTOM_SCHEMAS and the Employee ID follow PowerSchool", step=3, undo_step=3),
     "suspend": Kind("who has no SCHOOLSTAFF row with status 1 has left, and has no open account",
-                    limit=10, step=5, undo_step=7, holds_person=True, stops=True),
+                    limit=10, step=5, undo_step=7, holds_person=True, stops=True, place="Left", lead="suspended"),
     "move to suspended": Kind("a leaver's account lies in SUSPENDED_OU once it is suspended and out of its groups",
-                              limit=25, step=6, undo_step=7, holds_person=True),
+                              limit=25, step=6, undo_step=7, holds_person=True, place="Left", lead="moved"),
     "leave group": Kind("a leaver is taken out of all groups",
-                        undo_step=5, is_listed=True, stops=True, opposite="join group"),
-    "join group": Kind("an undo gives a membership back", undo_step=4, is_listed=True, opposite="leave group"),
+                        undo_step=5, is_listed=True, stops=True, opposite="join group",
+                        place="Left", lead="taken out of"),
+    "join group": Kind("an undo gives a membership back", undo_step=4, is_listed=True, opposite="leave group",
+                       place="Returned", lead="put back into"),
     "remove alias": Kind("an own alias goes before it becomes the address, and an undo takes away that of a rename",
-                         undo_step=2, is_listed=True, opposite="add alias"),
+                         undo_step=2, is_listed=True, opposite="add alias", lead="alias removed:"),
     "add alias": Kind("an own alias that went and did not become the address is put back",
-                      step=1, undo_step=2, is_listed=True, opposite="remove alias"),
+                      step=1, undo_step=2, is_listed=True, opposite="remove alias", lead="alias put back:"),
     # No change of its own: the people of whom an `update` empties a value.
     "clear": Kind("a value that left PowerSchool is emptied in Google", limit=25),
 }  # fmt: skip
@@ -4144,7 +4149,7 @@ def take_stock(run: Run, ending: str) -> dict[str, Remark]:
     current = {remark.key: remark for remark in now}
     gone = [remark for key, remark in known.items() if key not in current]
     solved = [remark for remark in gone if is_looked_at(remark, run, ending)]
-    kept = [remark for remark in gone if remark not in solved]
+    kept = [remark for remark in gone if not is_looked_at(remark, run, ending)]
     shown = [*now, *(remark for remark in kept if is_asked_of(remark, run))]
     needed = sorted((r for r in shown if r.rule.level != INFO), key=lambda remark: remark.rule.level != ERROR)
     since = [remark for remark in needed if remark.since]
@@ -4255,7 +4260,8 @@ def remember(run: Run) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
     if run.options.undo is not None or (run.failure and run.options.is_part):
         return
-    run.memory = replace(run.memory, remarks=take_stock(run, run.ending or NOT_RUN))
+    ending = run.ending or (BROKEN_OFF if run.done else NOT_RUN)
+    run.memory = replace(run.memory, remarks=take_stock(run, ending))
     if not (run.failure or run.options.is_part):
         failed = sum(remark.rule is Rule.FAILED for remark in run.remarks)
         night = Night(run.name, len(run.changed), failed, len(run.new) + len(run.standing))
@@ -4512,40 +4518,29 @@ svg {display: block; width: 100%; max-width: 26rem; height: auto}
 """)
 PAGE_START = PAGE.template.partition("\n")[0]
 LEFT_ALONE = "Left alone by rule"
-# Where mail and page tell a kind of change, and the words before what it became.
-PLACES = {
-    "New staff": {"create": ""},
-    "Left": {"suspend": "suspended", "leave group": "taken out of", "move to suspended": "moved"},
-    "Returned": {"reactivate": "opened again", "join group": "put back into"},
-    "Renamed": {"rename": "address", "name": "name"},
-    "Moved": {"move": ""},
-    "Other changes": {
-        "link": "linked:", "update": "", "remove alias": "alias removed:", "add alias": "alias put back:",
-    },
-}  # fmt: skip
+PLACES = ("New staff", "Left", "Returned", "Renamed", "Moved", "Other changes")
 
 
 def changed_places(run: Run) -> dict[str, list[Told]]:
     """Under each heading of PLACES everybody with such changes, and what each was and became."""
     told: dict[str, list[Told]] = {}
-    for place, leads in PLACES.items():
-        changes = grouped((str(plan.person), (plan, c)) for plan, c in run.done if c.kind in leads)
-        told[place] = [(who, *what_became(theirs, leads, run)) for who, theirs in changes.items()]
+    for place in PLACES:
+        changes = grouped((str(plan.person), (plan, c)) for plan, c in run.done if KINDS[c.kind].place == place)
+        told[place] = [(who, *what_became(theirs, run)) for who, theirs in changes.items()]
     return told
 
 
-def what_became(changes: Sequence[tuple[Plan, Change]], leads: Mapping[str, str], run: Run) -> Told:
+def what_became(changes: Sequence[tuple[Plan, Change]], run: Run) -> Told:
     """What was changed of one person; of a new one building and org unit: the help desk hands out devices."""
     plan, change = changes[0]
     if change.kind == "create":
         org_unit = change.after[ORG_UNIT]
         building = run.district.school_name(plan.person.homeschool) if run.district else last_part(org_unit)
         return building, org_unit
-    told = grouped((leads[c.kind], describe(c, run.settings, is_brief=True)) for _, c in changes)
+    told = grouped((KINDS[c.kind].lead, describe(c, run.settings, is_brief=True)) for _, c in changes)
     words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
-    is_plan = run.ending == DRY_RUN and run.settings.REMOVE_SUSPENDED_FROM_GROUPS
-    words += ["taken out of all groups"] if is_plan and "leave group" in leads and is_closing(plan) else []
-    return ("; ".join(words),)
+    is_planned = run.ending == DRY_RUN and run.settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)
+    return ("; ".join([*words, *(["taken out of all groups"] if is_planned else [])]),)
 
 
 def page_of(run: Run) -> str:

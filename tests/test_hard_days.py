@@ -155,6 +155,9 @@ def test_a_write_that_is_in_flight_at_the_end_is_journalled_as_unknown_and_settl
     ]  # fmt: skip
     (kept,) = bed.runs.glob("*.txt")
     assert kept.read_text("utf-8") == outcome.log
+    page = (bed.runs / "latest.html").read_text("utf-8")
+    assert "Staff Sync DID NOT FINISH: " in page
+    assert "Done before it stopped: update 1." in page
     bed.google.behave()
     bed.settings["RUN_MINUTES"] = 5
     outcome = bed.run()
