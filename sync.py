@@ -3725,6 +3725,8 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
 
 def one_line(text: str) -> str:
     """Text that cannot break out of its log line or turn it round: control and format characters as escapes."""
+    if text.isprintable():
+        return text
     return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
 
 
