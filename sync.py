@@ -321,6 +321,8 @@ class Remark:
 class RunError(Exception):
     """The run cannot start or go on, or a request of --check failed: one remark for the admin."""
 
+    can_heal = False  # True where the token service gives no answer
+
     def __init__(self, who: str, seen: str = "", remedy: str = "", rule: Rule = Rule.REFUSED) -> None:
         self.remark = Remark(rule, who, seen, remedy)
         self.exit_code = {Rule.IMPLAUSIBLE: HELD, Rule.BUSY: BUSY}.get(rule, FAILED)
@@ -347,11 +349,6 @@ class GoogleError(Exception):
             or (status == 412 and ("creation is not complete" in message or "concurrent email update" in message))
             or (status == 400 and "system error has occurred" in message)
         )
-
-    def is_absence(self, absent: Sequence[int] = (404,)) -> bool:
-        """True where what was asked for is not there, as these answers say, or is of another type, as a group."""
-        is_other_type = self.status == 400 and "Type not supported" in self.message
-        return is_other_type or (self.status in absent and not self.can_heal)
 
     @property
     def is_lost(self) -> bool:
@@ -576,9 +573,9 @@ class Google:
 
     accounts: Mapping[str, Account]  # by Google's id
     # Address -> id of the accounts that can be nobody's in PowerSchool, as those of students: no more of them is kept.
-    others: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    org_units: Mapping[str, str]
-    field_types: Mapping[str, str]  # attribute -> STRING, INT64, ...
+    others: Mapping[str, str] = field(default_factory=dict)
+    org_units: Mapping[str, str] = field(default_factory=dict)
+    field_types: Mapping[str, str] = field(default_factory=dict)  # attribute -> STRING, INT64, ...
     dcid_is_indexed: bool = True
     is_whole: bool = True  # every account was read, not what can concern a few people alone
     groups: frozenset[str] = frozenset()
@@ -2067,14 +2064,14 @@ def read_org_units(run: Run) -> dict[str, str]:
     mask = "organizationUnits(orgUnitPath)"
     request = run.api.orgunits().list(customerId="my_customer", type="all", fields=mask)
     request.add_response_callback(note_time)
-    units = objects(read_request(run, request, "reading org units"), "organizationUnits", "orgUnitPath")
+    units = objects(call(run, request, "reading org units"), "organizationUnits", "orgUnitPath")
     return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
 
 
 def read_schemas(run: Run) -> Schemas:
     """ "Schema.Field" -> the field as Google defines it."""
     mask = "schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed,readAccessType))"
-    answer = read_request(run, run.api.schemas().list(customerId="my_customer", fields=mask), "reading custom schemas")
+    answer = call(run, run.api.schemas().list(customerId="my_customer", fields=mask), "reading custom schemas")
     return {
         f"{schema['schemaName']}.{entry['fieldName']}": entry
         for schema in objects(answer, "schemas", "schemaName")
@@ -2106,55 +2103,48 @@ def did_you_mean(path: str, org_units: Mapping[str, str], otherwise: str) -> str
 CREATE_OR = "create it with --setup, or"
 
 
-def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> list[Remark]:
+def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> Iterator[Remark]:
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
-    missing = []
-    named = [(settings.STAFF_OU, "STAFF_OU"), (settings.SUSPENDED_OU, "SUSPENDED_OU")]
-    for path, setting in (*named, *((path, "PROTECTED_OUS") for path in settings.PROTECTED_OUS)):
-        near, rule, remedy = nearly(path, org_units), Rule.FAULT, f"correct {setting}"
-        if near and setting != "PROTECTED_OUS":
+    named = [("STAFF_OU", settings.STAFF_OU), ("SUSPENDED_OU", settings.SUSPENDED_OU)]
+    named += [("PROTECTED_OUS", path) for path in settings.PROTECTED_OUS]
+    for setting, path in [entry for entry in named if entry[1].lower() not in org_units]:
+        rule, remedy = Rule.FAULT, f"correct {setting}"
+        if setting != "PROTECTED_OUS" and nearly(path, org_units):
             remedy += ", or make the other one in the Admin console"
         elif setting != "PROTECTED_OUS":
             rule, remedy = Rule.MISSING, f"{CREATE_OR} {remedy}"
-        if path.lower() not in org_units:
-            remedy = did_you_mean(path, org_units, remedy)
-            missing.append(Remark(rule, f"the org unit {path} ({setting}) does not exist", "", remedy))
-    return missing
+        seen = f"the org unit {path} ({setting}) does not exist"
+        yield Remark(rule, seen, "", did_you_mean(path, org_units, remedy))
 
 
-def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> list[Remark]:
+def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> Iterator[Remark]:
     """The org units that Google does not have, though config.py names them; who waits for one is told besides.
 
     SUBSTITUTE_OU cannot be taken out: as shipped, a district without substitutes needs none.
     """
-    named = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
-    idle = [path for path in named if not any(is_frozen(unit, [path]) for unit in org_units)]
+    shelters = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
+    idle = [path for path in shelters if not any(is_frozen(unit, [path]) for unit in org_units)]
     idle = [path for path in idle if is_check or path not in AS_SHIPPED]
     places = ({settings.SUBSTITUTE_OU} - AS_SHIPPED) | {*settings.BUILDING_OUS.values()}
-    idle += [path for path in sorted(places) if path.lower() not in org_units]
-    names = "config.py names the org unit {}, which Google does not have"
-    return [
-        Remark(Rule.SETTING, names.format(path), "", did_you_mean(path, org_units, "correct it there")) for path in idle
-    ]
+    for path in (*idle, *sorted(path for path in places if path.lower() not in org_units)):
+        remedy = did_you_mean(path, org_units, "correct it there")
+        yield Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", remedy)
 
 
-def schema_faults(settings: Settings, schemas: Schemas) -> list[Remark]:
+def schema_faults(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
     """What makes a field of CUSTOM_SCHEMAS unusable."""
-    faults = []
     for name, value in settings.fields.items():
-        found, field_words = schemas.get(name), f"the custom schema field {name}"
+        found, words = schemas.get(name), f"the custom schema field {name}"
         if found is None:
             near = difflib.get_close_matches(name, schemas, 1)
             hint = f" (Google has {near[0]})" if near else ""
             remedy = f"{CREATE_OR} correct CUSTOM_SCHEMAS{hint}"
-            faults.append(Remark(Rule.MISSING, f"{field_words} does not exist", "", remedy))
+            yield Remark(Rule.MISSING, f"{words} does not exist", "", remedy)
         elif found.get("multiValued"):
-            remedy = "make a single-valued one, and name it in CUSTOM_SCHEMAS"
-            faults.append(Remark(Rule.FAULT, f"{field_words} is multi-valued", "", remedy))
+            yield fault(f"{words} is multi-valued", "make a single-valued one, and name it in CUSTOM_SCHEMAS")
         elif value == "dcid" and found["fieldType"] != "INT64":
-            seen = f"{field_words} is {found['fieldType']}, but a DCID needs a whole number (INT64)"
-            faults.append(Remark(Rule.FAULT, seen, "", "make another field, and name it in CUSTOM_SCHEMAS"))
-    return faults
+            seen = f"{words} is {found['fieldType']}, but a DCID needs a whole number (INT64)"
+            yield fault(seen, "make another field, and name it in CUSTOM_SCHEMAS")
 
 
 def list_accounts(run: Run, google: Google, powerschool: Callable[[], PowerSchool | None]) -> Google:
@@ -2165,9 +2155,8 @@ def list_accounts(run: Run, google: Google, powerschool: Callable[[], PowerSchoo
     """
     accounts: dict[str, Account] = {}
     others: dict[str, str] = {}
-    staff = None
     for count, (account, _) in enumerate(listed_accounts(run, "listing accounts"), 1):
-        staff = powerschool() if count == 1 else staff
+        staff = powerschool()
         if staff and is_nobodys(account, staff, run.settings):
             others |= dict.fromkeys(account.addresses, account.id)
         else:
@@ -2189,7 +2178,7 @@ def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Accoun
     settings, users = run.settings, run.api.users()
     mask = f"nextPageToken,users({USER_FIELDS},deletionTime)"
     request = users.list(customer="my_customer", maxResults=PAGE_SIZE, fields=mask, **which, **projection(settings))
-    listing = one_ahead(pages(users, request, partial(read_request, run, doing=doing)))
+    listing = one_ahead(pages(run, users, request, doing))
     try:
         for user in (user for page in listing for user in page.get("users") or ()):
             try:
@@ -2241,20 +2230,23 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
 
 def get_account(run: Run, key: str) -> Account | None:
     """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
-    return account_or_group(run, key)[0]
-
-
-def account_or_group(run: Run, key: str) -> tuple[Account | None, bool]:
-    """As get_account, and True where Google says in place of an account that the key is a group's."""
     request = run.api.users().get(userKey=key, fields=USER_FIELDS, **projection(run.settings))
+    user = call_if_there(run, request)
     try:
-        return account_from(call(run, request), run.settings), False
-    except GoogleError as error:
-        if error.is_absence():
-            return None, error.status == 400
-        raise
+        return None if user is None else account_from(user, run.settings)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise GoogleError(0, "", f"Google's answer on {key} cannot be read") from None
+
+
+def holder_of(run: Run, address: str) -> tuple[Account | None, bool]:
+    """The account with this address, or None, and whether a group has it; GoogleError for any other refusal."""
+    try:
+        account = get_account(run, address)
+    except GoogleError as error:
+        if error.status == 400 and "Type not supported" in error.message:
+            return None, True
+        raise
+    return account, account is None and is_group(run, address)
 
 
 def is_group(run: Run, address: str) -> bool:
@@ -2263,28 +2255,21 @@ def is_group(run: Run, address: str) -> bool:
     return call_if_there(run, request, absent=(403, 404)) is not None
 
 
-def holder_of(run: Run, address: str) -> tuple[Account | None, bool]:
-    """The account with this address, or None, and whether a group has it; GoogleError for any other refusal."""
-    account, is_groups = account_or_group(run, address)
-    return account, is_groups or (account is None and is_group(run, address))
-
-
 def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> Google:
     """What Google has, this moment, under the person's address and DCID, or why it could not be asked."""
-    nothing = Google({}, org_units={}, field_types={})
     try:
         holder, is_groups = holder_of(run, person.email) if person.email else (None, False)
         accounts = {holder.id: holder} if holder else {}
         if dcid_is_indexed and not is_groups:
             query = f"{run.settings.dcid_field}={person.dcid}"
             request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
-            listing = pages(run.api.users(), request, partial(call, run))
+            listing = pages(run, run.api.users(), request)
             for account_id in {user["id"] for page in listing for user in page.get("users", ())} - accounts.keys():
                 account = get_account(run, account_id)
                 accounts |= {account_id: account} if account else {}
     except GoogleError as error:
-        return replace(nothing, unconfirmed={person.dcid: str(error)})
-    return replace(nothing, accounts=accounts, groups=frozenset({person.email} if is_groups else ()))
+        return Google({}, unconfirmed={person.dcid: str(error)})
+    return Google(accounts, groups=frozenset({person.email} if is_groups else ()))
 
 
 def with_found(google: Google, found: Iterable[Google]) -> Google:
@@ -2297,32 +2282,21 @@ def with_found(google: Google, found: Iterable[Google]) -> Google:
     return replace(google, accounts=accounts, groups=groups, unconfirmed=unconfirmed)
 
 
-def read_request(run: Run, request: Any, doing: str) -> Any:
-    """As `call`, for what everything else rests on: any refusal ends the run."""
-    try:
-        return call(run, request)
-    except GoogleError as error:
-        # One without a reason is a filter's, not Google's.
-        lacks_right = error.status == 403 and error.reason
-        remedy = "the signed-in account must be an admin who may do this" if lacks_right else "run again later"
-        raise RunError(f"Google, {doing}", f"{error} ({remedy})") from None
-
-
 def call_if_there(run: Run, request: Any, absent: Sequence[int] = (404,)) -> Any:
     """As `call`, but None for what is not there."""
     try:
         return call(run, request)
     except GoogleError as error:
-        if error.is_absence(absent):
+        if error.status in absent and not error.can_heal:
             return None
         raise
 
 
-def pages(resource: Any, request: Any, ask: Callable[[Any], Any]) -> Iterator[dict[str, Any]]:
-    """Every page of a listing; `ask` sends one request. GoogleError for a listing that turns in a circle."""
+def pages(run: Run, resource: Any, request: Any, doing: str = "") -> Iterator[dict[str, Any]]:
+    """Every page of a listing, each asked for by `call`; GoogleError for a listing that turns in a circle."""
     seen: set[str] = set()
     while request is not None:
-        page = ask(request)
+        page = call(run, request, doing)
         yield page
         token = page.get("nextPageToken", "")
         if token in seen:
@@ -2339,9 +2313,20 @@ def one_ahead(items: Iterator[T]) -> Iterator[T]:
         yield item
 
 
-def call(run: Run, request: Any) -> Any:
-    """The answer to one Directory API request; GoogleError if it is refused, RunError if no request can succeed."""
-    return retrying(run, partial(send, run, request))
+def call(run: Run, request: Any, doing: str = "") -> Any:
+    """The answer to one Directory API request; GoogleError if it is refused, RunError if no request can succeed.
+
+    Where everything else rests on the answer, `doing` says what is done: then any refusal is a RunError.
+    """
+    try:
+        return retrying(run, partial(send, run, request))
+    except GoogleError as error:
+        if not doing:
+            raise
+        # One without a reason is a filter's, not Google's.
+        lacks_right = error.status == 403 and error.reason
+        remedy = "the signed-in account must be an admin who may do this" if lacks_right else "run again later"
+        raise RunError(f"Google, {doing}", f"{error} ({remedy})") from None
 
 
 def send(run: Run, request: Any) -> Any:
@@ -2404,8 +2389,8 @@ def retrying(run: Run, ask: Callable[[], Any]) -> Any:
         try:
             return ask()
         except (HttpError, RefreshError, *NO_ANSWER, *UNREADABLE) as error:
-            failure, heals = failure_of(run, error)
-            heals = heals or (number == 2 and "Login Required" in str(failure))  # now and then passing
+            failure = failure_of(run, error)
+            heals = failure.can_heal or (number == 2 and "Login Required" in str(failure))  # now and then passing
             if not heals or run.is_over or time.monotonic() + wait > last:
                 raise failure from error
         if wait > LONG_WAIT:
@@ -2413,21 +2398,21 @@ def retrying(run: Run, ask: Callable[[], Any]) -> Any:
         time.sleep(wait)
 
 
-def failure_of(run: Run, error: Exception) -> tuple[GoogleError | RunError, bool]:
-    """What a request that failed so comes to, and whether the same may succeed later."""
+def failure_of(run: Run, error: Exception) -> GoogleError | RunError:
+    """What a request that failed so comes to: a RunError where no other can succeed either."""
     if isinstance(error, HttpError):
         status, reason, message = error_words(error)
         remedy = ACCESS_REMEDIES.get(reason) if status == 403 else SIGN_IN_AGAIN if status == 401 else None
         if remedy:
-            return RunError(f"Google refuses every request ({status} {reason}: {message})", "", remedy), False
-        refusal = GoogleError(status, reason, message)
-        return refusal, refusal.can_heal
+            return RunError(f"Google refuses every request ({status} {reason}: {message})", "", remedy)
+        return GoogleError(status, reason, message)
     if isinstance(error, RefreshError):
         return refused_token(error, run.credentials.scopes)
     if isinstance(error, SSLCertVerificationError):
-        return unreachable(error), False
-    no_answer = f"No answer from Google ({type(error).__name__})"
-    return GoogleError(0, "", "Google's answer cannot be read" if isinstance(error, UNREADABLE) else no_answer), True
+        return unreachable(error)
+    if isinstance(error, UNREADABLE):
+        return GoogleError(0, "", "Google's answer cannot be read")
+    return GoogleError(0, "", f"No answer from Google ({type(error).__name__})")
 
 
 def error_words(error: HttpError) -> tuple[int, str, str]:
@@ -2753,7 +2738,7 @@ def groups_of(run: Run, account_id: str) -> list[Any]:
     """The groups of which this account is a member."""
     groups, mask = run.api.groups(), "nextPageToken,groups(id,email)"
     request = groups.list(userKey=account_id, maxResults=200, fields=mask)
-    return [group for page in pages(groups, request, partial(call, run)) for group in page.get("groups") or ()]
+    return [group for page in pages(run, groups, request) for group in page.get("groups") or ()]
 
 
 def put_back(run: Run, plan: Plan, now: Account, due: Sequence[Change], _district: District) -> None:
@@ -3288,7 +3273,7 @@ def alias_facts(settings: Settings, google: Google) -> Iterator[Remark]:
 
 def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
     """The org units, with how many, of the active staff who have an account or an address with which one is made."""
-    district = District(settings, powerschool, Google({}, org_units={}, field_types={}), date.min)
+    district = District(settings, powerschool, Google({}), date.min)
     linked = google.by_dcid if google else {}
     known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
     placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
@@ -3367,7 +3352,7 @@ def set_up(run: Run) -> int:
     powerschool = read_powerschool(run)
     connect_google(run)
     schemas, org_units = read_schemas(run), read_org_units(run)
-    schema_remarks, google = schema_faults(settings, schemas), None
+    schema_remarks, google = [*schema_faults(settings, schemas)], None
     if not schema_remarks:
         google = list_accounts(run, frame_of(settings, org_units, schemas), lambda: None)
     # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
@@ -3404,7 +3389,7 @@ def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known
     for path in units:
         parent, _, name = path.rpartition("/")
         body: dict[str, Any] = {"name": name, "parentOrgUnitPath": parent or "/"}
-        read_request(run, run.api.orgunits().insert(**customer, body=body), f"creating {path}")
+        call(run, run.api.orgunits().insert(**customer, body=body), f"creating {path}")
         run.writes += 1
         log.info("Created: the org unit %s", path)
     shown = grouped(name.partition(".")[::2] for name in known)
@@ -3422,14 +3407,14 @@ def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known
         body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
         request = schemas.insert(**customer, body=body)
         if schema in shown:
-            had = read_request(run, schemas.get(**customer, schemaKey=schema), f"reading the custom schema {schema}")
+            had = call(run, schemas.get(**customer, schemaKey=schema), f"reading the custom schema {schema}")
             if lost := {*shown[schema]} - {entry["fieldName"] for entry in had["fields"]}:  # as a late answer may be
                 seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
                 raise RunError(seen, "", "run --setup again later")
             kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
             body |= {"displayName": had["displayName"], "fields": [*kept, *added]}
             request = schemas.update(**customer, schemaKey=schema, body=body)
-        read_request(run, request, f"creating fields of {schema}")
+        call(run, request, f"creating fields of {schema}")
         run.writes += 1
         log.info("Created: %d fields of the custom schema %s", len(added), schema)
 
@@ -4903,20 +4888,18 @@ def saved_credentials(path: Path) -> Credentials:
     return credentials
 
 
-def refused_token(error: RefreshError, scopes: Sequence[str]) -> tuple[RunError, bool]:
-    """Why Google gives no access token, with the remedy, and whether it may give one later.
-
-    A page of HTML, a 5xx or a proxy's 407 is no refusal.
-    """
+def refused_token(error: RefreshError, scopes: Sequence[str]) -> RunError:
+    """Why Google gives no access token, and the remedy; a page of HTML, a 5xx or a proxy's 407 is no refusal."""
     words = " ".join(str(part) for part in error.args)
     answer = error.args[1] if len(error.args) > 1 else None
     says_no = isinstance(answer, dict) and "error" in answer
     if error.retryable or not (says_no or re.search("rapt|Reauthentication|scope", str(error.args[:1]))):
-        remedy = f"run again later [{words[:80]}]"
-        return RunError("Google sign-in", "Google's token service does not answer", remedy), True
+        busy = RunError("Google sign-in", "Google's token service does not answer", f"run again later [{words[:80]}]")
+        busy.can_heal = True
+        return busy
     remedy = next(remedy for pattern, remedy in REFUSED_TOKENS.items() if re.search(pattern, words))
     own_words = re.split(r"[^\w :()'-]", words)[0].strip()
-    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]"), False
+    return RunError("Google sign-in", "", f"{remedy.format(scopes=' '.join(scopes))} [{own_words}]")
 
 
 def browser_sign_in(client: Mapping[str, Any], scopes: Sequence[str], option: str) -> Credentials:

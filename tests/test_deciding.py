@@ -1721,8 +1721,8 @@ ANSWERS: dict[str, tuple[int, str, str, bool, bool]] = {
 def test_answers_that_heal_and_answers_that_end_the_run(
     status: int, reason: str, message: str, heals: bool, ends: bool
 ) -> None:
-    failure, may_heal = sync.failure_of(NIGHT, http_error(status, reason, message))
-    assert may_heal is heals
+    failure = sync.failure_of(NIGHT, http_error(status, reason, message))
+    assert failure.can_heal is heals
     assert isinstance(failure, RunError) is ends
 
 
@@ -1752,7 +1752,6 @@ def test_broken_connections_heal(error: Exception, heals: bool) -> None:
         return
     with pytest.raises((RunError, sync.GoogleError, ValueError)):
         sync.retrying(NIGHT, ask)
-    assert not answers
 
 
 @table("error, words", {
