@@ -955,7 +955,7 @@ def read_few(run: Run, powerschool: PowerSchool, google: Google) -> tuple[Google
         people |= {person.dcid: person for person in fits}
     if len(people) > FEW:
         return google, f"these are more than {FEW} people"
-    google = with_found(google, side_by_side(run, partial(look_up, run, dcid_is_indexed=True), [*people.values()]))
+    google = with_found(google, side_by_side(run, partial(look_up, run, google), [*people.values()]))
     return google, next(needs_everything(run, replace(district, google=google, chosen=people)), "")
 
 
@@ -993,7 +993,7 @@ def look_up_newcomers(run: Run, district: District, plans: list[Plan]) -> tuple[
         if any(remark.who == "create" for remark in held):
             break
         asked |= {person.dcid for person in new}
-        found = side_by_side(run, partial(look_up, run, dcid_is_indexed=district.google.dcid_is_indexed), new)
+        found = side_by_side(run, partial(look_up, run, district.google), new)
         counted = with_progress(run, "Looking up new staff", found, len(new))
         district = replace(district, google=with_found(district.google, counted))
         plans = plan_each(run, district)
@@ -2255,12 +2255,12 @@ def is_group(run: Run, address: str) -> bool:
     return call_if_there(run, request, absent=(403, 404)) is not None
 
 
-def look_up(run: Run, person: Staff, *, dcid_is_indexed: bool) -> Google:
+def look_up(run: Run, google: Google, person: Staff) -> Google:
     """What Google has, this moment, under the person's address and DCID, or why it could not be asked."""
     try:
         holder, is_groups = holder_of(run, person.email) if person.email else (None, False)
         accounts = {holder.id: holder} if holder else {}
-        if dcid_is_indexed and not is_groups:
+        if google.dcid_is_indexed and not is_groups:
             query = f"{run.settings.dcid_field}={person.dcid}"
             request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
             listing = pages(run, run.api.users(), request)
@@ -2366,16 +2366,14 @@ def keep_pace(run: Run, sent: deque[float], limit: tuple[int, float]) -> None:
         time.sleep(pause)
 
 
-SIGN_IN_AGAIN = "sign in again with  python sync.py --authorize  (with a service account: make a new key)"
-LACKS_SCOPE = "the sign-in lacks a scope: run  python sync.py --authorize  and tick every box (README.md, step 3)"
-ENABLE_API = "enable the Admin SDK API in the Google Cloud project and wait some minutes"
-# Refusals with 403 that concern every request.
-ACCESS_REMEDIES = {
-    "insufficientPermissions": LACKS_SCOPE,
-    "ACCESS_TOKEN_SCOPE_INSUFFICIENT": LACKS_SCOPE,
-    "domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
-    "accessNotConfigured": ENABLE_API,
-    "SERVICE_DISABLED": ENABLE_API,
+# Status and reason of refusals that concern every request, and what to do.
+REFUSED_REQUESTS = {
+    "401 .*": "sign in again with  python sync.py --authorize  (with a service account: make a new key)",
+    "403 (insufficientPermissions|ACCESS_TOKEN_SCOPE_INSUFFICIENT)": "the sign-in lacks a scope: "
+    "run  python sync.py --authorize  and tick every box (README.md, step 3)",
+    "403 domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
+    "403 (accessNotConfigured|SERVICE_DISABLED)": "enable the Admin SDK API in the Google Cloud project and wait "
+    "some minutes",
 }
 
 
@@ -2402,9 +2400,9 @@ def failure_of(run: Run, error: Exception) -> GoogleError | RunError:
     """What a request that failed so comes to: a RunError where no other can succeed either."""
     if isinstance(error, HttpError):
         status, reason, message = error_words(error)
-        remedy = ACCESS_REMEDIES.get(reason) if status == 403 else SIGN_IN_AGAIN if status == 401 else None
-        if remedy:
-            return RunError(f"Google refuses every request ({status} {reason}: {message})", "", remedy)
+        for answer, remedy in REFUSED_REQUESTS.items():
+            if re.fullmatch(answer, f"{status} {reason}"):
+                return RunError(f"Google refuses every request ({status} {reason}: {message})", "", remedy)
         return GoogleError(status, reason, message)
     if isinstance(error, RefreshError):
         return refused_token(error, run.credentials.scopes)
@@ -2421,7 +2419,7 @@ def error_words(error: HttpError) -> tuple[int, str, str]:
         content = json.loads(error.content)["error"]
         first = (content.get("errors") or [{}])[0]
         reason = first.get("reason") or content.get("status") or ""
-        return error.status_code, reason, content.get("message") or ""
+        return error.status_code, str(reason), content.get("message") or ""
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         text = re.sub(r"<[^>]*>|\s+", " ", error.content.decode("utf-8", "replace"))
         return error.status_code, "", " ".join(text.split())[:120] or str(error.reason or "")
