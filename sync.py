@@ -2081,8 +2081,8 @@ def read_schemas(run: Run) -> Schemas:
 
 def objects(answer: Mapping[str, Any], name: str, *texts: str) -> list[dict[str, Any]]:
     """The objects of a list in Google's answer that have these texts; what else there is concerns nobody."""
-    entries = answer.get(name) if isinstance(answer.get(name), list) else []
-    return [e for e in entries or () if isinstance(e, dict) and all(isinstance(e.get(text), str) for text in texts)]
+    entries = answer[name] if isinstance(answer.get(name), list) else []
+    return [e for e in entries if isinstance(e, dict) and all(isinstance(e.get(text), str) for text in texts)]
 
 
 def nearly(path: str, org_units: Mapping[str, str]) -> str:
@@ -2301,7 +2301,7 @@ def pages(run: Run, resource: Any, request: Any, doing: str = "") -> Iterator[di
         token = page.get("nextPageToken", "")
         if token in seen:
             raise GoogleError(0, "", "Google gave the same page of a listing again")
-        seen |= {token} if token else set()
+        seen.add(token)
         request = resource.list_next(request, page)
 
 
@@ -2495,7 +2495,7 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
     def turn(item: T) -> R:
         if run.is_over:
             raise errors[0]
-        run.here.http, run.here.lines = getattr(run.here, "http", None) or connection(run.settings, run.credentials), []
+        run.here.http, run.here.lines = getattr(run.here, "http", None) or connection(run), []
         try:
             return work(item)
         except BaseException as error:
@@ -4841,12 +4841,13 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
         retrying(run, partial(run.credentials.refresh, google_auth_httplib2.Request(http)))
     except (GoogleError, ValueError) as error:  # a proxy without a port
         raise unreachable(error.__cause__ or error) from None
-    run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run.settings, run.credentials))
+    run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run))
 
 
-def connection(settings: Settings, credentials: Any) -> Any:
+def connection(run: Run) -> Any:
     """A connection for one thread: httplib2 is not safe for several (Google's client, docs/thread_safety.md)."""
-    return google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=settings.TIMEOUT_SECONDS))
+    http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
+    return google_auth_httplib2.AuthorizedHttp(run.credentials, http=http)
 
 
 def read_client(folder: Path) -> dict[str, Any]:
