@@ -2148,10 +2148,9 @@ def schema_faults(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
 
 
 def list_accounts(run: Run, google: Google, powerschool: Callable[[], PowerSchool | None]) -> Google:
-    """Every account of the Google customer; RunError if one page fails.
+    """Every account of the Google customer, of those that can be nobody's in PowerSchool only addresses and id.
 
-    Of an account that can be nobody's in this PowerSchool, if there is one, only address and id are kept. It is asked
-    for when the first page is there, so that both sides may be read meanwhile.
+    PowerSchool is asked for when the first page is there, so that both sides may be read meanwhile.
     """
     accounts: dict[str, Account] = {}
     others: dict[str, str] = {}
@@ -2231,7 +2230,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
 def get_account(run: Run, key: str) -> Account | None:
     """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
     request = run.api.users().get(userKey=key, fields=USER_FIELDS, **projection(run.settings))
-    user = call_if_there(run, request)
+    user = call(run, request, absent=(404,))
     try:
         return None if user is None else account_from(user, run.settings)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -2252,7 +2251,7 @@ def holder_of(run: Run, address: str) -> tuple[Account | None, bool]:
 def is_group(run: Run, address: str) -> bool:
     """True if the address belongs to a group, directly or as its alias; 403 means one outside this Google."""
     request = run.api.groups().get(groupKey=address, fields="id")
-    return call_if_there(run, request, absent=(403, 404)) is not None
+    return call(run, request, absent=(403, 404)) is not None
 
 
 def look_up(run: Run, google: Google, person: Staff) -> Google:
@@ -2282,16 +2281,6 @@ def with_found(google: Google, found: Iterable[Google]) -> Google:
     return replace(google, accounts=accounts, groups=groups, unconfirmed=unconfirmed)
 
 
-def call_if_there(run: Run, request: Any, absent: Sequence[int] = (404,)) -> Any:
-    """As `call`, but None for what is not there."""
-    try:
-        return call(run, request)
-    except GoogleError as error:
-        if error.status in absent and not error.can_heal:
-            return None
-        raise
-
-
 def pages(run: Run, resource: Any, request: Any, doing: str = "") -> Iterator[dict[str, Any]]:
     """Every page of a listing, each asked for by `call`; GoogleError for a listing that turns in a circle."""
     seen: set[str] = set()
@@ -2313,14 +2302,17 @@ def one_ahead(items: Iterator[T]) -> Iterator[T]:
         yield item
 
 
-def call(run: Run, request: Any, doing: str = "") -> Any:
+def call(run: Run, request: Any, doing: str = "", absent: Collection[int] = ()) -> Any:
     """The answer to one Directory API request; GoogleError if it is refused, RunError if no request can succeed.
 
-    Where everything else rests on the answer, `doing` says what is done: then any refusal is a RunError.
+    None if it is refused with a status that says `absent`. Where everything else rests on the answer, `doing` says
+    what is done: then any refusal is a RunError.
     """
     try:
         return retrying(run, partial(send, run, request))
     except GoogleError as error:
+        if error.status in absent and not error.can_heal:
+            return None
         if not doing:
             raise
         # One without a reason is a filter's, not Google's.
@@ -2783,7 +2775,7 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
 def membership(run: Run, group_id: str, account_id: str) -> dict[str, str] | None:
     """The account's own membership of this group, or None: a member through another group has none."""
     request = run.api.members().get(groupKey=group_id, memberKey=account_id, fields="role,delivery_settings")
-    member = call_if_there(run, request)
+    member = call(run, request, absent=(404,))
     return None if member is None else {"role": "MEMBER"} | {name: str(text) for name, text in member.items() if text}
 
 
