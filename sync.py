@@ -93,7 +93,8 @@ if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
         if sys.stderr is not None:  # pythonw has none
             sys.stderr.write(f"ERROR Nothing was read or written, as a package cannot be loaded ({broken}): {remedy}\n")
         raise SystemExit(2) from None
-    # What a request raises that got no answer, or one that Google's packages cannot read.
+    # What a request raises that got no answer, or one that Google's packages cannot read: the last two come of an error
+    # of another shape, as with a number for words, and of a filter's page in place of a token.
     NO_ANSWER = (TransportError, httplib2.HttpLib2Error, HTTPException, OSError)
     UNREADABLE = (json.JSONDecodeError, UnicodeError, AttributeError, TypeError)
 
@@ -2107,14 +2108,15 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> Itera
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
     named = [("STAFF_OU", settings.STAFF_OU), ("SUSPENDED_OU", settings.SUSPENDED_OU)]
     named += [("PROTECTED_OUS", path) for path in settings.PROTECTED_OUS]
-    for setting, path in [entry for entry in named if entry[1].lower() not in org_units]:
+    for setting, path in named:
         rule, remedy = Rule.FAULT, f"correct {setting}"
         if setting != "PROTECTED_OUS" and nearly(path, org_units):
             remedy += ", or make the other one in the Admin console"
         elif setting != "PROTECTED_OUS":
             rule, remedy = Rule.MISSING, f"{CREATE_OR} {remedy}"
-        seen = f"the org unit {path} ({setting}) does not exist"
-        yield Remark(rule, seen, "", did_you_mean(path, org_units, remedy))
+        if path.lower() not in org_units:
+            seen = f"the org unit {path} ({setting}) does not exist"
+            yield Remark(rule, seen, "", did_you_mean(path, org_units, remedy))
 
 
 def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> Iterator[Remark]:
