@@ -22,7 +22,7 @@ from googleapiclient.errors import HttpError
 import sync
 from sync import Account, Change, District, Google, Plan, PowerSchool, Remark, Rule, RunError, Settings, Staff
 
-MAYA_AT = "maya.patel@d118.org"
+MAYA_AT, NEW_AT = "maya.patel@d118.org", "maya.shah@d118.org"
 HIGH_OU, MIDDLE_OU = "/D118 Staff/Wauconda High School Staff", "/D118 Staff/Middle School Staff"
 CLOSED = "/Suspended Accounts"
 SCHOOLS = {5: "Wauconda High School", 101: "MIDDLE SCHOOL", 106: "New School", 500: "Substitute"}
@@ -163,9 +163,9 @@ def told(planned: Plan) -> list[tuple[str, str]]:
     return [(remark.rule.level, remark.rule.label) for remark in planned.remarks]
 
 
-def wished(said: Iterable[Any]) -> tuple[dict[str, str], tuple[Remark, ...]]:
-    """What a rule wants, and why it wants less."""
-    return sync.wishes_and_remarks(said)
+def wanted_of(planned: Plan, kind: str) -> dict[str, str]:
+    """Attribute -> text that the changes of this kind write."""
+    return {name: text for change in planned.changes if change.kind == kind for name, text in change.after.items()}
 
 
 def table(names: str, rows: Mapping[str, object]) -> pytest.MarkDecorator:
@@ -472,12 +472,11 @@ def test_the_fields_of_an_account(
     person: Staff, field_types: dict[str, str], name: str, expected: str | None, note: str
 ) -> None:
     google = {"field_types": {field(key): kind for key, kind in {**FIELD_TYPES, **field_types}.items()}}
-    wanted, remarks = wished(sync.wanted_fields(person, district(google=google)))
+    planned = plan(person, account(fields=dict.fromkeys(MAYA_FIELDS, "of before")), google=google)
     # What does not fit or is ambiguous is not wanted at all, so it stays as it is.
     values = {**MAYA_FIELDS, name: expected}
-    assert wanted == {field(key): text for key, text in values.items() if text is not None}
-    assert [remark.reason for remark in remarks] == ([note] if note else [])
-    assert all(remark.rule is Rule.VALUE for remark in remarks)
+    assert wanted_of(planned, "update") == {field(key): text for key, text in values.items() if text is not None}
+    assert [remark.reason for remark in planned.remarks if remark.rule is Rule.VALUE] == ([note] if note else [])
 
 
 # Addresses and names.
@@ -523,45 +522,41 @@ def test_the_address_of_an_account(
     email: str, others: list[Account], expected: str, note: tuple[str, str] | None
 ) -> None:
     had = account(aliases=("maya.p@d118.org",), domain_aliases=("maya.patel@d118.net",))
-    person = staff(email=email)
-    wanted, remarks = wished(sync.wanted_address(person, had, district([person], [had, *others])))
-    assert wanted.get(sync.EMAIL, MAYA_AT) == expected
-    assert [(remark.rule.level, remark.rule.label) for remark in remarks] == ([note] if note else [])
+    planned = plan(staff(email=email), had, *others)
+    assert wanted_of(planned, "rename").get(sync.EMAIL, MAYA_AT) == expected
+    assert told(planned) == ([note] if note else [])
 
 
 def test_an_address_taken_as_an_alias_is_told_with_its_holder() -> None:
     holder = stranger(aliases=("s@d118.org",))
-    world = district((), [account(), holder])
-    _, (remark,) = wished(sync.wanted_address(staff(email="s@d118.org"), account(), world))
+    (remark,) = plan(staff(email="s@d118.org"), account(), holder).remarks
     assert "sam.lee@d118.org as an alias" in remark.reason
-    _, (remark,) = wished(sync.wanted_address(staff(email=holder.email), account(), world))
+    (remark,) = plan(staff(email=holder.email), account(), holder).remarks
     assert "sam.lee@d118.org" in remark.reason
     assert "as an alias" not in remark.reason
 
 
-@table("changes, update_names, is_renamed, waits, expected, rule", {
-    "equal": ({}, True, True, False, ("Maya", "Patel"), None),
-    "only case differs": ({"last_name": "PATEL"}, True, True, False, ("Maya", "Patel"), None),
-    "another, names do not follow": ({"last_name": "SHAH"}, False, False, False, ("Maya", "Patel"), "name differs"),
-    "another given name, names do not follow": ({"first_name": "Mia"}, False, False, False, ("Maya", "Patel"), None),
-    "another, with a new address": ({"last_name": "SHAH"}, False, True, False, ("Maya", "Shah"), None),
-    "another, names follow": ({"first_name": "mia"}, True, False, False, ("Mia", "Patel"), None),
-    "another, but the address waits": ({"last_name": "Shah"}, True, False, True, ("Maya", "Patel"), None),
-    "empty": ({"last_name": ""}, True, False, False, ("Maya", "Patel"), "faulty name"),
-    "too long": ({"first_name": "M" * 61}, True, False, False, ("Maya", "Patel"), "faulty name"),
+@table("changes, update_names, expected, rule", {
+    "equal": ({}, True, ("Maya", "Patel"), None),
+    "equal, with a new address": ({"email": NEW_AT}, True, ("Maya", "Patel"), None),
+    "only case differs": ({"last_name": "PATEL", "email": NEW_AT}, True, ("Maya", "Patel"), None),
+    "another, names do not follow": ({"last_name": "SHAH"}, False, ("Maya", "Patel"), "name differs"),
+    "another given name, names do not follow": ({"first_name": "Mia"}, False, ("Maya", "Patel"), None),
+    "another, with a new address": ({"last_name": "SHAH", "email": NEW_AT}, False, ("Maya", "Shah"), None),
+    "another, names follow": ({"first_name": "mia"}, True, ("Mia", "Patel"), None),
+    "another, but the address waits": (
+        {"last_name": "Shah", "email": "sam.lee@d118.org"}, True, ("Maya", "Patel"), "address taken",
+    ),
+    "empty": ({"last_name": ""}, True, ("Maya", "Patel"), "faulty name"),
+    "too long": ({"first_name": "M" * 61}, True, ("Maya", "Patel"), "faulty name"),
 })  # fmt: skip
 def test_the_name_of_an_account(
-    changes: dict[str, str],
-    update_names: bool,
-    is_renamed: bool,
-    waits: bool,
-    expected: tuple[str, str],
-    rule: str | None,
+    changes: dict[str, str], update_names: bool, expected: tuple[str, str], rule: str | None
 ) -> None:
-    config = settings_with(UPDATE_NAMES=update_names)
-    wanted, remarks = wished(sync.wanted_name(staff(**changes), account(), config, is_renamed, waits))
+    planned = plan(staff(**changes), account(), stranger(), UPDATE_NAMES=update_names)
+    wanted = wanted_of(planned, "name")
     assert (wanted.get(sync.GIVEN_NAME, "Maya"), wanted.get(sync.FAMILY_NAME, "Patel")) == expected
-    assert [remark.rule.label for remark in remarks] == ([rule] if rule else [])
+    assert [remark.rule.label for remark in planned.remarks] == ([rule] if rule else [])
 
 
 @table("changes, words", {
@@ -574,12 +569,17 @@ def test_the_name_of_an_account(
     "a closing bracket": ({"first_name": "a>b"}, "the first name has 3 characters: Google takes 1 to 60, and no <"),
 })  # fmt: skip
 def test_names_google_would_refuse(changes: dict[str, str], words: str) -> None:
-    fault = sync.name_fault(staff(**changes))
-    assert (fault.seen if fault else "").startswith(words)
-    assert bool(fault) is bool(words)
+    planned = plan(staff(**changes))
+    assert kinds(planned) == ([] if words else ["create"])
+    assert [(remark.rule, remark.seen[: len(words)]) for remark in planned.remarks] == (
+        [(Rule.FAULTY_NAME, words)] if words else []
+    )
 
 
 # Whose account.
+
+
+DOUBTS = {Rule.SUPER_ADMIN.label, Rule.NOT_LINKED.label, Rule.LINKED_LATER.label, Rule.PROBABLE_REHIRE.label}
 
 
 @table("person, had, rule", {
@@ -587,7 +587,7 @@ def test_names_google_would_refuse(changes: dict[str, str], words: str) -> None:
     "the employee ID alone": (staff(last_name="Shah"), account(dcid=None), None),
     "neither": (staff(last_name="Shah", teacher_number=""), account(dcid=None), ("ERROR", "not linked")),
     "one name is not enough": (staff(teacher_number="T9", last_name="S"), account(dcid=None), ("ERROR", "not linked")),
-    "a super admin": (staff(), account(dcid=None, is_admin=True), ("ERROR", "not linked")),
+    "a super admin": (staff(), account(dcid=None, is_admin=True), ("INFO", "super admin")),
     "a delegated admin": (staff(), account(dcid=None, is_delegated_admin=True), ("ERROR", "not linked")),
     "archived": (staff(), account(dcid=None, archived=True), ("INFO", "not linked, closed")),
     "archived among the closed": (
@@ -616,10 +616,9 @@ def test_names_google_would_refuse(changes: dict[str, str], words: str) -> None:
 })  # fmt: skip
 def test_an_account_is_linked_only_beyond_doubt(person: Staff, had: Account, rule: tuple[str, str] | None) -> None:
     record = leaver(dcid=6, email="", teacher_number="old")
-    doubt = sync.link_doubt(person, had, district([person, record], [had]))
-    assert (doubt and (doubt.rule.level, doubt.rule.label)) == rule
     planned = plan(person, had, others=[record])
     assert ("link" in kinds(planned)) is (rule is None)
+    assert [entry for entry in told(planned) if entry[1] in DOUBTS] == ([rule] if rule else [])
 
 
 def test_nothing_is_linked_where_the_setting_says_so() -> None:
@@ -902,17 +901,18 @@ def test_a_temporarily_reactivated_account_waits_for_no_org_unit() -> None:
 @table("had, words", {
     "among the closed": (account(suspended=True, org_unit=CLOSED), ""),
     "in another case": (account(suspended=True, org_unit=CLOSED.lower()), ""),
-    "by an administrator": (account(org_unit=CLOSED, suspension_reason="ADMIN"), ""),
-    "for abuse": (account(org_unit=CLOSED, suspension_reason="ABUSE"), "Google itself has locked"),
-    "a super admin": (account(org_unit=CLOSED, is_admin=True), "admin role"),
-    "a delegated admin": (account(org_unit=CLOSED, is_delegated_admin=True), "admin role"),
-    "below the closed": (account(org_unit=f"{CLOSED}/Locked"), "not in /Suspended Accounts"),
-    "elsewhere": (account(), "is suspended in " + HIGH_OU),
+    "by an administrator": (account(suspended=True, org_unit=CLOSED, suspension_reason="ADMIN"), ""),
+    "for abuse": (account(suspended=True, org_unit=CLOSED, suspension_reason="ABUSE"), "Google itself has locked"),
+    "a super admin": (account(suspended=True, org_unit=CLOSED, is_admin=True), "super admin"),
+    "a delegated admin": (account(suspended=True, org_unit=CLOSED, is_delegated_admin=True), "admin role"),
+    "below the closed": (account(suspended=True, org_unit=f"{CLOSED}/Locked"), "not in /Suspended Accounts"),
+    "elsewhere": (account(suspended=True), "is suspended in " + HIGH_OU),
 })  # fmt: skip
 def test_who_stays_suspended(had: Account, words: str) -> None:
-    reason = sync.why_stays_suspended(had, district())
-    assert words in reason
-    assert bool(reason) is bool(words)
+    planned = plan(staff(), had)
+    assert ("reactivate" in kinds(planned)) is not bool(words)
+    reasons = [str(remark) for remark in planned.remarks if remark.rule in {Rule.LOCKED_OUT, Rule.SUPER_ADMIN}]
+    assert [words in reason for reason in reasons] == ([True] if words else [])
 
 
 CLOSED_AT = datetime(2026, 11, 20, 4, 0, tzinfo=timezone.utc)
@@ -1844,9 +1844,10 @@ def test_an_entry_in_hands_off_silences_a_refusal_too() -> None:
     "named in BUILDING_OUS": (88, ""),
 })  # fmt: skip
 def test_a_fault_of_the_home_school(number: int, words: str) -> None:
-    fault = sync.homeschool_fault(staff(homeschool=number), district(BUILDING_OUS={88: "/D118 Staff/Buses"}))
-    assert (fault.seen if fault else "").startswith(words)
-    assert bool(fault) is bool(words)
+    planned = plan(staff(homeschool=number), account(), BUILDING_OUS={88: "/D118 Staff/Buses"})
+    faults = [remark.seen for remark in planned.remarks if remark.rule is Rule.HOME_SCHOOL]
+    assert faults == ([words] if words else [])
+    assert not (faults and planned.changes)
 
 
 def test_a_building_is_known_by_schools_as_the_district_office_or_by_its_org_unit() -> None:
@@ -1867,16 +1868,14 @@ def test_why_an_account_is_not_linked_is_told(changes: dict[str, bool], state: s
 def test_an_ambiguous_value_does_not_hold_up_the_next() -> None:
     schemas = {"Crisis": {"Phone": "cell_phone"}, "Sync": {"DCID": "dcid", "Group": "staff_group"}}
     person = staff(group="12", ambiguous=frozenset({"cell_phone"}))
-    wanted, remarks = wished(sync.wanted_fields(person, district(CUSTOM_SCHEMAS=schemas)))
-    assert (wanted[field("Sync.Group")], len(remarks)) == ("12", 1)
+    planned = plan(person, account(), CUSTOM_SCHEMAS=schemas)
+    assert (wanted_of(planned, "update"), len(planned.remarks)) == ({field("Sync.Group"): "12"}, 1)
 
 
 def test_an_address_taken_by_an_account_with_a_smaller_id_is_taken_too() -> None:
     holder = stranger(id="0")
-    wanted, (remark,) = wished(
-        sync.wanted_address(staff(email=holder.email), account(), district((), [account(), holder]))
-    )
-    assert (wanted, remark.rule) == ({}, Rule.ADDRESS_TAKEN)
+    planned = plan(staff(email=holder.email), account(), holder)
+    assert (kinds(planned), [remark.rule for remark in planned.remarks]) == ([], [Rule.ADDRESS_TAKEN])
 
 
 # Advice: each remedy names the ways out that fit the situation, and no other.
