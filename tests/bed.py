@@ -222,6 +222,7 @@ class Bed:
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = Path(folder)
         self.script = PROJECT / "sync.py"
+        self.prelude = ""  # code that the process of a run begins with
         self.settings: dict[str, object] = {
             "RETRY_WAIT_SECONDS": 0.01, "RETRY_SECONDS": 0.5, "TIMEOUT_SECONDS": 10, "WRITES_AT_ONCE": 1,
             "BUILDING_ALIASES": {0: "Wauconda High School"}, **settings
@@ -295,10 +296,19 @@ class Bed:
         wanted = {**copied, **self.google.environment(), **needed, **self.environment, **(env or {})}
         return {name: value for name, value in wanted.items() if value is not None}
 
+    def program(self) -> list[str]:
+        """The command that starts the script, behind the prelude if there is one."""
+        if not self.prelude:
+            return [sys.executable, str(self.script)]
+        wrapper = self.folder / "wrapper.py"
+        rest = f"import runpy\nrunpy.run_path({str(self.script)!r}, run_name='__main__')\n"
+        wrapper.write_text(f"{self.prelude}\n{rest}", "utf-8")
+        return [sys.executable, str(wrapper)]
+
     def launch(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[bytes]:
         """Starts the script and does not wait; its screen is the process's stdout."""
         return subprocess.Popen(
-            [sys.executable, str(self.script), "--config", str(self.config), *arguments],
+            [*self.program(), "--config", str(self.config), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -312,7 +322,7 @@ class Bed:
         """As `launch`, but the screen is a terminal."""
         terminal, screen = os.openpty()
         process = subprocess.Popen(
-            [sys.executable, str(self.script), "--config", str(self.config), *arguments],
+            [*self.program(), "--config", str(self.config), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=screen,
             stderr=screen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,9 @@ import pytest
 from bed import Bed, matching_account, standard_bed
 from forked import READ_AT_START, SCRIPT, Forker
 from stories import colleagues
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell: a run would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -56,7 +60,8 @@ def forked_runs(
         if idle is None:
             idle = Forker(environment)
             of_its_sort.append(idle)
-        return idle.launch(["--config", str(running.config), *arguments], environment, running.elsewhere)
+        command = ["--config", str(running.config), *arguments]
+        return idle.launch(command, environment, running.elsewhere, running.prelude)
 
     is_asked_for = request.node.get_closest_marker("ordinary_runs") is None
     if is_asked_for and sys.platform == "linux" and ordinary.__module__ == Bed.__module__:

@@ -48,9 +48,10 @@ class Forker:
                 arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=[other.fileno()], env=environment
             )
 
-    def launch(self, arguments: list[str], environment: Mapping[str, str], folder: Path) -> ForkedRun:
+    def launch(self, arguments: list[str], environment: Mapping[str, str], folder: Path, prelude: str) -> ForkedRun:
         output, screen = os.pipe()
         wanted = {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
+        wanted["prelude"] = prelude
         socket.send_fds(self.channel, [json.dumps(wanted).encode()], [screen])
         os.close(screen)
         self.newest = ForkedRun(self, output)
@@ -126,6 +127,7 @@ def main() -> None:
     httplib2.CA_CERTS = os.environ["HTTPLIB2_CA_CERTS"]  # read once, when imported
     sys.argv = [str(SCRIPT), *wanted["arguments"]]
     sys.modules["__main__"] = script
+    exec(wanted["prelude"], {})  # noqa: S102
     try:
         code = script.main()
     except SystemExit as stop:
@@ -133,7 +135,7 @@ def main() -> None:
     # As Python ends, but for taking apart all that was loaded: that would take half as long as a small run.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
     os._exit(code)
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bed import CURRENT, PROJECT, Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
+from bed import CURRENT, Bed, Outcome, closing_process, matching_account, matching_fields, read_lines
 from google_server import SCOPE_PREFIX, Request
 
 HIGH, MIDDLE, MATTHEWS, GRADE, COTTON_CREEK, CROWN = 5, 101, 102, 103, 104, 105
@@ -119,6 +120,11 @@ def add_known(bed: Bed, dcid: int, **otherwise: Any) -> str:
     """Adds one of `PEOPLE` at the high school and the account that matches but for this; gives its id."""
     bed.powerschool.add_person(dcid, *PEOPLE[dcid], schools={HIGH: TEACHER}, teacher_number=f"T{dcid}")
     return matching_account(bed, dcid, **otherwise)
+
+
+def of_account(identity: str) -> Callable[[Request], bool]:
+    """For `google.fail`: a request about this account alone."""
+    return lambda request: request.params["userKey"] == identity
 
 
 def return_to_work(bed: Bed, dcid: int) -> None:
@@ -240,13 +246,8 @@ def signalled(bed: Bed, number: int, at_write: int) -> tuple[int, str]:
     return process.returncode, output
 
 
-def answer_end_of_file(bed: Bed) -> None:
-    """Runs the script from now on as at a terminal where Ctrl-D is typed."""
-    wrapper = bed.folder / "wrapper.py"
-    wrapper.write_text(
-        "import io, runpy, sys\n"
-        "sys.stdin = io.StringIO('')\n"
-        "sys.stdin.isatty = sys.stdout.isatty = lambda: True\n"
-        f"runpy.run_path({str(PROJECT / 'sync.py')!r}, run_name='__main__')\n"
+def type_at_terminal(bed: Bed, text: str) -> None:
+    """Runs the script from now on as at a terminal where this is typed; "" is Ctrl-D."""
+    bed.prelude = (
+        f"import io, sys\nsys.stdin = io.StringIO({text!r})\nsys.stdin.isatty = sys.stdout.isatty = lambda: True\n"
     )
-    bed.script = wrapper

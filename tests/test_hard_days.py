@@ -44,12 +44,13 @@ from stories import (
     SUBSTITUTE,
     SUBSTITUTES,
     SUSPENDED_OU,
-    answer_end_of_file,
     leaver,
     newest_journal,
+    of_account,
     outdated,
     person,
     signalled,
+    type_at_terminal,
 )
 
 import sync
@@ -68,10 +69,6 @@ def settled(bed: Bed, count: int = 4, school: int = HIGH) -> None:
 def group_of(bed: Bed, email: str) -> str:
     """The Staff_Group that the account has in Google."""
     return str(bed.google.user(email)["customSchemas"]["Synchronization_Data"].get("Staff_Group"))
-
-
-def of_account(key: str) -> Callable[[Request], bool]:
-    return lambda request: request.params["userKey"] == key
 
 
 def showing(values: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
@@ -1098,7 +1095,7 @@ def test_the_sign_in_shows_its_address_at_once_through_a_pipe(bed: Bed) -> None:
 @pytest.mark.ordinary_runs
 def test_somebody_at_a_terminal_is_asked_to_sign_in_where_no_sign_in_was_kept_but_not_by_the_check(bed: Bed) -> None:
     settled(bed)
-    answer_end_of_file(bed)
+    type_at_terminal(bed, "")
     bed.write()
     (bed.folder / "token.json").write_text("{}", "utf-8")
     assert "token.json is not a whole sign-in" in bed.run("--dry-run").output

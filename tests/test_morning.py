@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from bed import Bed, Outcome
-from stories import HIGH, MIDDLE, colleagues, leaver, lines_about, person, settle, silent, told
+from stories import HIGH, MIDDLE, colleagues, leaver, lines_about, of_account, person, settle, silent, told
 
 TODAY = date.today()  # of this machine, as the script takes it
 needs_terminals = pytest.mark.skipif(
@@ -133,19 +133,15 @@ def test_a_run_cut_off_solves_only_what_it_looked_at(bed: Bed) -> None:
     colleagues(bed)
     for dcid, first in ((201, "Maya"), (202, "Noor")):
         identity = settle(bed, dcid, first, ou="/D118 Staff/Wauconda Middle School Staff")
-        bed.google.fail("users.update", 403, "forbidden", "No", times=1, match=is_of(identity))
+        bed.google.fail("users.update", 403, "forbidden", "No", times=1, match=of_account(identity))
     bed.run()
-    bed.google.fail("users.update", 403, "accessNotConfigured", "Not enabled.", match=is_of(account_of(bed, 202)))
+    bed.google.fail("users.update", 403, "accessNotConfigured", "Not enabled.", match=of_account(account_of(bed, 202)))
     cut = bed.run()
     assert cut.exit_code == 2
     assert [("Maya" in line, "Noor" in line) for line in solved(cut)] == [(True, False)]
     assert "FAILED dcid:202" in keys(bed)
     bed.google.behave()
     assert any("Noor" in line for line in solved(bed.run()))
-
-
-def is_of(identity: str) -> Any:
-    return lambda request: request.params.get("userKey") == identity
 
 
 def keys(bed: Bed) -> set[str]:

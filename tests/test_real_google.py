@@ -5,20 +5,15 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bed import SIGNED_IN_SCOPES, Bed
-from google_server import ODD_ANSWERS, SCOPE_PREFIX, WRITES, Request
-from stories import MAYA, NOOR, add_known, colleagues, done, newest_journal, outdated, told
+from google_server import ODD_ANSWERS, SCOPE_PREFIX, WRITES
+from stories import MAYA, NOOR, add_known, colleagues, done, newest_journal, of_account, outdated, told
 from test_interruption import Start, killed_run
 
 EARLIER = "maya.jones@d118.org"
-
-
-def of_account(key: str) -> Callable[[Request], bool]:
-    return lambda request: request.params["userKey"] == key
 
 
 def married_back(bed: Bed) -> str:

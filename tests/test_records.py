@@ -111,13 +111,7 @@ def test_a_console_that_cannot_show_a_name_shows_escapes_and_the_log_the_name(be
 
 def test_a_run_without_any_console_works_and_logs(bed: Bed) -> None:
     # As under pythonw.exe by the Task Scheduler.
-    wrapper = bed.folder / "wrapper.py"
-    wrapper.write_text(
-        "import runpy, sys\n"
-        "sys.stdin = sys.stdout = sys.stderr = None\n"
-        f"runpy.run_path({str(bed.script)!r}, run_name='__main__')\n"
-    )
-    bed.script = wrapper
+    bed.prelude = "import sys\nsys.stdin = sys.stdout = sys.stderr = None"
     add_newcomer(bed)
     outcome = bed.run()
     assert outcome.exit_code == 0

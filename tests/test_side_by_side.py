@@ -9,7 +9,6 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 from bed import Bed, standard_bed
 from district import build as build_district
 from google_server import WRITES, Request
-from stories import GRADE, HIGH_OU, OU_OF, colleagues, done, leaver, outdated, person, settle, signalled
+from stories import GRADE, HIGH_OU, OU_OF, colleagues, done, leaver, of_account, outdated, person, settle, signalled
 from test_interruption import Start, build, journals, kill_points, killed_run, state_of, uninterrupted
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
@@ -119,10 +118,6 @@ def ten_outdated(bed: Bed) -> dict[str, int]:
     return {outdated(bed, 201 + number, f"Kim{chr(97 + number)}"): 201 + number for number in range(20)}
 
 
-def is_of(account: str) -> Callable[[Request], bool]:
-    return lambda request: request.params["userKey"] == account
-
-
 def is_settled(bed: Bed, accounts: dict[str, int]) -> None:
     """Of each change the journal knows how it ended, and Google agrees."""
     rows = journals(bed)
@@ -184,7 +179,7 @@ def test_a_fault_on_one_person_stops_no_other(bed: Bed) -> None:
         5: {"status": 412, "reason": "conditionNotMet"}, 6: {"status": 200, "body": b"[]"},
     }  # fmt: skip
     for number, fault in faults.items():
-        bed.google.fail("users.update", times=None, match=is_of(accounts[number]), **fault)
+        bed.google.fail("users.update", times=None, match=of_account(accounts[number]), **fault)
     outcome = bed.run()
     assert outcome.exit_code == 1
     assert {dcid - 201 for dcid, _ in done(outcome)} == set(range(20)) - set(faults)
@@ -217,7 +212,7 @@ def test_an_error_is_noticed_while_the_first_of_all_still_waits(bed: Bed) -> Non
                 released.set()
 
     bed.google.hook = wait
-    bed.google.fail("users.update", 403, "accessNotConfigured", "Not enabled.", match=is_of(accounts[3]))
+    bed.google.fail("users.update", 403, "accessNotConfigured", "Not enabled.", match=of_account(accounts[3]))
     assert bed.run().exit_code == 2
     assert not released.is_set(), "more people were begun after the error"
 
@@ -227,7 +222,7 @@ def test_all_that_is_in_flight_at_the_very_end_is_journalled_as_unknown(bed: Bed
     accounts = list(ten_outdated(bed))
     bed.settings |= {"RUN_MINUTES": 0.07, "TIMEOUT_SECONDS": 1, "RETRY_SECONDS": 60}
     for account in accounts[:2]:
-        bed.google.fail("users.update", drip=True, times=None, match=is_of(account))
+        bed.google.fail("users.update", drip=True, times=None, match=of_account(account))
     outcome = bed.run()
     assert outcome.exit_code == 2
     unknown = {line["account"] for line in outcome.journal if line["state"] == "unknown"}

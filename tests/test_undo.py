@@ -18,11 +18,11 @@ from stories import (
     NOOR,
     PEOPLE,
     add_known,
-    answer_end_of_file,
     is_open,
     newest_journal,
     return_to_work,
     told_once,
+    type_at_terminal,
 )
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
@@ -436,7 +436,7 @@ def test_the_end_of_input_is_no_yes(one_in_step: Bed) -> None:
     add_known(bed, 7)
     bed.powerschool.leave(7)
     bed.run()
-    answer_end_of_file(bed)
+    type_at_terminal(bed, "")
     outcome = bed.run("--undo", "last")
     assert (outcome.exit_code, outcome.writes) == (2, []), outcome.output
     told_once(outcome.output, "not agreed to, so nothing was put back")

@@ -14,9 +14,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from bed import PROJECT, Bed, Outcome, Row
+from bed import Bed, Outcome, Row
 from google_server import Request
-from stories import GRADE, HIGH, OU_OF, SUSPENDED_OU
+from stories import GRADE, HIGH, OU_OF, SUSPENDED_OU, newest_journal, type_at_terminal
 from test_writing import (
     BADGE,
     DCID,
@@ -188,14 +188,10 @@ UNDONE = {
 }  # fmt: skip
 
 
-def newest(bed: Bed) -> Path:
-    return max(bed.runs.glob("*.jsonl"))
-
-
 def aged(bed: Bed, hours: float) -> Path:
     """Makes the newest journal that of a run so long ago; a run within the second of another would share its name."""
     name = f"{datetime.now(timezone.utc) - timedelta(hours=hours):%Y%m%dT%H%M%SZ}"
-    return newest(bed).rename(bed.runs / f"{name}.jsonl")
+    return newest_journal(bed).rename(bed.runs / f"{name}.jsonl")
 
 
 def write(path: Path, lines: Iterable[Row]) -> Path:
@@ -303,14 +299,7 @@ def test_an_undo_shows_what_it_does_asks_and_takes_only_yes_for_yes(bed: Bed) ->
     bed.run()
     name, snapshot = aged(bed, 1000).stem, bed.google.snapshot()
     for typed, agreed in (("yes!", False), ("", False), ("Y", True), (" YES ", True)):
-        wrapper = bed.folder / "wrapper.py"
-        wrapper.write_text(
-            "import io, runpy, sys\n"
-            f"sys.stdin = io.StringIO({typed + chr(10)!r})\n"
-            "sys.stdin.isatty = sys.stdout.isatty = lambda: True\n"
-            f"runpy.run_path({str(PROJECT / 'sync.py')!r}, run_name='__main__')\n"
-        )
-        bed.script = wrapper
+        type_at_terminal(bed, f"{typed}\n")
         bed.google.restore(snapshot)
         outcome = bed.run("--undo", name)
         assert (outcome.exit_code, len(outcome.writes)) == ((0, 3) if agreed else (2, 0)), outcome.output
@@ -368,7 +357,7 @@ def test_who_is_opened_again_is_told_the_runs_that_took_the_account_out_of_group
     groups = {dcid: {f"group{dcid}": "MEMBER"} for dcid in people if dcid != 205}
     add_all(bed, {dcid: left(last, groups=groups.get(dcid, {})) for dcid, last in people.items()})
     lines = {(line["dcid"], line["kind"]): line for line in bed.run("--allow", "suspend=9").journal}
-    newest(bed).unlink()
+    newest_journal(bed).unlink()
     joined = {**lines[204, "leave group"], "kind": "join group"}
     joined["before"], joined["after"] = joined["after"], joined["before"]
     runs: dict[int, list[Row]] = {

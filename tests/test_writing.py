@@ -14,7 +14,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from bed import PROJECT, Bed, Outcome, Row, matching_account, matching_fields
+from bed import Bed, Outcome, Row, matching_account, matching_fields
 from google_server import WRITES, Request
 from stories import GRADE, HIGH, LETTERS, OU_OF, STUDENT_OU, SUSPENDED_OU, at_rest, colleagues, person
 
@@ -320,17 +320,15 @@ def test_each_change_is_sent_kept_and_told_and_the_next_run_finds_nothing_to_do(
 
 
 def test_each_line_of_the_journal_is_on_the_disk_before_the_next_step(bed: Bed) -> None:
-    wrapper, flushed = bed.folder / "wrapper.py", bed.folder / "flushed"
-    wrapper.write_text(
-        "import os, runpy\n"
+    flushed = bed.folder / "flushed"
+    bed.prelude = (
+        "import os\n"
         "fsync = os.fsync\n"
         "def keeping(number):\n"
         "    fsync(number)\n"
         f"    print(os.fstat(number).st_size, file=open({str(flushed)!r}, 'a'))\n"
         "os.fsync = keeping\n"
-        f"runpy.run_path({str(PROJECT / 'sync.py')!r}, run_name='__main__')\n"
     )
-    bed.script = wrapper
     add_all(bed, {201: RIGHT[201], 211: RIGHT[211]})
     assert bed.run().exit_code == 0
     (journal,) = bed.runs.glob("*.jsonl")
@@ -756,15 +754,13 @@ def test_a_run_out_of_time_begins_nobody_new_and_says_how_many_are_left(bed: Bed
     people = {201 + place: Situation(f"Late{LETTERS[place]}", fields={"Staff_Group": 4}) for place in range(24)}
     ids = add_all(bed, people)
     # Nobody waits: for the process the clock jumps past RUN_MINUTES once the first write comes in.
-    wrapper, over = bed.folder / "wrapper.py", bed.folder / "over"
+    over = bed.folder / "over"
     seconds = 60 * bed.setting("RUN_MINUTES") + 1
-    wrapper.write_text(
-        "import os, runpy, time\n"
+    bed.prelude = (
+        "import os, time\n"
         "monotonic = time.monotonic\n"
         f"time.monotonic = lambda: monotonic() + {seconds} * os.path.exists({str(over)!r})\n"
-        f"runpy.run_path({str(PROJECT / 'sync.py')!r}, run_name='__main__')\n"
     )
-    bed.script = wrapper
     bed.google.hook = lambda request, _when: over.touch() if request.method == "users.update" else None
     outcome = bed.run()
     assert outcome.exit_code == 2, outcome.output
