@@ -3628,24 +3628,22 @@ def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
 
 
 def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
-    show_changes([(plan, change) for plan in plans for change in plan.changes], settings)
+    changes = [(plan, change) for plan in plans for change in plan.changes]
     leavers = [plan.person for plan in plans if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)]
-    show(f"leave all groups {len(leavers)}", [f"{person.first_name} {person.last_name}" for person in leavers])
-    for plan in plans:
-        for change in plan.changes:
-            log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
-        if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
-            log.info("Would take out of all groups: %s", plan.person, extra=IN_LOG)
+    show_changes(changes, settings)
+    show(f"leave all groups {len(leavers)}", [person.name for person in leavers])
+    for plan, change in changes:
+        log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
+    for person in leavers:
+        log.info("Would take out of all groups: %s", person, extra=IN_LOG)
 
 
 def show_changes(changes: Sequence[tuple[Plan, Change]], settings: Settings) -> None:
     """At a terminal: under each kind a line for each person, with only what differs."""
-    staff = {plan.person.dcid: plan.person for plan, _ in changes}
-    names = {dcid: f"{person.first_name} {person.last_name}".strip() for dcid, person in staff.items()}
-    column = min(max(map(len, names.values()), default=0), 24)
-    for kind, pairs in grouped((change.kind, (plan.person.dcid, change)) for plan, change in changes).items():
-        told = grouped((dcid, describe(change, settings, is_brief=True)) for dcid, change in pairs)
-        lines = [f"{names[dcid]:<{column}}  {'; '.join(words)}" for dcid, words in told.items()]
+    column = min(max((len(plan.person.name) for plan, _ in changes), default=0), 24)
+    for kind, pairs in grouped((change.kind, (plan.person, change)) for plan, change in changes).items():
+        told = grouped(((p.dcid, p.name), describe(change, settings, is_brief=True)) for p, change in pairs)
+        lines = [f"{name:<{column}}  {'; '.join(words)}" for (_, name), words in told.items()]
         show(f"{kind} {len(lines)}", lines, column + 4)
 
 
