@@ -70,7 +70,7 @@ def forked_runs(
 
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of the test do not count as coverage: they go, many times, where those of other tests go."""
+    """The runs of the test do not count as coverage, which would take half as long again: others go the same ways."""
     for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
         monkeypatch.delenv(name)
 

@@ -44,7 +44,7 @@ from stories import (
     told,
 )
 
-pytestmark = pytest.mark.usefixtures("staffed")
+pytestmark = pytest.mark.usefixtures("staffed", "unmeasured")
 
 
 def synced(bed: Bed, address: str) -> Any:
