@@ -44,6 +44,7 @@ from stories import (
     SUBSTITUTE,
     SUBSTITUTES,
     SUSPENDED_OU,
+    errors,
     leaver,
     newest_journal,
     of_account,
@@ -74,14 +75,6 @@ def group_of(bed: Bed, email: str) -> str:
 def showing(values: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
     """For `google.shown`: what Google has, but with these values."""
     return lambda own: {**own, **values}
-
-
-def errors(outcome: Outcome) -> list[str]:
-    return [line for line in outcome.output.splitlines() if line[20:25] == "ERROR"]
-
-
-def warnings(outcome: Outcome) -> list[str]:
-    return [line for line in outcome.output.splitlines() if line[20:24] == "WARN"]
 
 
 def last_line(output: str) -> str:
@@ -491,7 +484,7 @@ def test_a_run_from_the_future_is_named_as_such(bed: Bed) -> None:
     journal.rename(ahead)
     outcome = bed.run()
     assert outcome.exit_code == 0
-    assert [line for line in warnings(outcome) if "20990101T060000Z" in line and "future" in line]
+    assert [line for line in outcome.lines("WARN") if "20990101T060000Z" in line and "future" in line]
     undone = bed.run("--undo", "last", "--dry-run").output
     assert "20990101T060000Z" in undone
     (bed.runs / "last-good.txt").write_text("2099-01-01T06:00:00+00:00", "utf-8")
@@ -873,7 +866,7 @@ def test_an_entry_that_fits_nobody_is_a_warning_in_every_run_and_as_shipped_only
         del bed.google.org_units[path.lower()]
     bed.powerschool.schools = [row for row in bed.powerschool.schools if row["name"] != "Substitute"]
     outcome = bed.run()
-    assert (outcome.exit_code, warnings(outcome)) == (0, []), "nothing but what was shipped"
+    assert (outcome.exit_code, outcome.lines("WARN")) == (0, []), "nothing but what was shipped"
     checked = bed.run("--check").output
     for entry in ("131", "Substitute", "/Administrators", "/Temporary Re-Activations"):
         assert re.search(rf"WARNING .*names (the org unit |the school numbers )?{entry},", checked), (entry, checked)
@@ -900,17 +893,9 @@ def test_an_entry_that_fits_nobody_is_a_warning_in_every_run_and_as_shipped_only
     outcome = bed.run()
     assert outcome.exit_code == 0, outcome.output
     for entry in entries:
-        assert (
-            len(
-                [
-                    line
-                    for line in warnings(outcome)
-                    if re.search(rf"names (the org unit |the school numbers )?{entry},", line)
-                ]
-            )
-            == 1
-        ), entry
-    assert len(warnings(outcome)) == len(entries)
+        named = rf"names (the org unit |the school numbers )?{entry},"
+        assert len([line for line in outcome.lines("WARN") if re.search(named, line)]) == 1, entry
+    assert len(outcome.lines("WARN")) == len(entries)
 
 
 def test_more_than_half_of_the_staff_outside_google_domains_holds_the_run(bed: Bed) -> None:
