@@ -11,10 +11,7 @@ import pytest
 from bed import Bed, closing_process, read_lines
 from stories import colleagues, outdated, person
 
-pytestmark = [
-    pytest.mark.ordinary_runs,
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither pty nor SIGINT for one process"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither pty nor SIGINT for one process")
 
 
 def raw_terminal(bed: Bed, *arguments: str) -> str:
