@@ -55,8 +55,8 @@ from datetime import date, datetime, timedelta, timezone
 from enum import Enum
 from functools import cached_property, partial
 from importlib.util import find_spec
-from itertools import chain, groupby
-from pathlib import Path
+from itertools import chain, groupby, pairwise
+from pathlib import Path, PurePosixPath
 from string import Template
 from types import UnionType
 from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -566,6 +566,11 @@ class Account:
     def traits(self) -> list[object]:
         """The employee IDs and the full name, in the forms in which they are compared."""
         return [*self.employee_ids, self.folded_name]
+
+    def __str__(self) -> str:
+        admin = ", an administrator" if self.is_admin or self.is_delegated_admin else ""
+        dcid = "no DCID" if self.dcid is None else f"DCID {self.dcid}"
+        return f"{self.email}, {self.name}, {dcid}, {self.state}, in {self.org_unit}{admin}"
 
 
 @dataclass(frozen=True)
@@ -1816,7 +1821,6 @@ COLUMNS = {
               "groupvalue"),
     "schoolstaff": ("users_dcid", "schoolid", "staffstatus", "status"),
 }  # fmt: skip
-TABLE_SQL = "SELECT {columns} FROM {table}"
 BAD_ADDRESS = "it must look like host:1521/PSPRODDB (a service name, not a SID)"
 NO_CONNECTION = "there is no connection: check host, port, firewall and VPN or tunnel"
 # Codes of Oracle and its driver, and what to do.
@@ -1848,28 +1852,37 @@ ORACLE_REMEDIES = {
 
 def read_powerschool(run: Run) -> PowerSchool:
     """Schools and everybody in USERS with their active buildings, as of one moment; RunError if anything fails."""
-    settings, rows = run.settings, {}
-    more = extension_columns(settings)
-    connection = connect_powerschool(settings)
-    try:
-        fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
-        for table, columns in {**COLUMNS, **more}.items():
-            place = f"{settings.POWERSCHOOL_SCHEMA}.{table}".lstrip(".")
-            current = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
-            where = " WHERE status = :status_current" if current else ""
-            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)}{where}"
-            rows[table] = fetch(connection, sql, f"reading {place.upper()}", current)
-    finally:
-        with contextlib.suppress(oracledb.Error, OSError):
-            connection.close()
+    settings = run.settings
+    with connect_powerschool(settings) as connection:
+        rows = {table: read_rows(connection, table, settings) for table in columns_of(settings)}
+    return powerschool_from(rows, settings)
+
+
+def columns_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Each table and the columns that are read of it; of an extension table the person's key comes first."""
+    places = (column.lower().partition(".") for column in settings.EXTENSION_COLUMNS.values())
+    extension = grouped((table, column) for table, _, column in places)
+    return COLUMNS | {table: ("usersdcid", *dict.fromkeys(columns)) for table, columns in extension.items()}
+
+
+def read_rows(connection: oracledb.Connection, table: str, settings: Settings) -> list[Any]:
+    columns, place = ", ".join(columns_of(settings)[table]), f"{settings.POWERSCHOOL_SCHEMA}.{table}".lstrip(".")
+    binds = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
+    where = " WHERE status = :status_current" if binds else ""
+    sql = f"SELECT {columns} FROM {place}{where}"  # noqa: S608 - names that are letters, digits and _ $ #
+    return fetch(connection, sql, f"reading {place.upper()}", binds)
+
+
+def powerschool_from(rows: Mapping[str, Sequence[Sequence[Any]]], settings: Settings) -> PowerSchool:
     buildings = grouped((whole(dcid, "SCHOOLSTAFF.USERS_DCID"), row) for dcid, *row, _ in rows["schoolstaff"])
     extension = grouped(
         ((whole(dcid, f"{table}.USERSDCID"), f"{table}.{column}"), text_of(value))
-        for table, (_, *columns) in more.items()
+        for table, (_, *columns) in columns_of(settings).items()
+        if table not in COLUMNS
         for dcid, *values in rows[table]
         for column, value in zip(columns, values, strict=True)
     )
-    staff = (staff_from(row, settings, buildings, extension) for row in rows["users"])
+    staff = (staff_from(row, buildings, extension, settings) for row in rows["users"])
     schools = {}
     for number, name in rows["schools"]:
         with contextlib.suppress(RunError):
@@ -1877,19 +1890,10 @@ def read_powerschool(run: Run) -> PowerSchool:
     return PowerSchool(schools, tuple(sorted(staff, key=lambda person: person.dcid)))
 
 
-def extension_columns(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Extension table -> the columns that are read of it, the person's first."""
-    places = [column.lower().partition(".") for column in settings.EXTENSION_COLUMNS.values()]
-    tables = grouped((table, column) for table, _, column in places)
-    return {table: ("usersdcid", *dict.fromkeys(columns)) for table, columns in tables.items()}
-
-
 def staff_from(
-    row: Sequence[Any],
-    settings: Settings,
-    buildings: Mapping[int, Sequence[Sequence[Any]]],
-    extension: Mapping[tuple[int, str], Sequence[str]],
+    row: Sequence[Any], buildings: Mapping[Any, Any], extension: Mapping[Any, Any], settings: Settings
 ) -> Staff:
+    """A USERS row with the person's rows of SCHOOLSTAFF, by DCID, and extension values, by DCID and column."""
     user = dict(zip(COLUMNS["users"], row, strict=True))
     dcid = whole(user["dcid"], "USERS.DCID")
     odd: dict[str, str] = {}
@@ -1935,13 +1939,11 @@ def whole(value: Any, column: str) -> int:
 
 def text_of(value: Any) -> str:
     """A column's value as trimmed text: NULL is "", 131.0 is "131"."""
-    if value is None:
-        return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, datetime):
         value = value.date()
-    return str(value).strip()
+    return "" if value is None else str(value).strip()
 
 
 def clean(value: Any) -> str:
@@ -1950,27 +1952,27 @@ def clean(value: Any) -> str:
     return "".join(c for c in text if c in joiners or unicodedata.category(c) not in {"Cc", "Cf"}).strip()
 
 
-def connect_powerschool(settings: Settings) -> oracledb.Connection:
-    """A signed-in connection; RunError with the remedy. The login is tried once, so that it does not get locked."""
+@contextlib.contextmanager
+def connect_powerschool(settings: Settings) -> Iterator[oracledb.Connection]:
+    """A connection that reads PowerSchool as of now; RunError with the remedy. The login is tried once, or it locks."""
     oracledb.defaults.fetch_lobs = False
-
-    def connect() -> oracledb.Connection:
+    dsn, password = os.environ["POWERSCHOOL_PROD_DB"], os.environ["POWERSCHOOL_DB_PASSWORD"]
+    options = {"user": user_name(), "password": password, "tcp_connect_timeout": settings.TIMEOUT_SECONDS}
+    try:
         if client := os.environ.get("ORACLE_CLIENT_DIR"):
             oracledb.init_oracle_client(lib_dir=client)
-        dsn, password = os.environ["POWERSCHOOL_PROD_DB"], os.environ["POWERSCHOOL_DB_PASSWORD"]
-        return oracledb.connect(dsn, user=user_name(), password=password, tcp_connect_timeout=settings.TIMEOUT_SECONDS)
-
-    # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
-    answer = in_background(connect)
-    try:
+        # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
+        answer = in_background(partial(oracledb.connect, dsn, **options))
         connection = answer.result(settings.TIMEOUT_SECONDS + 1)
-    except NoAnswerYet:
-        late = TimeoutError(f"no answer in {settings.TIMEOUT_SECONDS:g} seconds")
-        raise oracle_failure(late, "signing in") from None
-    except (oracledb.Error, OSError, ValueError, TypeError) as error:
+    except (oracledb.Error, OSError, ValueError, TypeError, NoAnswerYet) as error:
         raise oracle_failure(error, "signing in") from None
     connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
-    return connection
+    try:
+        fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
+        yield connection
+    finally:
+        with contextlib.suppress(oracledb.Error, OSError):
+            connection.close()
 
 
 def in_background(work: Callable[[], T]) -> Future[T]:
@@ -2013,7 +2015,7 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
     secret = os.environ["POWERSCHOOL_DB_PASSWORD"]
     while reason.__cause__ and "DPY-6005" in str(reason):  # in which the driver wraps whatever breaks a connection
         reason = reason.__cause__
-    own_words = " ".join(str(reason).split("\n")[0].split())
+    own_words = " ".join(str(reason).split("\n")[0].split()) or "no answer in TIMEOUT_SECONDS"
     place = f"PowerSchool ({user_name()} at POWERSCHOOL_PROD_DB={os.environ.get('POWERSCHOOL_PROD_DB', '')}), {doing}"
     # Of several codes in Oracle's words the last that is known is nearest to the reason.
     codes = re.findall(r"\b(?:ORA|DPY|DPI)-\d+", str(reason))
@@ -2039,20 +2041,21 @@ USER_FIELDS = (
 
 def read_frame(run: Run) -> Google:
     """Org units and the fields of the custom schemas in use, yet without accounts; RunError for anything missing."""
-    settings, org_units, schemas = run.settings, read_org_units(run), read_schemas(run)
-    faults = [*missing_org_units(settings, org_units), *schema_faults(settings, schemas)]
-    if faults:
+    google, _, remarks = look_at_frame(run)
+    if faults := [remark for remark in remarks if remark.rule.level == ERROR]:
         raise RunError(f"Google lacks what config.py names: {'; '.join(map(str, faults))}")
-    for remark in idle_org_units(settings, org_units):
+    for remark in idle_org_units(run.settings, google.org_units):
         log.warning("%s", remark)
-    return frame_of(settings, org_units, schemas)
+    return google
 
 
-def frame_of(settings: Settings, org_units: Mapping[str, str], schemas: Schemas) -> Google:
-    """Google without accounts: its org units, and the types of the fields that these settings name."""
-    types = {f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields}
-    is_indexed = schemas[settings.dcid_field].get("indexed", True)
-    return Google({}, org_units=org_units, field_types=types, dcid_is_indexed=is_indexed, is_whole=False)
+def look_at_frame(run: Run) -> tuple[Google, Schemas, list[Remark]]:
+    """Org units and fields as far as there are any, all custom schemas, and a remark on each that config.py names."""
+    settings, org_units, schemas = run.settings, read_org_units(run), read_schemas(run)
+    types = {f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields if name in schemas}
+    is_indexed = schemas.get(settings.dcid_field, {}).get("indexed", True)
+    google = Google({}, org_units=org_units, field_types=types, dcid_is_indexed=is_indexed, is_whole=False)
+    return google, schemas, [*missing_org_units(settings, org_units), *schema_remarks(settings, schemas)]
 
 
 def read_org_units(run: Run) -> dict[str, str]:
@@ -2133,20 +2136,29 @@ def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check
         yield Remark(Rule.SETTING, f"config.py names the org unit {path}, which Google does not have", "", remedy)
 
 
-def schema_faults(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
-    """What makes a field of CUSTOM_SCHEMAS unusable."""
+def schema_remarks(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
+    """Of each field of CUSTOM_SCHEMAS what makes it unusable, or else its type, its index and who may read it."""
     for name, value in settings.fields.items():
-        found, words = schemas.get(name), f"the custom schema field {name}"
-        if found is None:
+        found, words = schemas.get(name, {}), f"the custom schema field {name}"
+        kind, reader = found.get("fieldType"), found.get("readAccessType", "ALL_DOMAIN_USERS")
+        if not found:
             near = difflib.get_close_matches(name, schemas, 1)
             hint = f" (Google has {near[0]})" if near else ""
-            remedy = f"{CREATE_OR} correct CUSTOM_SCHEMAS{hint}"
-            yield Remark(Rule.MISSING, f"{words} does not exist", "", remedy)
+            yield Remark(Rule.MISSING, f"{words} does not exist", "", f"{CREATE_OR} correct CUSTOM_SCHEMAS{hint}")
         elif found.get("multiValued"):
             yield fault(f"{words} is multi-valued", "make a single-valued one, and name it in CUSTOM_SCHEMAS")
-        elif value == "dcid" and found["fieldType"] != "INT64":
-            seen = f"{words} is {found['fieldType']}, but a DCID needs a whole number (INT64)"
+        elif value == "dcid" and kind != "INT64":
+            seen = f"{words} is {kind}, but a DCID needs a whole number (INT64)"
             yield fault(seen, "make another field, and name it in CUSTOM_SCHEMAS")
+        else:
+            index, remedies = "indexed" if found.get("indexed", True) else "not indexed", []
+            if value == "dcid" and index == "not indexed":
+                remedies.append("index it, so that a new account is looked up by its DCID too")
+            if reader != "ADMINS_AND_SELF":
+                remedies.append(
+                    "everybody in the domain, students too, can read it: let only admins and the user see it"
+                )
+            yield fact(f"{words}: {kind}, {index}, {reader}", "; ".join(remedies))
 
 
 def list_accounts(run: Run, google: Google, powerschool: Callable[[], PowerSchool | None]) -> Google:
@@ -3166,12 +3178,12 @@ def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
     for name in ("credentials.json", "token.json"):
         yield from open_to_others(run.folder / name, "read", 0o077, "chmod 600")
     good = last_good(run.folder)
+    hours = (run.started - good).total_seconds() / 3600 if good else 0
     if good is None:
         yield fact("no run yet of everybody that came to its end", "look at a dry run first, later at StaffLog.txt")
-    elif good > run.started:
+    elif hours < 0:
         yield fact("the last good run is from the future", "compare this machine's clock: has it been wrong?")
     else:
-        hours = (run.started - good).total_seconds() / 3600
         remedy = "is the scheduled task still there and enabled? See the end of StaffLog.txt"
         is_late = hours > run.settings.EXPECT_RUN_HOURS
         yield fact(f"the last good run was {hours / 24:.1f} days ago", remedy if is_late else "")
@@ -3181,24 +3193,21 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     """Connection, every table and counts; what PowerSchool says, if all of it can be read."""
     if any(remark.who.startswith("POWERSCHOOL") for remark in environment_faults()):
         raise RunError("PowerSchool was not looked at", "", "set the variables above first")
-    settings, unread = run.settings, False
-    with contextlib.closing(connect_powerschool(settings)) as connection:
+    settings, rows = run.settings, {}
+    tables = columns_of(settings) if settings.STAFF_OU else {}
+    with connect_powerschool(settings) as connection:
         words, mode = "PowerSchool can be reached and lets this login in", "thin" if connection.thin else "thick"
         remarks.append(fact(f"{words} (Oracle {connection.version}, {mode} mode)"))
-        if not settings.STAFF_OU:
-            return None
-        for table, columns in {**COLUMNS, **extension_columns(settings)}.items():
-            place = f"{settings.POWERSCHOOL_SCHEMA}.{table.upper()}".lstrip(".")
-            sql = f"{TABLE_SQL.format(columns=', '.join(columns), table=place)} WHERE 1 = 0"
+        for table, columns in tables.items():
+            words = f"table {f'{settings.POWERSCHOOL_SCHEMA}.{table}'.lstrip('.').upper()}"
             try:
-                fetch(connection, sql, f"reading {place}")
-                remarks.append(fact(f"table {place} can be read: {', '.join(columns).upper()}"))
+                rows[table] = read_rows(connection, table, settings)
+                remarks.append(fact(f"{words} can be read: {', '.join(columns).upper()}"))
             except RunError as error:
-                remarks.append(replace(error.remark, who=f"table {place}"))
-                unread = True
-    if unread:
+                remarks.append(replace(error.remark, who=words))
+    if not rows or rows.keys() < tables.keys():
         return None
-    powerschool = read_powerschool(run)
+    powerschool = powerschool_from(rows, settings)
     active = [person.email for person in powerschool.active]
     words = f"PowerSchool holds {len(powerschool.schools)} schools, {len(powerschool.staff)} staff, "
     remarks.append(fact(f"{words}{len(active)} of them active, {sum(map(bool, active))} of these with an address"))
@@ -3211,78 +3220,64 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     connect_google(run, may_ask=False)
     kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
     remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
-    org_units = read_org_units(run)
+    if not settings.STAFF_OU:
+        return
+    google, _, told = look_at_frame(run)
     if run.google_time:
         seconds = abs(run.google_time.timestamp() - time.time())
         remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
         words = f"this machine's clock differs from Google's by {seconds:.0f} seconds"
         remarks.append(fact(words, remedy if seconds > 60 else ""))
-    if not settings.STAFF_OU:
+    remarks += told
+    if not any(remark.rule.level == ERROR for remark in told):
+        remarks.append(fact("the fields and org units that config.py names exist"))
+        google = list_accounts(run, google, lambda: None)
+    district = District(settings, powerschool or PowerSchool({}, ()), google, run.today, own_admin())
+    remarks += place_facts(district)
+    if not google.is_whole:
         return
-    schemas = read_schemas(run)
-    faults = [*schema_faults(settings, schemas), *missing_org_units(settings, org_units)]
-    remarks += faults or [fact("the fields and org units that config.py names exist")]
-    remarks += schema_facts(settings, schemas)
-    google = None
-    if not faults:
-        google = list_accounts(run, frame_of(settings, org_units, schemas), lambda: None)
-    places = places_of_staff(settings, powerschool, google) if powerschool else Counter()
-    remarks += idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
+    remarks.append(fact(f"Google accounts: {len(google.accounts)}"))
+    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
+    for entry, domain in enumerate(settings.GOOGLE_DOMAINS, 1):  # by its place, as its name stays private
+        if domain.casefold() in aliases:
+            remarks.append(fact(f"GOOGLE_DOMAINS: entry {entry} is seen only as an alias of another domain"))
+    if powerschool:
+        remarks += implausible(powerschool, google) or plan_facts(run, district)
+
+
+def place_facts(district: District) -> Iterator[Remark]:
+    """Org units that Google lacks though config.py names them, and those of active staff, first what is misspelt."""
+    settings, org_units, places = district.settings, district.google.org_units, places_of_staff(district)
+    yield from idle_org_units(settings, {**org_units, **{path.lower(): path for path in places}}, is_check=True)
     for path, count in sorted(places.items(), key=lambda entry: (not nearly(entry[0], org_units), entry)):
         if path.lower() in org_units:
-            remarks.append(fact(f"org unit {path}: {people(count)}"))
+            yield fact(f"org unit {path}: {people(count)}")
         else:
             words = f"org unit {path} does not exist; waiting for it: {people(count)}"
             rule = Rule.FAULT if nearly(path, org_units) else Rule.MISSING
-            remarks.append(Remark(rule, words, "", org_unit_remedy(path, settings, org_units)))
-    if google:
-        remarks.append(fact(f"Google accounts: {len(google.accounts)}"))
-        remarks += alias_facts(settings, google)
-    if google and powerschool:
-        remarks += implausible(powerschool, google) or plan_facts(run, powerschool, google)
+            yield Remark(rule, words, "", org_unit_remedy(path, settings, org_units))
 
 
-def schema_facts(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
-    """Each field of CUSTOM_SCHEMAS that Google has, with its type, index and who may read it."""
-    for name in filter(schemas.get, settings.fields):
-        is_indexed, reader = schemas[name].get("indexed", True), schemas[name].get("readAccessType", "ALL_DOMAIN_USERS")
-        remedies = []
-        if name == settings.dcid_field and not is_indexed:
-            remedies.append("index it, so that a new account is looked up by its DCID too")
-        if reader != "ADMINS_AND_SELF":
-            remedies.append("everybody in the domain, students too, can read it: let only admins and the user see it")
-        index = "indexed" if is_indexed else "not indexed"
-        yield fact(f"custom schema field {name}: {schemas[name]['fieldType']}, {index}, {reader}", "; ".join(remedies))
-
-
-def alias_facts(settings: Settings, google: Google) -> Iterator[Remark]:
-    """The entries of GOOGLE_DOMAINS that are aliases of another domain; by their place, as their names stay private."""
-    aliases = {address.rpartition("@")[2] for a in google.accounts.values() for address in a.domain_aliases}
-    for place, domain in enumerate(settings.GOOGLE_DOMAINS, 1):
-        if domain.casefold() in aliases:
-            yield fact(f"GOOGLE_DOMAINS: entry {place} is seen only as an alias of another domain")
-
-
-def places_of_staff(settings: Settings, powerschool: PowerSchool, google: Google | None) -> Counter[str]:
+def places_of_staff(district: District) -> Counter[str]:
     """The org units, with how many, of the active staff who have an account or an address with which one is made."""
-    district = District(settings, powerschool, Google({}), date.min)
-    linked = google.by_dcid if google else {}
-    known = (p for p in powerschool.active if p.dcid in linked or is_ours(p.email, settings))
+    settings, linked = district.settings, district.google.by_dcid
+    known = (p for p in district.powerschool.active if p.dcid in linked or is_ours(p.email, settings))
     placed = (p for p in known if "staff_type" not in p.odd and not skip_rule(p, settings))
     return Counter(building_org_unit(p, district) for p in placed if not homeschool_fault(p, district))
 
 
-def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[Remark]:
+def plan_facts(run: Run, district: District) -> Iterator[Remark]:
     """What tonight's run would do, and what would hold it back; counts only."""
-    district = District(run.settings, powerschool, google, run.today, own_admin(), **unfinished(run))
+    powerschool, names = district.powerschool, set(district.settings.BAD_NAMES)
+    district = replace(district, chosen=powerschool.by_dcid, **unfinished(run))
     yield from idle_settings(district, is_check=True)
-    unmet = set(run.settings.BAD_NAMES).difference(*(bad_names(person, run.settings) for person in powerschool.staff))
-    yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(run.settings.BAD_NAMES)}")
+    unmet = names.difference(*(bad_names(person, district.settings) for person in powerschool.staff))
+    yield fact(f"entries of BAD_NAMES that are nobody's name: {len(unmet)} of {len(names)}")
     plans = [plan_person(person, district) for person in powerschool.staff]
     if faults := [*rebuilt_powerschool(plans, district), *foreign_staff(district)]:
         yield from faults
         return
-    district, plans = look_up_newcomers(run, replace(district, chosen=powerschool.by_dcid), plans)
+    district, plans = look_up_newcomers(run, district, plans)
     held = too_much(plans, district)
     kinds = frozenset(remark.who for remark in held)
     counts = Counter(change.kind for plan in plans for change in without_held(plan, kinds, district).changes)
@@ -3292,20 +3287,17 @@ def plan_facts(run: Run, powerschool: PowerSchool, google: Google) -> Iterator[R
     remedy = "see the ERROR lines of a dry run" if needy else ""
     yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
     remedy = "look at them in a dry run, which names how they are let through"
-    told = dict.fromkeys((*linking_first(district), *held))
-    yield from (fact(f"{remark.who}: {remark.seen}", remedy) for remark in told)
+    for remark in dict.fromkeys((*linking_first(district), *held)):
+        yield fact(f"{remark.who}: {remark.seen}", remedy)
 
 
 def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]:
     """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
-    known = {*google.by_address, *google.others}
-    addresses = known | {person.email for person in powerschool.staff}
-    idle = [
-        f"HANDS_OFF names {key}, which is no address or DCID on either side"
-        for key in settings.HANDS_OFF
-        if not any(is_meant(key, dcid, ()) for dcid in powerschool.by_dcid) and not is_meant(key, None, addresses)
-    ]
+    accounts = {*google.by_address, *google.others}
+    known = {*accounts, *(text for person in powerschool.staff for text in (person.email, str(person.dcid)))}
+    strange = [key for key in settings.HANDS_OFF if whom(key)[1] not in known]
+    idle = [f"HANDS_OFF names {key}, which is no address or DCID on either side" for key in strange]
     schools = {"", *(name.casefold() for name in powerschool.schools.values())}
     # Aliases as shipped are several with one name, which no school elsewhere has.
     aliases, names = settings.BUILDING_ALIASES, Counter(settings.BUILDING_ALIASES.values())
@@ -3318,7 +3310,7 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
         idle.append(f"SUBSTITUTE_BUILDING names {substitute}, which is no school's name")
     unseen = [domain for domain in settings.GOOGLE_DOMAINS if domain.casefold() not in google.domains]
     idle += [f"GOOGLE_DOMAINS names {domain}, which no address in Google has" for domain in unseen]
-    if district.admin_email and district.admin_email not in known:
+    if district.admin_email and district.admin_email not in accounts:
         idle.append(f"GOOGLE_ADMIN_EMAIL names {district.admin_email}, which is no account, so it protects no admin")
     return [Remark(Rule.SETTING, words, "", "correct it or take it out") for words in idle]
 
@@ -3340,67 +3332,64 @@ def paste_safe(text: str, domains: object, folder: Path) -> str:
 
 def set_up(run: Run) -> int:
     """Create the custom schemas, fields and building org units that are missing, after showing them and asking."""
-    settings = run.settings
-    powerschool = read_powerschool(run)
+    settings, powerschool = run.settings, read_powerschool(run)
     connect_google(run)
-    schemas, org_units = read_schemas(run), read_org_units(run)
-    schema_remarks, google = [*schema_faults(settings, schemas)], None
-    if not schema_remarks:
-        google = list_accounts(run, frame_of(settings, org_units, schemas), lambda: None)
-    # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
-    paths = {settings.STAFF_OU, settings.SUSPENDED_OU, *places_of_staff(settings, powerschool, google)}
-    paths |= {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/" and end}
-    misspelt = [path for path in (settings.STAFF_OU, settings.SUSPENDED_OU) if nearly(path, org_units)]
-    lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
-    units = {path.lower(): path for path in sorted(lacking)}.values()
-    missing = [name for name in settings.fields if name not in schemas]
+    google, schemas, remarks = look_at_frame(run)
+    if not any(remark.rule.level == ERROR for remark in remarks):
+        google = list_accounts(run, google, lambda: None)
     # What exists and cannot hold its value is told, never replaced: that would lose what it holds.
-    wrong = [r for r in (*missing_org_units(settings, org_units), *schema_remarks) if r.rule is not Rule.MISSING]
+    wrong = [remark for remark in remarks if remark.rule is Rule.FAULT]
     for remark in wrong:
         log.error("Set-up leaves this to you: %s", remark)
-    for path in sorted(units, key=lambda path: not nearly(path, org_units)):
-        near = nearly(path, org_units)
-        log.info("Missing: the org unit %s%s", path, f" (did you mean {near}, which Google has?)" if near else "")
-    for name in missing:
-        log.info("Missing: the custom schema field %s", name)
-    if not units and not missing:
+    # Org units that active staff need, parents first. A misspelt protected one is not made: it would protect nobody.
+    top, org_units = (settings.STAFF_OU, settings.SUSPENDED_OU), google.org_units
+    paths = {*top, *places_of_staff(District(settings, powerschool, google, run.today))}
+    paths |= {str(parent) for path in paths for parent in PurePosixPath(path).parents} - {"/"}
+    misspelt = [path for path in top if nearly(path, org_units)]
+    lacking = [path for path in paths if path.lower() not in org_units and not is_at_or_below(path, misspelt)]
+    units = {path.lower(): path for path in sorted(lacking)}.values()
+    near = {path: nearly(path, org_units) for path in units}
+    missing = [f"the org unit {path} (did you mean {near[path]}, which Google has?)" for path in units if near[path]]
+    missing += [f"the org unit {path}" for path in units if not near[path]]
+    missing += [f"the custom schema field {name}" for name in settings.fields if name not in schemas]
+    for words in missing:
+        log.info("Missing: %s", words)
+    next_step = "--check  looks at everything again"
+    if not missing:
         log.info("Nothing is missing")
-    elif not run.options.dry_run:
-        if not run.options.yes and not is_agreed("Create these?"):
-            raise RunError("Set-up", "not agreed to, so nothing was created")
-        create_missing(run, units, missing, schemas)
-    remains = run.options.dry_run and (units or missing)
-    log.info("Next: python sync.py %s", "--setup  creates these" if remains else "--check  looks at everything again")
+    elif run.options.dry_run:
+        next_step = "--setup  creates these"
+    elif run.options.yes or is_agreed("Create these?"):
+        create_missing(run, units, schemas)
+    else:
+        raise RunError("Set-up", "not agreed to, so nothing was created")
+    log.info("Next: python sync.py %s", next_step)
     return ATTENTION if wrong else DONE
 
 
-def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known: Iterable[str]) -> None:
-    """Create these org units and fields; a schema update sends its whole field list, or Google drops the others."""
+def create_missing(run: Run, units: Iterable[str], known: Iterable[str]) -> None:
+    """Create these org units, and the fields of CUSTOM_SCHEMAS that are not known."""
     connect_google(run, SETUP_SCOPES, browser="--setup")
     customer, schemas = {"customerId": "my_customer"}, run.api.schemas()
     for path in units:
         parent, _, name = path.rpartition("/")
-        body: dict[str, Any] = {"name": name, "parentOrgUnitPath": parent or "/"}
-        call(run, run.api.orgunits().insert(**customer, body=body), f"creating {path}")
+        unit = {"name": name, "parentOrgUnitPath": parent or "/"}
+        call(run, run.api.orgunits().insert(**customer, body=unit), f"creating {path}")
         run.writes += 1
         log.info("Created: the org unit %s", path)
-    shown = grouped(name.partition(".")[::2] for name in known)
-    for schema, labels in grouped(name.partition(".")[::2] for name in missing).items():
-        added: list[dict[str, Any]] = [
-            {
-                "fieldName": label,
-                "displayName": label.replace("_", " "),
-                "fieldType": PERSON_VALUES.get(run.settings.CUSTOM_SCHEMAS[schema][label]) or "STRING",
-                "indexed": True,
-                "readAccessType": "ADMINS_AND_SELF",
-            }
-            for label in labels
-        ]
-        body = {"schemaName": schema, "displayName": schema.replace("_", " "), "fields": added}
+    for schema, held in run.settings.CUSTOM_SCHEMAS.items():
+        shown = {name.partition(".")[2] for name in known if name.startswith(f"{schema}.")}
+        types = {label: PERSON_VALUES.get(value) or "STRING" for label, value in held.items() if label not in shown}
+        if not types:
+            continue
+        rest = {"indexed": True, "readAccessType": "ADMINS_AND_SELF"}
+        names = {label: label.replace("_", " ") for label in (schema, *types)}
+        added = [{"fieldName": n, "displayName": names[n], "fieldType": kind, **rest} for n, kind in types.items()]
+        body = {"schemaName": schema, "displayName": names[schema], "fields": added}
         request = schemas.insert(**customer, body=body)
-        if schema in shown:
+        if shown:  # its whole list of fields is sent, or Google drops the others
             had = call(run, schemas.get(**customer, schemaKey=schema), f"reading the custom schema {schema}")
-            if lost := {*shown[schema]} - {entry["fieldName"] for entry in had["fields"]}:  # as a late answer may be
+            if lost := shown - {entry["fieldName"] for entry in had["fields"]}:  # as a late answer may be
                 seen = f"Google shows {schema} without {', '.join(sorted(lost))}, which it showed before"
                 raise RunError(seen, "", "run --setup again later")
             kept = [{n: v for n, v in f.items() if n not in {"etag", "kind", "fieldId"}} for f in had["fields"]]
@@ -3413,36 +3402,32 @@ def create_missing(run: Run, units: Iterable[str], missing: Sequence[str], known
 
 def explain(run: Run) -> int:
     """What both sides say of one person, which rules decide, what would change and what holds it; writes nothing."""
-    who = run.options.explain or ""
-    if not whom(who)[1]:
-        raise RunError("--explain", "say whom", "an address, dcid:131, teacher:131 or a name")
-    district = read_both(run)
-    fits = people_explained(who, district)
-    if not fits:
+    who, district = run.options.explain or "", read_both(run)
+    district = replace(district, chosen=frozenset(person.dcid for person in people_explained(who, district)))
+    if not district.chosen:
         return tell_nearby(who, district)
-    dcids = frozenset(person.dcid for person in fits)
-    district = replace(district, chosen=dcids)
     plans = plan_each(run, district)
     strange = [*rebuilt_powerschool(plans, district), *foreign_staff(district)]
     district, plans = look_up_newcomers(run, district, plans)
     held = too_much(plans, district)
-    for plan in (replace(p, remarks=left_by_decision(p.remarks, run.memory)) for p in plans if p.person.dcid in dcids):
+    for plan in (plan for plan in plans if plan.person.dcid in district.chosen):
         tell_sides(plan.person, district)
-        tell_remarks(run, plan.remarks, {})
-        for change in plan.changes:
-            log.info("Rule: %s: %s", change.kind, KINDS[change.kind].rule)
-        tell_plan([plan], district.settings)
-        if plan.changes:
-            reasons = [f"{remark.who}: {remark.seen}" for remark in held if remark.who in limited_kinds(plan)]
-            for reason in [*reasons, *strange]:
-                log.info("Held back: %s", reason)
-            if not district.google.is_whole:
-                log.info("Whether a limit that counts everybody holds that back tonight, python sync.py --dry-run says")
-            continue
-        if plan.had is not None and not plan.remarks:
-            rule = f"in step: {IN_STEP}" if plan.person.is_active else f"suspend: {KINDS['suspend'].rule}"
+        remarks = left_by_decision(plan.remarks, run.memory)
+        tell_remarks(run, remarks, {})
+        rules = [f"{change.kind}: {KINDS[change.kind].rule}" for change in plan.changes]
+        if plan.had is not None and not rules and not remarks:
+            rules = [f"in step: {IN_STEP}" if plan.person.is_active else f"suspend: {KINDS['suspend'].rule}"]
+        for rule in rules:
             log.info("Rule: %s", rule)
-        log.info("Nothing would change%s", " until that is put right" if plan.needs_attention else "")
+        tell_plan([plan], district.settings)
+        if not plan.changes:
+            needs_attention = replace(plan, remarks=remarks).needs_attention
+            log.info("Nothing would change%s", " until that is put right" if needs_attention else "")
+            continue
+        for reason in (*(f"{r.who}: {r.seen}" for r in held if r.who in limited_kinds(plan)), *strange):
+            log.info("Held back: %s", reason)
+        if not district.google.is_whole:
+            log.info("Whether a limit that counts everybody holds that back tonight, python sync.py --dry-run says")
     return DONE
 
 
@@ -3466,32 +3451,26 @@ def tell_sides(person: Staff, district: District) -> None:
     holder = google.by_address.get(person.email)
     accounts = [*google.by_dcid.get(person.dcid, ()), *([holder] if holder else ())]
     for account in {account.id: account for account in accounts}.values():
-        tell_account(account)
+        log.info("Google: %s", account)
     if not accounts:
         log.info("Google: no account has this DCID or this address")
 
 
-def tell_account(account: Account) -> None:
-    admin = ", an administrator" if account.is_admin or account.is_delegated_admin else ""
-    dcid = "no DCID" if account.dcid is None else f"DCID {account.dcid}"
-    words = f"{account.email}, {account.name}, {dcid}, {account.state}, in {account.org_unit}{admin}"
-    log.info("Google: %s", words)
-
-
 def tell_nearby(who: str, district: District) -> int:
     """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
-    text, google, protected = whom(who)[1], district.google, district.settings.PROTECTED_OUS
-    asked = {text, text.partition("@")[0], fold(text), fold(text.partition("@")[0])} - {""}
+    text, by_address, protected = whom(who)[1], district.google.by_address, district.settings.PROTECTED_OUS
+    name = text.partition("@")[0]
+    asked = {text, name, fold(text), fold(name)} - {""}
     for person in district.powerschool.staff:
         if asked & {person.teacher_number.casefold(), person.email.partition("@")[0], *spellings(person)}:
             log.info("Near: PowerSchool has %s", person)
-    near = difflib.get_close_matches(text, google.by_address, 3, 0.8)
-    for address in [text] if text in google.by_address else near:
-        if address == text or not is_at_or_below(google.by_address[address].org_unit, protected):
-            tell_account(google.by_address[address])
-    if text in google.by_address:
+    if text in by_address:
+        log.info("Google: %s", by_address[text])
         log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
         return DONE
+    for address in difflib.get_close_matches(text, by_address, 3, 0.8):
+        if not is_at_or_below(by_address[address].org_unit, protected):
+            log.info("Google: %s", by_address[address])
     raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
 
 
@@ -4610,7 +4589,6 @@ def is_day(text: str) -> bool:
     return False
 
 
-QUOTES_BESIDE = re.compile(rb"""["'](\s|#.*\n)+[rRuU]?["']|[^\s"'](""|''|"'|'")[^\s"',:\])}]""")
 # What its type does not say of a setting: in words, and as a pattern or a test of the value.
 OrgUnit = Annotated[str, 'a path such as "/D118 Staff", with / at its beginning and none at its end', "/(.*[^/])"]
 Domain = Annotated[str, 'a domain such as "d118.org"', r"[^@\s]+"]
@@ -4633,6 +4611,7 @@ Workers = Annotated[int, "a whole number from 1 to 20", lambda value: 1 <= value
 Port = Annotated[int, "a port such as 587", lambda value: 0 < value < 65536]
 Share = Annotated[float, "a share such as 0.2", lambda value: 0 < value <= 1]
 Amount = Annotated[float, "a number above 0 and at most 86400", lambda value: 0 < value <= 86400]
+SETTING_TYPES = get_type_hints(Settings, include_extras=True)
 
 
 def load_settings(path: Path) -> Settings:
@@ -4655,10 +4634,10 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
     """The settings in this config.py by name, and every fault in it."""
     try:
         source = path.read_bytes()
-        if source[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in source:
+        if b"\0" in source:
             return {}, [fault("it is saved as UTF-16", "save it as UTF-8 (in Notepad: Save as, Encoding)")]
         values = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
-        return values, [*glued_texts(source), *config_faults(values)] or contradictions(values)
+        return values, [*glued_texts(source), *config_faults(values)]
     except OSError as error:
         seen = f"it cannot be read by the account {account_name()} ({error.strerror})"
         return {}, [fault(seen, right_command(path, error))]
@@ -4671,37 +4650,32 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[Remark]]:
 
 def mail_settings(path: Path) -> Settings | None:
     """What this config.py says of mail, beside faults elsewhere in it; None where it names nobody or not enough."""
-    values, hints = read_config(path)[0], get_type_hints(Settings, include_extras=True)
-    usable = {n: value for n, value in values.items() if n in hints and not any(misfits(value, hints[n]))}
+    values = read_config(path)[0]
+    usable = {n: v for n, v in values.items() if n in SETTING_TYPES and not any(misfits(v, SETTING_TYPES[n]))}
     return settings_of(usable) if usable.get("MAIL_TO") and not any(mail_faults(usable)) else None
 
 
 def config_faults(values: Mapping[str, Any]) -> list[Remark]:
-    """Settings that are missing, unknown or not of their type; `values` are the upper-case names of config.py."""
-    hints = get_type_hints(Settings, include_extras=True)
+    """Settings that are missing, unknown or not of their type, or else contradict one another."""
     faults = [fault(f"{name} is missing") for name in REQUIRED_SETTINGS if name not in values]
     for name, value in values.items():
-        if name in hints:
-            wrong = misfits(value, hints[name])
+        if name in SETTING_TYPES:
+            wrong = misfits(value, SETTING_TYPES[name])
             faults += [Remark(Rule.FAULT, f"{name} must be {words}", f"not {seen}") for seen, words in wrong]
         else:
-            near = difflib.get_close_matches(name, hints, 1)
+            near = difflib.get_close_matches(name, SETTING_TYPES, 1)
             faults.append(fault(f"{name} is not a setting{f': is {near[0]} meant?' if near else ''}"))
-    return faults
+    return faults or [fault(words) for words in contradictions(values)]
 
 
-def glued_texts(source: bytes) -> list[Remark]:
+def glued_texts(source: bytes) -> Iterator[Remark]:
     """Where two texts of a list have no comma between them: Python makes one entry of them, which nobody wrote."""
-    faults, depth, before = [], 0, ""
-    # Tokenizing is slow, so it waits for two quotes with at most space and comments between, which a good file has not.
-    tokens = tokenize.tokenize(io.BytesIO(source).readline) if QUOTES_BESIDE.search(source) else ()
-    for token in tokens:
-        depth += (token.string == "[") - (token.string == "]") if token.type == tokenize.OP else 0
-        if token.type == tokenize.STRING and before and depth:
-            faults.append(fault(f"line {token.start[0]}: a comma is missing between {before} and {token.string}"))
-        if token.type not in {tokenize.NL, tokenize.COMMENT}:
-            before = token.string if token.type == tokenize.STRING else ""
-    return faults
+    tokens = tokenize.tokenize(io.BytesIO(source).readline)
+    depth = 0
+    for before, token in pairwise(t for t in tokens if t.type not in {tokenize.NL, tokenize.COMMENT}):
+        depth += (token.string == "[") - (token.string == "]")
+        if depth and before.type == token.type == tokenize.STRING:
+            yield fault(f"line {token.start[0]}: a comma is missing between {before.string} and {token.string}")
 
 
 def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]:
@@ -4734,28 +4708,25 @@ def type_words(hint: Any) -> str:
     return plain.get(hint) or nested.get(get_origin(hint), "a pair in (): {} and {}").format(*parts)
 
 
-def contradictions(values: Mapping[str, Any]) -> list[Remark]:
+def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     """Faults between settings that are each well-formed."""
-    extension = values["EXTENSION_COLUMNS"]
+    extension, private = values["EXTENSION_COLUMNS"], values["PRIVATE_VALUES"]
     used = [value for held in values["CUSTOM_SCHEMAS"].values() for value in held.values()]
     known = [*PERSON_VALUES, *extension]
     none_of = f"which is none of {', '.join(known)}"
-    faults = [f"CUSTOM_SCHEMAS names the value '{v}', {none_of}" for v in used if v not in known]
-    faults += [f"PRIVATE_VALUES names '{v}', which is no value" for v in values["PRIVATE_VALUES"] if v not in known]
-    faults += [f"EXTENSION_COLUMNS may not use the name '{v}'" for v in extension if v in PERSON_VALUES]
+    yield from (f"CUSTOM_SCHEMAS names the value '{v}', {none_of}" for v in used if v not in known)
+    yield from (f"PRIVATE_VALUES names '{v}', which is no value" for v in private if v not in known)
+    yield from (f"EXTENSION_COLUMNS may not use the name '{v}'" for v in extension if v in PERSON_VALUES)
     if used.count("dcid") != 1:
-        faults.append(f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}")
+        yield f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}"
     if not values["GOOGLE_DOMAINS"]:
-        faults.append("GOOGLE_DOMAINS must be a list of domains, not empty")
+        yield "GOOGLE_DOMAINS must be a list of domains, not empty"
     places = [(name, values[name]) for name in ("STAFF_OU", "SUBSTITUTE_OU", "SUSPENDED_OU")]
-    places += [("BUILDING_OUS", path) for path in values["BUILDING_OUS"].values()]
-    faults += [
-        f"{path} ({name}) lies in {shelter}, so whoever is there would never be closed"
-        for shelter in ("PROTECTED_OUS", "TEMPORARY_REACTIVATION_OUS")
-        for name, path in places
-        if is_at_or_below(path, values[shelter])
-    ]
-    return [fault(words) for words in (*faults, *mail_faults(values))]
+    for name, path in (*places, *(("BUILDING_OUS", path) for path in values["BUILDING_OUS"].values())):
+        for shelter in ("PROTECTED_OUS", "TEMPORARY_REACTIVATION_OUS"):
+            if is_at_or_below(path, values[shelter]):
+                yield f"{path} ({name}) lies in {shelter}, so whoever is there would never be closed"
+    yield from mail_faults(values)
 
 
 def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
@@ -4765,17 +4736,16 @@ def mail_faults(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"MAIL_TO names somebody, so {name} must be {what}"
 
 
-def environment_faults() -> list[Remark]:
+def environment_faults() -> Iterator[Remark]:
     """Every fault of the environment variables a run needs, each about the variable it names."""
     place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
-    unset = f"is not set: set it for the account {account_name()}, which runs this"
-    needed = ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD")
-    faults = [(name, unset) for name in needed if not os.environ.get(name)]
+    for name in ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD"):
+        if not os.environ.get(name):
+            yield fault(name, f"is not set: set it for the account {account_name()}, which runs this")
     if "@" in place or place.lower().startswith("jdbc:"):
-        faults.append(("POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB alone: without jdbc:, user and password"))
+        yield fault("POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB alone: without jdbc:, user and password")
     if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
-        faults.append(("NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set"))
-    return [Remark(Rule.FAULT, name, seen) for name, seen in faults]
+        yield fault("NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set")
 
 
 def own_admin() -> str:

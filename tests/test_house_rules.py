@@ -203,7 +203,7 @@ def test_only_make_writes_to_an_account() -> None:
 def test_only_reading_powerschool_speaks_sql() -> None:
     talking = {f.name for f in functions() if {"cursor.execute", "fetch"} & set(named(f))}
     assert {section_of(f) for f in functions() if "cursor.execute" in set(calls(f))} == {"Reading PowerSchool"}
-    assert talking == {"fetch", "read_powerschool", "look_at_powerschool"}, "--check tries what a run will ask"
+    assert talking == {"fetch", "read_rows", "connect_powerschool"}, "a run and --check ask the same"
     statements = " ".join(
         node.value for node in ast.walk(TREE) if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
