@@ -519,6 +519,7 @@ class Account:
     is_admin: bool = False
     is_delegated_admin: bool = False
     last_sign_in: str = ""  # the day, "" for never
+    deleted_on: str = ""  # the day, "" for one that is there
 
     @property
     def email(self) -> str:
@@ -550,7 +551,8 @@ class Account:
 
     @property
     def state(self) -> str:
-        return "archived" if self.archived else "suspended" if self.is_suspended else "open"
+        closed = "archived" if self.archived else "suspended" if self.is_suspended else "open"
+        return "deleted" if self.deleted_on else closed
 
     @property
     def employee_id_texts(self) -> list[str]:
@@ -585,7 +587,7 @@ class Google:
     dcid_is_indexed: bool = True
     is_whole: bool = True  # every account was read, not what can concern a few people alone
     groups: frozenset[str] = frozenset()
-    deleted: Sequence[tuple[Account, str]] = ()  # with the day, in the last 20; read if anybody would be created
+    deleted: Sequence[Account] = ()  # in the last 20 days; read if anybody would be created
     unconfirmed: Mapping[int, str] = field(default_factory=dict)  # DCID -> why its look-up failed
 
     @cached_property
@@ -595,7 +597,7 @@ class Google:
     @cached_property
     def by_id(self) -> Mapping[str, Account]:
         """The deleted ones too."""
-        return {**{account.id: account for account, _ in self.deleted}, **self.accounts}
+        return {**{account.id: account for account in self.deleted}, **self.accounts}
 
     @cached_property
     def domains(self) -> frozenset[str]:
@@ -990,7 +992,8 @@ def look_up_newcomers(run: Run, district: District, plans: list[Plan]) -> tuple[
     asked, chosen = set[int](), frozenset(district.chosen)
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
         # Until 20 days are over Google can restore a deleted account with all it held.
-        deleted = list(listed_accounts(run, "listing deleted accounts", showDeleted="true"))
+        listed = listed_accounts(run, "listing deleted accounts", showDeleted="true")
+        deleted = [replace(gone, deleted_on=gone.deleted_on or "an unknown day") for gone in listed]
         district = replace(district, google=replace(district.google, deleted=deleted))
         plans = plan_each(run, district)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
@@ -1375,9 +1378,9 @@ def plan_creation(person: Staff, district: District) -> Plan:
         return left_alone(person, Rule.ADDRESS_TAKEN, "the address is a group's", "give the group or person another")
     if failure := google.unconfirmed.get(person.dcid):
         return left_alone(person, Rule.NOT_LOOKED_UP, "not created, the next run tries again", failure)
-    for gone, day in google.deleted:
+    for gone in google.deleted:
         if gone.dcid == person.dcid or (gone.email == person.email and gone.id not in aside):
-            seen = f"not created: {gone.email}, deleted on {day or 'an unknown day'}, has this address or DCID"
+            seen = f"not created: {gone.email}, deleted on {gone.deleted_on}, has this address or DCID"
             other = f"if it is not theirs, give the person another address {OR_DECIDE}, or "
             other = "" if gone.dcid == person.dcid else other
             remedy = f"restore it in the Admin console (Users, Recently deleted), or {other}wait until 20 days are over"
@@ -2168,7 +2171,7 @@ def list_accounts(run: Run, google: Google, powerschool: Callable[[], PowerSchoo
     """
     accounts: dict[str, Account] = {}
     others: dict[str, str] = {}
-    for count, (account, _) in enumerate(listed_accounts(run, "listing accounts"), 1):
+    for count, account in enumerate(listed_accounts(run, "listing accounts"), 1):
         staff = powerschool()
         if staff and is_nobodys(account, staff, run.settings):
             others |= dict.fromkeys(account.addresses, account.id)
@@ -2186,8 +2189,8 @@ def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -
     return powerschool.by_trait.keys().isdisjoint((*account.addresses, *account.traits))
 
 
-def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Account, str]]:
-    """Each account of a listing, with the day it was deleted; one that cannot be read is told. RunError for no list."""
+def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[Account]:
+    """Each account of a listing; one that cannot be read is told. RunError for no list."""
     settings, users = run.settings, run.api.users()
     mask = f"nextPageToken,users({USER_FIELDS},deletionTime)"
     request = users.list(customer="my_customer", maxResults=PAGE_SIZE, fields=mask, **which, **projection(settings))
@@ -2195,7 +2198,7 @@ def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[tuple[Accoun
     try:
         for user in (user for page in listing for user in page.get("users") or ()):
             try:
-                yield account_from(user, settings), str(user.get("deletionTime", ""))[:10]
+                yield account_from(user, settings)
             except (AttributeError, KeyError, TypeError, ValueError):
                 who = str(user.get("primaryEmail") or user.get("id") if isinstance(user, dict) else user)[:100]
                 remedy = "look at it in the Admin console; it is left out of everything"
@@ -2238,6 +2241,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
         is_admin=bool(user.get("isAdmin")),
         is_delegated_admin=bool(user.get("isDelegatedAdmin")),
         last_sign_in=signed_in[:10].replace("1970-01-01", ""),  # Google's word for never
+        deleted_on=user.get("deletionTime", "")[:10],
     )
 
 
@@ -2947,7 +2951,7 @@ def look_up_undo(run: Run, entries: Sequence[Entry], district: District) -> Plan
     """The plan that puts this account back; one that Google does not show now does not keep the others from it."""
     first, person = entries[0], Staff(entries[-1].dcid, "", "", entries[-1].email)
     try:
-        now = get_account(run, first.account or first.email)
+        now = get_account(run, first.account) if first.account else holder_of(run, first.email)[0]
     except GoogleError as error:
         return left_alone(person, Rule.NOT_LOOKED_UP, f"not put back, run the same undo again: {error}")
     # One that was created in a run that was killed is known by address and DCID only.
@@ -3854,7 +3858,6 @@ class Row:
     reason: str
     remarks: tuple[Remark, ...] = ()  # what a run tells of it
     is_due: bool = False  # a run links or creates
-    is_deleted: bool = False  # the account
 
     @cached_property
     def cells(self) -> dict[str, str]:
@@ -3864,8 +3867,8 @@ class Row:
         of_account, same = ("",) * 6, ""
         if account:
             dcid = "" if account.dcid is None else str(account.dcid)
-            state = "deleted" if self.is_deleted else account.state
-            of_account = (account.email, account.name, dcid, account.org_unit, state, account.last_sign_in or "never")
+            last = account.last_sign_in or "never"
+            of_account = (account.email, account.name, dcid, account.org_unit, account.state, last)
         if person and account:
             same = same_words(person, account)
         texts = (self.what, *of_person, *of_account, same, self.reason, "")
@@ -3937,8 +3940,7 @@ def rows_of_person(plan: Plan, district: District) -> Iterator[Row]:
     for account in unique or [None]:
         mine = tuple(r for r in plan.remarks if not found.get(r) or account in found[r])
         reason = "; ".join((*(f"{r.rule.label}: {r.reason}" for r in mine), *due)) or "left out for a bug: see the log"
-        is_deleted = account is not None and account.id not in google.accounts
-        yield Row(what, person, account, reason, mine, bool(due), is_deleted)
+        yield Row(what, person, account, reason, mine, bool(due))
 
 
 def row_of_rest(account: Account, person: Staff | None, told: Sequence[Remark]) -> Row:
@@ -4040,7 +4042,7 @@ def objection(decision: Decision, row: Row | None, decisions: Iterable[Decision]
         if was[name] not in {now[name], now[name].encode("cp1252", "replace").decode("cp1252")}
     ]
     rivals = [f"row {other.number}" for other in decisions if other is not decision and decision.excludes(other)]
-    lacks_one = (word != "leave" and not row.person) or (word == "link" and (not row.account or row.is_deleted))
+    lacks_one = (word != "leave" and not row.person) or (word == "link" and (not row.account or row.account.deleted_on))
     against = {
         f"{'; '.join(changed)}: {new_sheet}": changed,
         "there is nobody in PowerSchool, or no account, in this row for that": lacks_one,
@@ -5163,8 +5165,9 @@ def command(run: Run) -> int:
         raise RunError(f"--config {options.config}", "there is no such file", "name the config.py to use")
     if work in {authorize, check, mail_test}:
         return work(run)
-    if options.page:
-        check_own(options.page, "--page")
+    for path, option in ((options.csv, "--csv"), (options.page, "--page")):
+        if path:
+            check_own(path, option)
     if not options.dry_run and work is not explain:
         run.lock_file = take_lock(run)
         if work is not set_up:

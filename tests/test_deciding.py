@@ -2043,6 +2043,6 @@ def test_a_leavers_address_as_an_alias_says_whose_it_is_unless_somebody_has_it_n
 def test_another_address_is_advised_only_where_a_deleted_account_may_be_somebody_elses(
     gone: Account, ways: bool
 ) -> None:
-    (remark,) = plan(staff(), google={"deleted": [(gone, "2026-11-20")]}).remarks
+    (remark,) = plan(staff(), google={"deleted": [replace(gone, deleted_on="2026-11-20")]}).remarks
     assert remark.rule is Rule.RECENTLY_DELETED
     assert ("another address" in remark.remedy) is ways
