@@ -712,6 +712,7 @@ def test_a_csv_overwrites_nothing_but_a_spreadsheet_of_its_own(bed: Bed) -> None
         assert outcome.exit_code == 2
         assert f"{path} is there and is not of Staff Sync" in last_line(outcome.output)
         assert path.read_bytes() == before
+        assert "PowerSchool:" not in outcome.output, "a long dry run would be for nothing"
     outcome = bed.run("--dry-run", "--csv", str(bed.elsewhere))
     assert outcome.exit_code == 2
     assert "Excel" not in outcome.output
