@@ -379,7 +379,8 @@ class Bed:
         """Every secret in the output or in a file beside config.py, with where it is; after each run there is none."""
         places = {"output": output}
         for path in self.folder.rglob("*"):
-            if path.is_file() and path.name not in {"credentials.json", "token.json"}:
+            # A certificate is no secret, and may hold a "1//" by chance.
+            if path.is_file() and path.name not in {"credentials.json", "token.json"} and path.suffix != ".pem":
                 places[path.name] = path.read_bytes().decode("utf-8", "replace")
         passwords = {
             request.body["password"] for request in self.google.requests if request.body and "password" in request.body
