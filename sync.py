@@ -5130,7 +5130,8 @@ def leave_records(run: Run, code: int) -> int:
         keep_records(run)
     if run.unkept:
         code = FAILED
-        if not (run.failure and run.failure.rule is Rule.FULL_DISK):  # which says it
+        # A run that could not open its log has told why, and one on a full disk has too.
+        if not run.failure or (run.has_log and run.failure.rule is not Rule.FULL_DISK):
             words = f"the log in {run.folder} is not whole, make room on the disk ({run.unkept})"
             last_words(run, Remark(Rule.FULL_DISK, "", words))
     close_screen()
