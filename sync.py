@@ -936,9 +936,8 @@ def read_both(run: Run) -> District:
     if run.memory.is_lost:
         run.remarks += [run.memory.damage] if run.memory.damage else []
         run.memory = replace(run.memory, remarks=happened_once(run, powerschool))
-    past = unfinished(run)
-    district = District(run.settings, powerschool, google, run.today, own_admin(), run.options.is_part, **past)
-    run.district = replace(district, allowed=dict(run.options.allow))
+    known = {**unfinished(run), "allowed": dict(run.options.allow)}
+    run.district = District(run.settings, powerschool, google, run.today, own_admin(), run.options.is_part, **known)
     tell_what_was_read(run.district)
     return run.district
 
@@ -1857,7 +1856,8 @@ def read_powerschool(run: Run) -> PowerSchool:
     """Schools and everybody in USERS with their active buildings, as of one moment; RunError if anything fails."""
     settings = run.settings
     with connect_powerschool(settings) as connection:
-        rows = {table: read_rows(connection, table, settings) for table in columns_of(settings)}
+        tables = columns_of(settings).items()
+        rows = {table: read_rows(connection, table, columns, settings) for table, columns in tables}
     return powerschool_from(rows, settings)
 
 
@@ -1868,11 +1868,11 @@ def columns_of(settings: Settings) -> dict[str, tuple[str, ...]]:
     return COLUMNS | {table: ("usersdcid", *dict.fromkeys(columns)) for table, columns in extension.items()}
 
 
-def read_rows(connection: oracledb.Connection, table: str, settings: Settings) -> list[Any]:
-    columns, place = ", ".join(columns_of(settings)[table]), f"{settings.POWERSCHOOL_SCHEMA}.{table}".lstrip(".")
+def read_rows(connection: oracledb.Connection, table: str, columns: Sequence[str], settings: Settings) -> list[Any]:
+    place = f"{settings.POWERSCHOOL_SCHEMA}.{table}".lstrip(".")
     binds = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
     where = " WHERE status = :status_current" if binds else ""
-    sql = f"SELECT {columns} FROM {place}{where}"  # noqa: S608 - names that are letters, digits and _ $ #
+    sql = f"SELECT {', '.join(columns)} FROM {place}{where}"  # noqa: S608 - names that are letters, digits and _ $ #
     return fetch(connection, sql, f"reading {place.upper()}", binds)
 
 
@@ -2920,8 +2920,8 @@ def undo(run: Run) -> int:
     what = "an undo, which" if any(entry.is_undo for entry in entries) else "which"
     log.info("Undo of run %s, %s did: %s", path.stem, what, counts_in_words(Counter(e.change.kind for e in entries)))
     connect_google(run)
-    district = District(run.settings, PowerSchool({}, ()), read_frame(run), run.today, own_admin(), only=True)
-    district = replace(district, allowed=dict(run.options.allow))
+    nobody, allowed = PowerSchool({}, ()), dict(run.options.allow)
+    district = District(run.settings, nobody, read_frame(run), run.today, own_admin(), only=True, allowed=allowed)
     groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
     looked_up = side_by_side(run, partial(look_up_undo, run, district=district), groups)
     plans = list(with_progress(run, "Looking at accounts", looked_up, len(groups)))
@@ -2931,9 +2931,9 @@ def undo(run: Run) -> int:
             raise RunError(f"--only {word}", "nobody changed has this address, DCID or Employee ID", remedy)
     plans = [plan for plan in plans if not run.options.only or any(is_named(plan, word) for word in run.options.only)]
     due = [plan for plan in hold_too_much(run, plans, district) if plan.changes]
-    tell_plan(due, run.settings)
+    planned = tell_plan(due, run.settings)
     if run.options.dry_run:
-        run.done = [(plan, change) for plan in due for change in plan.changes]
+        run.done = planned
         return tell(run, DRY_RUN)
     if due and not run.options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
@@ -3205,7 +3205,7 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
         for table, columns in tables.items():
             words = f"table {f'{settings.POWERSCHOOL_SCHEMA}.{table}'.lstrip('.').upper()}"
             try:
-                rows[table] = read_rows(connection, table, settings)
+                rows[table] = read_rows(connection, table, columns, settings)
                 remarks.append(fact(f"{words} can be read: {', '.join(columns).upper()}"))
             except RunError as error:
                 remarks.append(replace(error.remark, who=words))
@@ -3520,9 +3520,8 @@ def tell_dry_run(run: Run, district: District, everybody: Sequence[Plan], plans:
         log.info("Linking: %s", counts_in_words(Counter(row.what for row in rows)))
         if run.options.csv:
             write_csv(run.options.csv, rows)
-    tell_plan(plans, run.settings)
+    run.done = tell_plan(plans, run.settings)
     look_again(run, district.google)
-    run.done = [(plan, change) for plan in plans for change in plan.changes]
     code = tell(run, DRY_RUN)
     if run.done:
         again = "the same command without --dry-run does it"
@@ -3610,7 +3609,8 @@ def as_lines(chapters: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
     return lines
 
 
-def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
+def tell_plan(plans: Sequence[Plan], settings: Settings) -> list[tuple[Plan, Change]]:
+    """Tell what would be done; returns each change with its plan."""
     changes = [(plan, change) for plan in plans for change in plan.changes]
     leavers = [plan.person for plan in plans if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)]
     show_changes(changes, settings)
@@ -3619,6 +3619,7 @@ def tell_plan(plans: Sequence[Plan], settings: Settings) -> None:
         log.info("Would %s", change_line(plan, change, settings), extra=IN_LOG)
     for person in leavers:
         log.info("Would take out of all groups: %s", person, extra=IN_LOG)
+    return changes
 
 
 def show_changes(changes: Sequence[tuple[Plan, Change]], settings: Settings) -> None:
