@@ -446,8 +446,10 @@ def read_lines(process: subprocess.Popen[bytes], on_line: Callable[[str], None] 
     with suppress(OSError):  # how Linux ends a terminal that nobody writes to any more
         for raw in process.stdout:
             # What stood in the line before, as progress does, is not seen any more.
-            parts = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\r")
-            line = "".join(dict.fromkeys((parts[0], parts[-1])))
+            first, *later = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\r")
+            # A question stays, though an answer that nobody typed ends no line.
+            asked = re.match(r".*Type yes: ", first) if later else None
+            line = (asked.group() if asked else "") + [first, *later][-1]
             lines.append(line)
             if on_line:
                 on_line(line)
