@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, Outcome, closing_process, matching_account, matching_fields, read_lines, standard_bed
+from bed import KILLED, Bed, Outcome, closing_process, matching_account, matching_fields, read_lines, standard_bed
 from google_server import WRITES, Request
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
@@ -176,7 +176,7 @@ def killed_run(bed: Bed, number: int, moment: str, *arguments: str) -> tuple[Req
         killer.launched.set()
         output = read_lines(process, None)
     assert killer.victim, f"the run never came to request {number}\n{output}"
-    assert process.returncode not in {0, 1, 2, 3, 4}, output
+    assert process.returncode == KILLED, output
     assert len(bed.google.requests) == number or bed.setting("WRITES_AT_ONCE") > 1
     bed.google.behave()
     return killer.victim, journals(bed)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, closing_process, matching_account, matching_fields, read_lines
+from bed import KILLED, Bed, closing_process, matching_account, matching_fields, read_lines
 from stories import HIGH_OU, MIDDLE_OU, SUSPENDED_OU, done, groups_left, journalled, leaver, outdated, person, settle
 from test_bad_input import NEW_PASSWORD
 
@@ -405,19 +405,21 @@ def test_a_killed_run_leaves_no_lock_that_needs_a_person(bed: Bed) -> None:
     running: list[Any] = []
     launched = threading.Event()
 
-    def kill(request: Any, when: str) -> None:
-        if request.method == "users.insert" and when == "before":
-            launched.wait(30)
-            for process in running:
-                process.kill()
-                process.wait(30)
+    def kill(request: Any, when: str) -> bool:
+        if request.method != "users.insert" or when != "before":
+            return False
+        launched.wait(30)
+        for process in running:
+            process.kill()
+            process.wait(30)
+        return bool(running)
 
     bed.google.hook = kill
     with closing_process(bed.launch(), 60) as process:
         running.append(process)
         launched.set()
         read_lines(process, None)
-    assert process.returncode != 0
+    assert process.returncode == KILLED
     (journal,) = bed.runs.glob("*.jsonl")
     assert [json.loads(line)["state"] for line in journal.read_text("utf-8").splitlines()] == ["intended"]
     running.clear()  # the hook stays: taken away too early, it would let the killed request through
