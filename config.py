@@ -1,4 +1,4 @@
-"""The settings of your district: the one file you edit.
+"""The settings of your district: the one file you edit. It comes with those of District 118: put yours in their place.
 
 Every value is plain Python: text in quotes, lists in [], True or False. `python sync.py --check` looks at all of
 them at once and names every fault. Passwords do not belong here: they come from environment variables.
@@ -34,7 +34,8 @@ TEMPORARY_REACTIVATION_OUS = ["/Temporary Re-Activations"]
 # Accounts in or below these are never written to, whatever PowerSchool says.
 PROTECTED_OUS = ["/Students"]
 
-# Single accounts never to write: address or DCID -> (why, until which day). After that day you are reminded.
+# Single accounts never to write, not by an undo either: address or DCID -> (why, until which day). After that day
+# you are reminded.
 # Example: {"pat.lee@d118.org": ("on leave, asked by HR", "2027-06-30")}
 HANDS_OFF: dict[str, tuple[str, str]] = {}
 
@@ -59,13 +60,15 @@ CUSTOM_SCHEMAS = {
     "CrisisGO": {"Building": "building", "CellPhone": "cell_phone"},
 }
 
-# Values from PowerSchool extension tables: a name of your own -> "table.column". {} where you have none.
+# Values from PowerSchool extension tables: a name of your own -> "table.column". {} where you have none; then take
+# the name out of CUSTOM_SCHEMAS and PRIVATE_VALUES too.
 EXTENSION_COLUMNS = {"cell_phone": "u_humanresources.cellphone"}
 
 # "PS" where the database login has no synonyms (the error ORA-00942 says so), otherwise "".
 POWERSCHOOL_SCHEMA = ""
 
-# Home school number -> the building name shown in CrisisGO, where it is not the school's own name.
+# Home school number -> the building name shown in CrisisGO, where it is not the school's own name. {} where there are
+# no such schools; 0 is the district office.
 BUILDING_ALIASES = {
     0: "Wauconda High School",
     131: "Wauconda High School",
