@@ -106,7 +106,8 @@ LIMITS = {
     "clear": 25,
 }
 
-# Values shown as (private) on the screen and in the log. The journal in runs/ keeps them, readable by you alone.
+# Values shown as (private) on the screen and in the log. The journal in runs/ keeps them, for the job's
+# account alone.
 PRIVATE_VALUES = ["cell_phone"]
 
 # Days of the year on which nobody is suspended, both ends included: month-day pairs.
