@@ -737,7 +737,7 @@ class Memory:
     decisions: Mapping[str, str] = field(default_factory=dict)  # key of a remark to be left -> what was seen then
     mail: Mapping[str, Any] = field(default_factory=dict)  # the day of the last one, and whether nobody got it
     rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
-    is_lost: bool = False  # nothing is there, or nothing that can be read
+    is_lost: bool = False  # nothing was there, or nothing that can be read: the journals say what happened only once
     damage: Remark | None = None
 
 
@@ -856,7 +856,9 @@ def sync(run: Run) -> int:
     if run.options.decide:
         district, everybody = as_decided(run, district, everybody)
     plans = hold_too_much(run, [plan for plan in everybody if plan.person.dcid in district.chosen], district)
-    run.remarks += [] if run.options.is_part else [*nobodys_accounts(district), *idle_settings(district)]
+    if not run.options.is_part:
+        idle = (*idle_settings(district), *idle_org_units(run.settings, district.google.org_units))
+        run.remarks += [*nobodys_accounts(district), *idle]
     run.remarks = [*left_by_decision(run.remarks, run.memory)]
     lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not run.options.is_part]
     # Who left comes first: whatever stops a run, it does not leave their accounts open.
@@ -934,8 +936,7 @@ def read_both(run: Run) -> District:
     powerschool = reading.result()
     stop_at(implausible(powerschool, google))
     if run.memory.is_lost:
-        run.remarks += [run.memory.damage] if run.memory.damage else []
-        run.memory = replace(run.memory, remarks=happened_once(run, powerschool))
+        run.memory = replace(run.memory, remarks={**happened_once(run, powerschool), **run.memory.remarks})
     known = {**unfinished(run), "allowed": dict(run.options.allow)}
     run.district = District(run.settings, powerschool, google, run.today, own_admin(), run.options.is_part, **known)
     tell_what_was_read(run.district)
@@ -2047,8 +2048,6 @@ def read_frame(run: Run) -> Google:
     google, _, remarks = look_at_frame(run)
     if faults := [remark for remark in remarks if remark.rule.level == ERROR]:
         raise RunError(f"Google lacks what config.py names: {'; '.join(map(str, faults))}")
-    for remark in idle_org_units(run.settings, google.org_units):
-        log.warning("%s", remark)
     return google
 
 
@@ -4190,8 +4189,9 @@ def read_memory(folder: Path) -> Memory:
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
         remarks = {remark.key: remark for remark in map(remark_of, kept.pop("matters"))}
-        nights = tuple(map(night_of, kept.pop("nights", ())[-NIGHTS:]))
-        return Memory(remarks, nights, dict(kept.pop("decisions", {})), dict(kept.pop("mail", {})), rest=kept)
+        nights, is_lost = tuple(map(night_of, kept.pop("nights", ())[-NIGHTS:])), bool(kept.pop("is_lost", False))
+        decisions, mail = dict(kept.pop("decisions", {})), dict(kept.pop("mail", {}))
+        return Memory(remarks, nights, decisions, mail, rest=kept, is_lost=is_lost)
     except FileNotFoundError:
         return Memory(is_lost=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -4219,6 +4219,8 @@ def remember(run: Run) -> None:
     """What the next run and whoever reads in the morning find: what stands, and when a run was last good."""
     if run.options.undo is not None or (run.failure and run.options.is_part):
         return
+    if not run.has_log:  # it did not come as far as what was told before
+        run.memory = read_memory(run.folder)
     ending = run.ending or (BROKEN_OFF if run.done else NOT_RUN)
     run.memory = replace(run.memory, remarks=take_stock(run, ending))
     if not (run.failure or run.options.is_part):
@@ -4232,7 +4234,7 @@ def remember(run: Run) -> None:
 def last_good(folder: Path) -> datetime | None:
     """When a run of everybody last came to its end, or None where nothing says so."""
     with contextlib.suppress(OSError, ValueError):
-        return datetime.fromisoformat((folder / LAST_GOOD).read_text(encoding="utf-8").strip())
+        return datetime.fromisoformat((folder / LAST_GOOD).read_text(encoding="utf-8").strip()).astimezone()
     return None
 
 
@@ -4246,6 +4248,8 @@ def write_memory(run: Run) -> None:
         run.memory = replace(memory, damage=None)  # what is written from now on is whole
     nights = [vars(night) for night in memory.nights]
     kept = {"matters": rows, "nights": nights, "decisions": memory.decisions, "mail": memory.mail, **memory.rest}
+    # A run that ended before it had read the journals leaves that to the next one.
+    kept["is_lost"] = memory.is_lost and run.district is None
     keep(run, STANDING, json.dumps(kept, indent=1) + "\n")
 
 
@@ -5125,7 +5129,7 @@ def leave_records(run: Run, code: int) -> int:
         remember(run)
     if run.ending and (is_kept or run.options.page):
         run.exit_code = code
-        keep_page(run, run.options.page, is_kept=is_kept and run.settings is not None)
+        keep_page(run, run.options.page, is_kept=run.has_log)
         mail_morning(run)
     if is_kept:
         keep_records(run)
@@ -5177,6 +5181,7 @@ def command(run: Run) -> int:
     log.info("Staff Sync %s, run %s", VERSION, ", ".join(filter(None, (run.name, run.part))))
     if work is not undo:
         run.memory = read_memory(run.folder)
+    run.remarks += [run.memory.damage] if run.memory.damage else []
     run.settings = load_settings(options.config)
     run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
     if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:

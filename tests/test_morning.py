@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bed import Bed, Outcome
 from stories import HIGH, MIDDLE, colleagues, leaver, lines_about, of_account, person, settle, silent, told
+from test_hard_days import run_as_it_is
 
 TODAY = date.today()  # of this machine, as the script takes it
 needs_terminals = pytest.mark.skipif(
@@ -229,6 +230,66 @@ def test_a_damaged_memory_is_kept_beside_told_and_begun_anew_from_the_journals(b
         told(outcome, level, dcid)
         assert outcome.since(dcid) == ["since today"]
     told(bed.run(), "ERROR", 204, "still in a group")
+
+
+def test_a_run_that_fails_leaves_it_to_the_next_one_to_begin_a_damaged_memory_anew(bed: Bed) -> None:
+    colleagues(bed)
+    person(bed, 202, "Noor")
+    bed.run()
+    (bed.runs / "standing.json").write_text("{")
+    for _ in range(2):
+        assert bed.run(env=OFFLINE).exit_code == 2
+    assert "standing.json cannot be read" in (bed.runs / "latest.html").read_text("utf-8")
+    outcome = bed.run()
+    told(outcome, "WARN", 202, "password nobody knows")
+    assert len(solved(outcome)) == 2, "the failure and the damage"
+    person(bed, 201, "Maya")
+    bed.run()
+    bed.google.users[account_of(bed, 201)]["lastLoginTime"] = "2026-11-27T06:00:00.000Z"
+    assert ["Maya" in line for line in solved(bed.run())] == [True]
+    assert solved(bed.run()) == [], "the journals are read for that once"
+
+
+@pytest.mark.parametrize("place", ["StaffLog.txt", "runs/lock", "config.py"])
+def test_a_run_that_cannot_even_begin_forgets_nothing(bed: Bed, place: str) -> None:
+    colleagues(bed)
+    locked_out(bed, 201, "Maya")
+    bed.run()
+    before = standing(bed)
+    decided = {"LEFT_OPEN dcid:7": "what was seen"}
+    (bed.runs / "standing.json").write_text(json.dumps({**before, "decisions": decided}), encoding="utf-8")
+    (bed.folder / place).unlink()
+    (bed.folder / place).mkdir()
+    assert run_as_it_is(bed).exit_code == 2
+    after = standing(bed)
+    assert (after["nights"], after["decisions"]) == (before["nights"], decided)
+    assert keys(bed) == {"LOCKED_OUT dcid:201", "REFUSED"}
+
+
+def test_an_org_unit_that_google_does_not_have_is_new_and_then_stands_like_any_other_setting(bed: Bed) -> None:
+    colleagues(bed)
+    bed.settings["FROZEN_OUS"] = ["/Board"]
+    words = "names the org unit /Board"
+    assert bed.run().since(words) == ["new"]
+    assert bed.run().since(words) == ["since today"]
+    bed.settings["FROZEN_OUS"] = []
+    assert len(solved(bed.run())) == 1
+
+
+def test_a_last_good_run_without_a_time_zone_stops_nothing(bed: Bed) -> None:
+    colleagues(bed)
+    for arguments in ((), ("--check",)):
+        bed.run()
+        (bed.runs / "last-good.txt").write_text("2026-11-01", encoding="utf-8")
+        assert bed.run(*arguments).exit_code in {0, 1}
+
+
+def test_the_page_of_the_morning_says_that_the_settings_kept_the_run_from_beginning(bed: Bed) -> None:
+    colleagues(bed)
+    bed.run()
+    bed.settings["STAF_OU"] = "/D118 Staff"
+    assert bed.run().exit_code == 2
+    assert "Staff Sync DID NOT RUN: " in (bed.runs / "latest.html").read_text("utf-8")
 
 
 def test_a_mail_after_it_leaves_the_damaged_memory_beside_and_the_new_one_in_its_place(bed: Bed) -> None:
