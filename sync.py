@@ -661,8 +661,7 @@ class District:
 
     def school_name(self, number: int) -> str:
         """The name of a home school, or "" if nothing knows it: SCHOOLS, BUILDING_OUS, and 0 as the district office."""
-        if number in self.powerschool.schools:
-            name = self.powerschool.schools[number]
+        if name := self.powerschool.schools.get(number):
             return proper_case(name) if name.isupper() else name
         if number == DISTRICT_OFFICE:
             return "District Office"

@@ -1855,6 +1855,8 @@ def test_a_building_is_known_by_schools_as_the_district_office_or_by_its_org_uni
     assert [world.school_name(number) for number in (5, 101, 0, 88, 777)] == [
         "Wauconda High School", "Middle School", "District Office", "Buses", "",
     ]  # fmt: skip
+    nameless = replace(world, powerschool=PowerSchool({0: "", 88: "", 777: ""}, ()))
+    assert [nameless.school_name(number) for number in (0, 88, 777)] == ["District Office", "Buses", ""]
 
 
 @table("changes, state", {
