@@ -860,8 +860,10 @@ def sync(run: Run) -> int:
         run.remarks += [*nobodys_accounts(district), *idle]
     run.remarks = [*left_by_decision(run.remarks, run.memory)]
     lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not run.options.is_part]
+    for remark in (remark for plan in lost for remark in plan.remarks):
+        run.note(remark)
     # Who left comes first: whatever stops a run, it does not leave their accounts open.
-    due = sorted([*lost, *(plan for plan in plans if plan.changes)], key=lambda plan: not is_closing(plan))
+    due = sorted((plan for plan in (*lost, *plans) if plan.changes), key=lambda plan: not is_closing(plan))
 
     if run.options.dry_run:
         return tell_dry_run(run, district, everybody, due)
@@ -2593,7 +2595,7 @@ def still_due(
             note_not_done(run, about(plan.person, Rule.FAILED, f"not put back any further: {remark.reason}"))
         fresh = undo_plan(plan.undoes, now, district)
     elif any(KINDS[change.kind].is_listed for change in mine):
-        return now, mine
+        fresh = with_hands_off(replace(plan, had=now), district)
     else:
         fresh = with_hands_off(plan_account(plan.person, now, district), district)
     parts = (part_of(change, planned[change.kind]) for change in fresh.changes if change.kind in planned)
@@ -2905,7 +2907,7 @@ def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
         account = district.google.accounts.get(account_id)
         if account and alias not in account.addresses and (account_id, alias) not in renamed:
             person = district.powerschool.by_dcid.get(dcid, Staff(dcid, "", account.name, account.email))
-            lost.append(Plan(person, account, (Change("add alias", {}, {"alias": alias}),)))
+            lost.append(with_hands_off(Plan(person, account, (Change("add alias", {}, {"alias": alias}),)), district))
     return lost
 
 

@@ -76,6 +76,25 @@ def test_an_own_alias_that_went_in_vain_is_put_back_once_nobody_wants_it_as_the_
     assert bed.run().writes == []
 
 
+@pytest.mark.parametrize("shelter", ["HANDS_OFF", "PROTECTED_OUS"])
+def test_an_own_alias_that_went_in_vain_is_not_put_back_where_hands_are_off(bed: Bed, shelter: str) -> None:
+    account = married_back(bed)
+    bed.google.world.requests_until_alias_is_free = None
+    bed.run()
+    bed.powerschool.person(7)["email_addr"] = EARLIER
+    bed.google.free_addresses()
+    shelters = {
+        "HANDS_OFF": {"7": ("on leave", "2099-06-30")},
+        "PROTECTED_OUS": [bed.google.users[account]["orgUnitPath"]],
+    }
+    bed.settings[shelter] = shelters[shelter]
+
+    outcome = bed.run()
+
+    assert (outcome.writes, addresses(bed, account)) == ([], (EARLIER, [])), outcome.output
+    assert any("DCID 7" in text and shelter in text for text in outcome.lines("INFO")), outcome.output
+
+
 def test_an_alias_that_an_admin_takes_away_later_stays_away(bed: Bed) -> None:
     account = married_back(bed)
     bed.run()
