@@ -4734,6 +4734,8 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         for shelter in ("PROTECTED_OUS", "TEMPORARY_REACTIVATION_OUS"):
             if is_at_or_below(path, values[shelter]):
                 yield f"{path} ({name}) lies in {shelter}, so whoever is there would never be closed"
+        if name != "SUSPENDED_OU" and is_at_or_below(path, [values["SUSPENDED_OU"]]):
+            yield f"{path} ({name}) lies in SUSPENDED_OU, so whoever works there would be taken out of all groups"
     yield from mail_faults(values)
 
 

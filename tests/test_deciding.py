@@ -1580,6 +1580,11 @@ def test_a_good_value_is_no_fault(name: str, value: object) -> None:
                   "CUSTOM_SCHEMAS must hold dcid in exactly one field, not in 2"),
     "protected staff": ({"PROTECTED_OUS": ["/d118 staff"]},
                         "/D118 Staff (STAFF_OU) lies in PROTECTED_OUS, so whoever is there would never be closed"),
+    "a building among the closed": (
+        {"BUILDING_OUS": {5: f"{CLOSED}/Leave"}},
+        "/Suspended Accounts/Leave (BUILDING_OUS) lies in SUSPENDED_OU, so whoever works there would be taken out of "
+        "all groups",
+    ),
 })  # fmt: skip
 def test_faults_between_settings(changes: dict[str, Any], fault: str) -> None:
     assert faults_of({**VALUES, **changes}) == [fault]
