@@ -1330,13 +1330,17 @@ def with_hands_off(plan: Plan, district: District) -> Plan:
     """The plan; or where the account is never written, only the remark that says so, if anything would be due."""
     remark = hands_off(plan.person, plan.had, district, has_left=not plan.person.is_active)
     is_due = plan.changes or plan.needs_attention
+    if plan.has(Rule.SOMEBODY_ELSES):  # of whose account only HANDS_OFF says something about this person
+        is_due = remark is not None and remark.rule in {Rule.HANDS_OFF, Rule.HANDS_OFF_OVER}
     return replace(plan, changes=(), remarks=(remark,)) if remark and is_due else plan
 
 
 def hands_off(person: Staff, had: Account | None, district: District, *, has_left: bool) -> Remark | None:
     """Why this person's account is never written, if so."""
     addresses = {person.email, *(had.addresses if had else ())}
-    for reason, until, is_valid in in_hands_off(person.dcid, addresses, district):
+    named = [*in_hands_off(person.dcid, addresses, district)]
+    named += in_hands_off(had.dcid, (), district) if had else ()  # a rehire's account carries that of the older record
+    for reason, until, is_valid in named:
         seen, over = f"{reason} (HANDS_OFF until {until})", "remove the entry or give it a new day"
         return about(person, Rule.HANDS_OFF, seen) if is_valid else about(person, Rule.HANDS_OFF_OVER, seen, over)
     if had is None:

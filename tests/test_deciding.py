@@ -1828,6 +1828,30 @@ def test_hands_off_is_told_in_place_of_an_error_and_not_of_a_mere_remark() -> No
     assert told(remarked) == [("INFO", "frozen")]
 
 
+@table("person, had, config, note", {
+    "a leaver's on a super admin's": (leaver(), stranger(dcid=7, is_admin=True), {}, "somebody else's account"),
+    "on a super admin's": (staff(), stranger(dcid=7, is_admin=True), {}, "somebody else's account"),
+    "on a student's": (staff(), stranger(dcid=7, org_unit="/Students"), {}, "somebody else's account"),
+    "on the admin account": (staff(), stranger(dcid=7), {"admin_email": "sam.lee@d118.org"}, "somebody else's account"),
+    "on one that is named": (
+        staff(), stranger(dcid=7), {"HANDS_OFF": {"sam.lee@d118.org": ("known", "2099-01-01")}}, "hands off",
+    ),
+})  # fmt: skip
+def test_a_dcid_on_somebody_elses_account_is_told_whatever_that_account_is(
+    person: Staff, had: Account, config: dict[str, Any], note: str
+) -> None:
+    planned = plan(person, had, account(dcid=None, id="3"), **config)
+    assert (kinds(planned), [label for _, label in told(planned)]) == ([], [note])
+
+
+@table("entry", {"the older record's DCID": "6", "the account": "maya.patel@d118.org"})
+def test_an_account_in_hands_off_is_not_opened_by_a_rehire_under_a_new_record(entry: str) -> None:
+    locked, record = account(dcid=6, suspended=True, org_unit=CLOSED), leaver(dcid=6, email="")
+    assert kinds(plan(staff(), locked, others=[record])) == ["reactivate", "link", "move"]
+    planned = plan(staff(), locked, others=[record], HANDS_OFF={entry: ("under investigation", "2099-01-01")})
+    assert (kinds(planned), told(planned)) == ([], [("INFO", "hands off")])
+
+
 def test_only_an_organization_entry_is_an_employee_id() -> None:
     entries = ({"type": "custom", "value": "X1"}, {"type": "organization", "value": " X2 "})
     held = account(employee_id="", external_ids=entries)
