@@ -3,9 +3,10 @@
     python tests/mutate.py Deciding tests/test_deciding.py tests/test_adoption_rows.py
     python tests/mutate.py Writing tests/test_writing.py tests/test_faults.py ...
 
-The first word is where a section of sync.py begins, or several with commas. The tests are collected once; each
-mutant is then tried in a forked process, on the tests that reach its line, the quickest first, with the runs of the
-script in that process too. So it needs os.fork: Linux or macOS. Nothing is written to sync.py.
+The first word is where a section of sync.py begins, or a function's name, or several with commas. The tests are
+collected once; each mutant is then tried in a forked process, on the tests that reach its line, the quickest first. The
+runs of the script are forked as in any test, and changed before they begin: so it needs Linux. Nothing is written to
+sync.py.
 """
 
 from __future__ import annotations
@@ -13,21 +14,18 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
-import io
 import json
 import os
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import httplib2
+import coverage
 import pytest
 from _pytest.runner import runtestprotocol
 
@@ -35,15 +33,17 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
 import bed  # noqa: E402
+import forked  # noqa: E402
 import google_server  # noqa: E402
 
 import sync  # noqa: E402
 
 SOURCE = (PROJECT / "sync.py").read_text(encoding="utf-8")
-PROCESSES = 2 * (os.cpu_count() or 1)
-# A test that takes longer than the first is left out; one that does not end under a mutant has noticed it; a mutant
-# that lives longer than the last counts as not noticed.
-TEST_SECONDS, HANGING_SECONDS, MUTANT_SECONDS = 15.0, 12, 12.0
+PROCESSES = os.cpu_count() or 1
+# A test that takes longer than the first is left out; one that takes so much longer under a mutant has noticed it; a
+# mutant that lives longer than the last counts as not noticed.
+TEST_SECONDS, HANGING_SECONDS, MUTANT_SECONDS = 60, 40, 400
+HANGS = 9  # the exit code of a mutant that had to be stopped
 OTHER_COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Eq: (ast.NotEq,),
     ast.NotEq: (ast.Eq,),
@@ -62,48 +62,6 @@ OTHER_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }  # fmt: skip
 
 
-class Script:
-    """Stands for the process of a run: the script, called here."""
-
-    def __init__(self, running: bed.Bed, arguments: tuple[str, ...], env: Mapping[str, str | None] | None) -> None:
-        outside, folder, screen, keyboard = dict(os.environ), Path.cwd(), sys.stdout, sys.stdin
-        raw = io.BytesIO()
-        os.environ.clear()
-        os.environ.update(running.process_environment(env))
-        os.chdir(running.elsewhere)
-        httplib2.CA_CERTS = os.environ.get("HTTPLIB2_CA_CERTS", httplib2.CA_CERTS)  # read once, when imported
-        sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
-        sys.stdin = io.StringIO()
-        try:
-            self.returncode = sync.main(["--config", str(running.config), *arguments])
-        except SystemExit as stop:
-            self.returncode = stop.code if isinstance(stop.code, int) else 1
-        finally:
-            for timer in threading.enumerate():  # one that ends a run after RUN_MINUTES would end this process
-                if isinstance(timer, threading.Timer):
-                    timer.cancel()
-            sync.log.filters.clear()
-            for handler in list(sync.log.handlers):
-                sync.log.removeHandler(handler)
-                handler.close()
-            sys.stdout.flush()
-            self.stdout = io.BytesIO(raw.getvalue())
-            sys.stdout, sys.stdin = screen, keyboard
-            os.chdir(folder)
-            os.environ.clear()
-            os.environ.update(outside)
-
-    def wait(self) -> int:
-        return self.returncode
-
-    def kill(self) -> None:
-        pass
-
-
-def launch(running: bed.Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> Script:
-    return Script(running, arguments, env)
-
-
 def functions(sections: list[str]) -> list[ast.FunctionDef]:
     """The functions of these sections; a section begins with a comment between empty lines."""
     lines = SOURCE.splitlines()
@@ -115,8 +73,8 @@ def functions(sections: list[str]) -> list[ast.FunctionDef]:
     found = []
     for node in ast.parse(SOURCE).body:
         title = lines[max((start for start in starts if start < node.lineno), default=1) - 1]
-        if isinstance(node, ast.FunctionDef) and any(title.startswith(f"# {word}") for word in sections):
-            found.append(node)
+        if isinstance(node, ast.FunctionDef):
+            found += [node] * any(title.startswith(f"# {word}") or node.name == word for word in sections)
     return found
 
 
@@ -204,33 +162,49 @@ def put_in_place(tree: ast.AST, target: ast.AST, new: ast.AST) -> None:
                 setattr(parent, name, [new if entry is target else entry for entry in value])
 
 
-def forked(act: Callable[[], int], seconds: int) -> int:
-    """The exit code of this act in a process of its own; 9 if it had to be stopped."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return forked_in(folder, act, seconds)
+# How the run of a test begins, and the test itself: with its lines noted, or with a changed function.
+MEASURE = """
+import coverage
+measured = coverage.Coverage({data!r}, data_suffix=True, auto_data=True, config_file=False, include=[{script!r}])
+measured.start()
+"""
+CHANGE = """
+import sync
+exec(compile({changed!r}, {script!r}, "exec"), sync.__dict__)
+"""
 
 
-def forked_in(folder: str, act: Callable[[], int], seconds: int) -> int:
-    number = os.fork()
-    if not number:
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
-        with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(seconds)
-        code = 1
-        try:
-            code = act()
-        finally:
-            os._exit(code)
-    status = os.waitpid(number, 0)[1]
-    return 9 if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+class Fork:
+    """A copy of this process in which tests are tried; it gets a process that forks their runs, which begin so."""
+
+    def __init__(self, prelude: str, forker: forked.Forker) -> None:
+        self.prelude, self.spare, self.runs = prelude, [forker], list[forked.ForkedRun]()
+        begin, launch = forked.Forker.__init__, forked.Forker.launch
+
+        def adopt(forker: forked.Forker, environment: Mapping[str, str]) -> None:
+            if self.spare:
+                vars(forker).update(vars(self.spare.pop()))
+            else:
+                begin(forker, environment)
+
+        def launch_changed(
+            forker: forked.Forker, arguments: list[str], environment: Mapping[str, str], folder: Path, own: str
+        ) -> forked.ForkedRun:
+            self.runs.append(launch(forker, arguments, environment, folder, self.prelude + own))
+            return self.runs[-1]
+
+        forked.Forker.__init__ = adopt  # type: ignore[method-assign, assignment]
+        forked.Forker.launch = launch_changed  # type: ignore[method-assign, assignment]
+        signal.signal(signal.SIGALRM, self.end)
+
+    def end(self, *_: object) -> None:
+        for run in self.runs:
+            run.kill()
+        os._exit(HANGS)
 
 
-def passes(item: pytest.Item) -> bool:
-    reports = runtestprotocol(item, log=False, nextitem=None)
-    return all(not report.failed for report in reports)
+def new_forker() -> forked.Forker:
+    return forked.Forker({name: value for name, value in os.environ.items() if name in bed.COPIED_VARIABLES})
 
 
 class Mutator:
@@ -238,45 +212,79 @@ class Mutator:
 
     def __init__(self, sections: list[str]) -> None:
         self.functions = functions(sections)
-        self.code_names = {function.name for function in self.functions}
+        self.items: list[pytest.Item] = []
+        self.seconds: dict[pytest.Item, float] = {}
+        self.lines: dict[pytest.Item, set[int]] = {}
+        self.forkers = [new_forker() for _ in range(PROCESSES)]
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        items = list(session.items)
-        with ThreadPoolExecutor(PROCESSES) as pool, tempfile.TemporaryDirectory() as folder:
-            rows = [Path(folder) / str(i) for i in range(len(items))]
-            watches = [partial(self.watch, item, row) for item, row in zip(items, rows, strict=True)]
-            list(pool.map(lambda watch: forked(watch, int(2 * TEST_SECONDS)), watches))
-            reach = {
-                item.nodeid: json.loads(row.read_text()) for item, row in zip(items, rows, strict=True) if row.exists()
-            }
-        by_name = {item.nodeid: item for item in items}
-        print(f"{len(items)} tests, {len(reach)} of them usable here", flush=True)
-        self.try_all(by_name, reach)
+        self.items = list(session.items)
+        with ThreadPoolExecutor(PROCESSES) as pool:
+            list(pool.map(self.watch, self.items))
+            print(f"{len(self.items)} tests, {len(self.lines)} of them usable here", flush=True)
+            self.try_all(pool)
+        for forker in self.forkers:
+            forker.stop()
         return True
 
-    def watch(self, item: pytest.Item, row: Path) -> int:
-        """Writes down, if this test passes in time, its seconds and the lines of the functions that it reaches."""
-        lines: set[int] = set()
+    def in_a_fork(self, prelude: str, act: Callable[[], int]) -> int:
+        """The exit code of this act in a process of its own, whose runs begin so."""
+        forker = self.forkers.pop()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            number = os.fork()
+            if not number:
+                code = HANGS
+                try:
+                    os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
+                    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+                        os.dup2(nowhere.fileno(), 1)
+                        os.dup2(nowhere.fileno(), 2)
+                    Fork(prelude, forker)
+                    code = act()
+                finally:
+                    os._exit(code)
+            code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+        if code == HANGS:  # it may not have heard how its run ended
+            forker.process.kill()
+            forker.process.communicate()
+            forker = new_forker()
+        self.forkers.append(forker)
+        return code
 
-        def trace(frame: Any, event: str, _value: object) -> Any:
-            if event == "call" and frame.f_code.co_filename != sync.__file__:
-                return None
-            lines.add(frame.f_lineno)
-            return trace
+    def passes(self, item: pytest.Item, seconds: float) -> bool:
+        """Whether this test passes; one that takes longer ends this process."""
+        signal.alarm(int(seconds))
+        other = next(other for other in self.items if other is not item)  # so that the process that forks stays
+        reports = runtestprotocol(item, log=False, nextitem=other)
+        return all(not report.failed for report in reports)
 
-        begin = time.monotonic()
-        sys.settrace(trace)
-        threading.settrace(trace)
-        good = passes(item)
-        sys.settrace(None)
-        seconds = time.monotonic() - begin
-        if good and seconds < TEST_SECONDS:
-            row.write_text(json.dumps((seconds, sorted(lines))))
-        return 0
+    def watch(self, item: pytest.Item) -> None:
+        """Keeps, if this test passes in time, its seconds and the lines of sync.py that it reaches."""
+        with tempfile.TemporaryDirectory() as folder:
+            data, row = str(Path(folder) / "reached"), Path(folder) / "row"
 
-    def try_all(self, items: Mapping[str, pytest.Item], reach: Mapping[str, tuple[float, list[int]]]) -> None:
-        lines = {name: set(row[1]) for name, row in reach.items()}
-        quickest = sorted(reach, key=lambda name: reach[name][0])
+            prelude = MEASURE.format(data=data, script=sync.__file__)
+
+            def act() -> int:
+                measuring: dict[str, coverage.Coverage] = {}
+                exec(prelude, measuring)  # noqa: S102
+                begin = time.monotonic()
+                if self.passes(item, TEST_SECONDS):
+                    measuring["measured"].stop()
+                    measuring["measured"].save()
+                    whole = coverage.Coverage(data, config_file=False)
+                    whole.combine([folder])
+                    lines = whole.get_data().lines(sync.__file__) or []
+                    row.write_text(json.dumps((time.monotonic() - begin, lines)))
+                return 0
+
+            self.in_a_fork(prelude, act)
+            if row.exists():
+                self.seconds[item], lines = json.loads(row.read_text())
+                self.lines[item] = set(lines)
+
+    def try_all(self, pool: ThreadPoolExecutor) -> None:
+        quickest = sorted(self.lines, key=self.seconds.__getitem__)
         work = []
         for function in self.functions:
             for line, words, changed in mutants(function):
@@ -286,37 +294,45 @@ class Mutator:
                     if isinstance(n, ast.expr | ast.stmt) and n.lineno == line
                 )
                 near = set(range(line, end + 1))
-                tests = [items[name] for name in quickest if near & lines[name]]
+                tests = [item for item in quickest if near & self.lines[item]]
                 work.append((function.name, line, words, changed, tests))
-        with ThreadPoolExecutor(PROCESSES) as pool:
-            codes = list(pool.map(lambda row: self.attempt(*row), work))
-        unnoticed = codes.count(0)
-        print(f"{len(codes)} mutants, {len(codes) - unnoticed} noticed, {unnoticed} not noticed", end="")
-        print(f" ({codes.count(9)} noticed by never ending)")
+        codes: list[int] = []
+        results = pool.map(lambda row: self.attempt(*row), work)
+        for name, rows in groupby(work, lambda row: row[0]):
+            mine = [next(results) for _ in rows]
+            print(f"{name}: {in_words(mine)}", flush=True)
+            codes += mine
+        print(in_words(codes))
 
-    def attempt(self, name: str, line: int, words: str, changed: ast.FunctionDef, tests: list[pytest.Item]) -> int:
+    def attempt(self, name: str, line: int, words: str, changed: ast.FunctionDef, tests: Sequence[pytest.Item]) -> int:
+        source = f"from __future__ import annotations\n{ast.unparse(changed)}"
+        prelude = CHANGE.format(changed=source, script=sync.__file__)
+
         def act() -> int:
-            header = ast.parse("from __future__ import annotations").body
-            code = compile(ast.Module([*header, changed], []), sync.__file__, "exec")
-            exec(code, sync.__dict__)  # noqa: S102
+            exec(prelude, {})  # noqa: S102
             end = time.monotonic() + MUTANT_SECONDS
             for test in tests:
-                signal.alarm(HANGING_SECONDS)
-                if not passes(test):
+                most = HANGING_SECONDS + 3 * self.seconds[test]
+                if not self.passes(test, most) and not self.passes(test, most):  # once may be chance
                     return 1
                 if time.monotonic() > end:
                     break
             return 0
 
-        code = forked(act, HANGING_SECONDS) if tests else 0
-        if code in {0, 9}:
+        code = self.in_a_fork(prelude, act) if tests else 0
+        if code in {0, HANGS}:
             mark = "" if code == 0 else "HANGS "
             print(f"{mark}sync.py:{line} {name} ({len(tests)} tests): {words}", flush=True)
         return code
 
 
+def in_words(codes: Sequence[int]) -> str:
+    unnoticed, hanging = codes.count(0), codes.count(HANGS)
+    noticed = f"{len(codes) - unnoticed} noticed ({hanging} of them by never ending)"
+    return f"{len(codes)} mutants, {noticed}, {unnoticed} not noticed"
+
+
 def main(sections: str, *tests: str) -> int:
-    bed.Bed.launch = launch  # type: ignore[method-assign, assignment]
     google_server.discovery()
     google_server.certificates()
     google_server.service_account_key()
