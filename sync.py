@@ -1187,8 +1187,16 @@ def bad_names(person: Staff, settings: Settings) -> set[str]:
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
     found = (a for a in lookalikes(person, district) if a.dcid is None or person.email in a.addresses)
-    left_open = [a for a in found if a.is_open and is_staff_place(a, district) and not district.claimants(a.email)]
-    return possible_account(person, left_open[:1], district)
+    left_open = [a for a in found if a.is_open and not district.claimants(a.email)]
+    return possible_account(person, [a for a in left_open if is_likely_place(person, a, district)][:1], district)
+
+
+def is_likely_place(person: Staff, account: Account, district: District) -> bool:
+    """True where staff are and, for an account with the address or number, anywhere but where it may stay open."""
+    settings = district.settings
+    shelters = (*settings.PROTECTED_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
+    is_certain = same_employee_id(person, account) or person.email == account.email
+    return is_staff_place(account, district) or (is_certain and not is_at_or_below(account.org_unit, shelters))
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:

@@ -1961,6 +1961,17 @@ def test_what_is_the_same_of_a_leavers_open_account_is_told(had: Account, same: 
     assert "open though the person left" in remark.reason
 
 
+@table("had, is_told", {
+    "the address, in a frozen org unit": (account(dcid=None, org_unit="/Administrators"), True),
+    "the employee ID, in an org unit of no building": (stranger(employee_id="T7", org_unit="/Contractors"), True),
+    "the names alone, in an org unit of no building": (stranger(**NAMESAKE, org_unit="/Contractors"), False),
+    "the employee ID, among the protected": (stranger(employee_id="T7", org_unit="/Students"), False),
+    "the address, temporarily reactivated": (account(dcid=None, org_unit="/Temporary Re-Activations/x"), False),
+})  # fmt: skip
+def test_where_a_leavers_open_account_without_dcid_is_told(had: Account, is_told: bool) -> None:
+    assert told(plan(leaver(), had)) == [("ERROR", "left, but open")] * is_told
+
+
 def test_of_several_accounts_that_may_be_a_leavers_one_is_told() -> None:
     accounts = [stranger(id=str(n), email=f"m{n}@d118.org", **NAMESAKE) for n in (2, 3)]
     assert told(plan(leaver(), *accounts)) == [("ERROR", "left, but open")]
