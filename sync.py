@@ -1748,7 +1748,7 @@ def too_much(plans: Sequence[Plan], district: District) -> list[Remark]:
     held = [limit_remark(kind, plans, f", the limit is {limits[kind]}") for kind in over]
     if district.only or not district.google.is_whole:
         return held
-    shares = shares_held(plans, district) if "suspend" not in {*district.allowed, *over} else []
+    shares = shares_held(plans, district) if "suspend" not in district.allowed else []
     return [*(remark for remark in linking_first(district) if counts[remark.who]), *held, *shares]
 
 
@@ -1758,7 +1758,8 @@ def shares_held(plans: Sequence[Plan], district: District) -> Iterator[Remark]:
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    if count > 3 and count > share * known:
+    is_over_limit = count > district.settings.LIMITS.get("suspend", count)  # which is told already
+    if count > 3 and count > share * known and not is_over_limit:
         why = f" of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
         yield limit_remark("suspend", plans, why)
     if nobodys > 5 and nobodys > 0.05 * len(opened):

@@ -2062,6 +2062,14 @@ def test_suspensions_are_held_by_their_share(leavers: int, active: int, nobodys:
     assert [remark.who for remark in held_suspensions(leavers, active, nobodys)] == (["suspend"] if held else [])
 
 
+def test_that_accounts_are_nobodys_is_told_of_suspensions_over_their_limit_too() -> None:
+    """Or the command that lets the suspensions through would lift, unseen, what speaks against them."""
+    over, nobodys = held_suspensions(11, 89, 7)
+    assert ("the limit is 10" in over.seen, "is PowerSchool read whole?" in nobodys.seen) == (True, True)
+    (over,) = held_suspensions(11, 29)
+    assert "the limit is 10" in over.seen
+
+
 def test_what_is_held_for_accounts_of_nobody_is_let_through_by_the_number_of_people() -> None:
     for leavers, count in ((0, 1), (2, 2)):
         (remark,) = held_suspensions(leavers, 30, 6)
