@@ -748,10 +748,15 @@ def test_a_config_py_that_others_may_write_is_a_warning_with_the_command(bed: Be
             assert arguments == ("--check",) or outcome.exit_code == 0
 
 
+# A run under nohup does not heed this signal, and nor do those of tests that were started so.
+HEEDS_SIGHUP = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+
+
 @pytest.mark.skipif(ON_WINDOWS, reason="Windows ends a process without a word")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 @pytest.mark.ordinary_runs
 def test_a_signal_ends_a_run_with_the_last_line_the_records_and_exact_counts(bed: Bed, name: str) -> None:
+    bed.prelude = HEEDS_SIGHUP
     settled(bed)
     person(bed, 1, "Ada", "Stone", GRADE)
     matching_account(bed, 1, ou=OU_OF[HIGH], fields=matching_fields(bed, 1, Staff_Group=4))
@@ -780,6 +785,7 @@ def test_a_signal_ends_a_run_with_the_last_line_the_records_and_exact_counts(bed
 def test_a_second_signal_cuts_off_none_of_the_last_words(bed: Bed, names: tuple[str, str]) -> None:
     import fcntl  # noqa: PLC0415 - there is none on Windows
 
+    bed.prelude = HEEDS_SIGHUP
     settled(bed)
     bed.settings["TIMEOUT_SECONDS"] = 1
     for dcid, first in enumerate(("Ada", "Bo"), 1):
