@@ -85,7 +85,9 @@ if not {"-h", "--help", "--version"} & {*sys.argv[1:]}:
         from googleapiclient.errors import HttpError
     except (ImportError, RuntimeError) as broken:  # httplib2 reads HTTPLIB2_CA_CERTS when it is imported
         venv = Path(__file__).resolve().with_name(".venv")
-        remedy = f"run  {sys.executable} -m pip install -r {venv.with_name('requirements.txt')}"
+        paths = sys.executable, str(venv.with_name("requirements.txt"))
+        python, listed = (f'"{path}"' if " " in path else path for path in paths)
+        remedy = f"run  {python} -m pip install -r {listed}"
         if isinstance(broken, RuntimeError):
             remedy = "correct it"
         elif venv.is_dir() and Path(sys.prefix).resolve() != venv:
@@ -763,6 +765,7 @@ class Run:
     lock: threading.RLock = field(default_factory=threading.RLock)  # of what people side by side change here
     here: threading.local = field(default_factory=threading.local)  # a worker's own connection, and lines to be told
     is_over: bool = False  # nobody new is begun
+    is_leaving: bool = False  # its records are written, and no signal cuts that off
     queries_sent: deque[float] = field(default_factory=lambda: deque(maxlen=QUERIES[0]))
     creations_sent: deque[float] = field(default_factory=lambda: deque(maxlen=CREATIONS[0]))
     google_time: datetime | None = None
@@ -1027,7 +1030,7 @@ def choose(words: Sequence[str], district: District) -> frozenset[int]:
 
 def quoted(word: str) -> str:
     """A word as it has to stand in a command."""
-    return f'"{word}"' if re.search(r"[^\w.@:=-]", word) else word
+    return f'"{word}"' if re.search(r"[^\w.@:=/\\-]", word) else word
 
 
 def people_meant(word: str, district: District) -> list[Staff]:
@@ -2455,7 +2458,7 @@ def unreachable(error: BaseException) -> RunError:
     remedy = "check the network, HTTPS_PROXY and DNS"
     proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
     if proxy and not find_spec("socks"):  # the Google client would pass it by
-        remedy = f"HTTPS_PROXY needs a package: run  {sys.executable} -m pip install PySocks"
+        remedy = f"HTTPS_PROXY needs a package: run  {quoted(sys.executable)} -m pip install PySocks"
     # What cannot be read of a proxy's address may be a part of its password.
     words = "" if isinstance(error, (ValueError, TypeError)) else f": {error}"
     return RunError("Google cannot be reached", "", f"{remedy} ({type(error).__name__}{words})")
@@ -3588,7 +3591,7 @@ def age(remark: Remark, today: date) -> str:
     if remark.since is None:
         return "new"
     days = (today - remark.since).days
-    return f"since {remark.since} ({days} {'day' if days == 1 else 'days'})" if days else "since today"
+    return f"since {remark.since} ({days} {'day' if days == 1 else 'days'})" if days > 0 else "since today"
 
 
 def problems(run: Run) -> dict[str, list[Told]]:
@@ -3727,8 +3730,8 @@ class Terminal(logging.StreamHandler):  # type: ignore[type-arg] # which Python 
 def progress(run: Run, words: str, *, every: float = PROGRESS_SECONDS) -> None:
     """Show at a terminal how far something long has come, and in the log if its last such line is so long ago."""
     for handler in log.handlers:
-        if isinstance(handler, Terminal):
-            handler.show(words)
+        if isinstance(handler, Terminal):  # of more than a line a part would stay
+            handler.show(one_line(words)[: shutil.get_terminal_size().columns - 1])
     if time.monotonic() >= run.progress_told + every:
         run.progress_told = time.monotonic()
         log.info("%s", words, extra=IN_LOG)
@@ -4359,7 +4362,10 @@ def mail_morning(run: Run) -> None:
     """Send the mail of a run of everybody if it is due, and remember that; even by settings with faults elsewhere."""
     run.settings = run.settings or mail_settings(run.options.config) or NO_SETTINGS
     if run.settings and mail_is_due(run):
-        if remark := send_mail(run):
+        run.is_leaving = False  # nobody has to wait for a mail server
+        remark = send_mail(run)
+        run.is_leaving = True
+        if remark:
             log.warning("%s", remark)
         mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
         run.memory = replace(run.memory, mail=mailed)
@@ -4397,11 +4403,14 @@ def send_mail(run: Run) -> Remark | None:
     settings, failed = run.settings, "the morning mail could not be sent"
     server = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}"
     try:
-        answer, refused = deliver(mail_of(run), settings)
+        # Of a server that drips no time-out is ever over.
+        handed_over = in_background(partial(deliver, mail_of(run), settings))
+        answer, refused = handed_over.result(5 * settings.TIMEOUT_SECONDS)
     except KeyboardInterrupt:
         return Remark(Rule.MAIL, failed, "interrupted")
-    except (OSError, ValueError) as error:  # smtplib's errors are an OSError, and hide that one is a time-out
-        reason = error.__context__ if isinstance(error.__context__, TimeoutError) else error
+    except (OSError, ValueError, NoAnswerYet) as error:  # smtplib's errors are an OSError, and hide a time-out
+        is_late = isinstance(error, NoAnswerYet) or isinstance(error.__context__, TimeoutError)
+        reason = TimeoutError() if is_late else error
         # What Python says of a character that it cannot send may be a part of the password.
         said = f"cannot be used ({type(reason).__name__ if isinstance(reason, UnicodeError) else reason})"
         if isinstance(reason, smtplib.SMTPResponseException):
@@ -5119,10 +5128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = options_of(argv)
     open_screen(options.verbose)
+    run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0), options=options)
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, interrupt)
-    run = Run(options.config.parent, datetime.now(timezone.utc).replace(microsecond=0), options=options)
+            signal.signal(number, partial(interrupt, run))
     while any(exists(run.folder / "runs" / f"{run.name}.{kind}") for kind in ("jsonl", "txt", "html")):
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
@@ -5130,15 +5139,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return leave_records(run, told_ending(run))
 
 
-def interrupt(*_: object) -> None:
+def interrupt(run: Run, *_: object) -> None:
     """End the run as Ctrl-C does; a second signal must not cut off the summary, the last line and the records."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    if not run.is_leaving:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
 
 
 def leave_records(run: Run, code: int) -> int:
     """Memory, page, mail and log, for the next run and the morning; the exit code, another where they are not whole."""
+    run.is_leaving = True
     is_everybodys = run.options.command == A_RUN and not run.part  # which is told even if it could not begin
     is_kept = run.has_log or (is_everybodys and code == FAILED)
     if is_kept:

@@ -6,7 +6,8 @@
         bed.run("--mail-test")
         (mail,) = server.mails
 
-What a test asks to be refused is answered with these words; `silent_at` names commands that are never answered.
+What a test asks to be refused is answered with these words; `silent_at` names commands that are never answered, and one
+that drips does not even come to the end of its greeting.
 """
 
 from __future__ import annotations
@@ -61,6 +62,18 @@ class Listening(SMTP):
         super().data_received(data)
 
 
+class Dripping(asyncio.Protocol):
+    """Greets for ever, a letter at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
+            transport.write(b"2")
+            self.loop.call_later(0.05, self.connection_made, transport)
+
+
 class MailServer:
     """`security` as SMTP_SECURITY has it; a server with a password wants a sign-in."""
 
@@ -73,10 +86,11 @@ class MailServer:
         offers_sign_in: bool = True,
         refused: Mapping[str, str] | None = None,
         silent_at: str = "",
+        drips: bool = False,
         hosts: tuple[str, ...] = (HOST,),
     ) -> None:
         self.security, self.password, self.offers_sign_in = security, password, offers_sign_in
-        self.refused, self.silent_at = dict(refused or {}), silent_at
+        self.refused, self.silent_at, self.drips = dict(refused or {}), silent_at, drips
         self.mails: list[Mail] = []
         self.sign_ins: list[tuple[str, str]] = []
         self.in_clear = b""
@@ -118,6 +132,8 @@ class MailServer:
         await asyncio.gather(*others, return_exceptions=True)
 
     def _protocol(self) -> asyncio.BaseProtocol:
+        if self.drips:
+            return Dripping(self._loop)
         if self.silent_at == "greeting":
             return asyncio.Protocol()
         with warnings.catch_warnings():

@@ -229,6 +229,18 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(bed: Bed, p
     assert not outcome.requests
 
 
+def test_the_command_that_installs_it_works_where_a_folder_has_a_space_in_its_name(bed: Bed) -> None:
+    shim = bed.folder / "shim"
+    shim.mkdir()
+    fault = "ModuleNotFoundError('oracledb')"
+    (shim / "oracledb.py").write_text(f"import sys\nsys.executable = '/opt/Staff Sync/python'\nraise {fault}\n")
+    outcome = bed.run(env={"PYTHONPATH": str(shim), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert 'run  "/opt/Staff Sync/python" -m pip install -r /' in outcome.output
+    assert [sync.quoted(path) for path in ("/opt/Staff Sync/python", "C:\\StaffSync\\python.exe", "Ruth")] == [
+        '"/opt/Staff Sync/python"', "C:\\StaffSync\\python.exe", "Ruth",
+    ]  # fmt: skip
+
+
 def test_a_package_that_is_there_but_broken_is_told_too(bed: Bed) -> None:
     # As by a half-finished upgrade: the import fails without naming a package.
     shim = bed.folder / "shim"

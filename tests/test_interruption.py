@@ -11,6 +11,7 @@ import functools
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -292,3 +293,25 @@ def test_an_undo_killed_at_any_write_is_completed_by_the_same_undo(
 
             assert outcome.exit_code == uninterrupted().undo.exit_code, outcome.output
             assert state_of(bed.google.snapshot()) == uninterrupted().undone
+
+
+# Sends a signal when the memory is written, or the page, as a run does when all is told.
+SIGNAL_WHILE_LEAVING = """
+import os, signal, sys
+def send(event, about):
+    if event == "open" and str(about[0]).rpartition("/")[2].startswith(".{file}."):
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(send)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
+@pytest.mark.parametrize("file", ["standing.json", "latest.html", "last-good.txt"])
+def test_a_signal_while_the_records_are_left_cuts_none_of_them_off(bed: Bed, file: str) -> None:
+    build(bed)
+    bed.prelude = SIGNAL_WHILE_LEAVING.format(file=file)
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
+    (kept,) = bed.runs.glob("*Z.txt")
+    assert kept.read_text("utf-8") == outcome.log
+    assert len(json.loads((bed.runs / "standing.json").read_text("utf-8"))["nights"]) == 1

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from bed import PASSWORD, Bed, Outcome, closing_process, read_lines
 from mail_server import HOST, USER, MailServer
-from stories import told_once
+from stories import colleagues, told_once
 
 import sync
 from sync import Change, Plan, Remark, Rule, Run, Staff
@@ -224,17 +224,32 @@ def test_a_server_that_hangs_when_it_has_taken_the_mail_has_taken_it(bed: Bed, t
     assert (outcome.exit_code, len(server.mails)) == (0, 1), outcome.output
 
 
+def test_a_server_that_drips_is_given_up_and_holds_no_run(bed: Bed, tmp_path: Path) -> None:
+    colleagues(bed)
+    with MailServer(tmp_path, drips=True) as server:
+        bed.settings |= {**server.settings(), "TIMEOUT_SECONDS": 0.3, "MAIL_WHEN": "always"}
+        for arguments, code in (((TEST,), 2), ((), 0)):
+            outcome = bed.run(*arguments, timeout=30)
+            assert outcome.exit_code == code, outcome.output
+            assert "could not be sent: localhost:" in outcome.output
+            assert "does not answer in 0.3 seconds" in outcome.output.splitlines()[-1]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
-def test_whoever_does_not_want_to_wait_for_a_server_that_hangs_can_go_on(bed: Bed, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arguments", "code"), [((TEST,), 2), ((), 0)])
+def test_whoever_does_not_want_to_wait_for_a_server_that_hangs_can_go_on(
+    bed: Bed, tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    colleagues(bed)
     with MailServer(tmp_path, silent_at="MAIL") as server:
-        bed.settings |= {**server.settings(), "TIMEOUT_SECONDS": 60}
+        bed.settings |= {**server.settings(), "TIMEOUT_SECONDS": 60, "MAIL_WHEN": "always"}
         bed.write()
-        with closing_process(bed.launch(TEST), 50) as process:
+        with closing_process(bed.launch(*arguments), 50) as process:
             assert server.is_silent.wait(40)
             os.kill(process.pid, signal.SIGINT)
             output = read_lines(process, None)
-    assert process.returncode == 2
-    told_once(output, "the morning mail could not be sent: interrupted")
+    assert process.returncode == code
+    assert "the morning mail could not be sent: interrupted" in output.splitlines()[-1]
 
 
 def test_the_wrong_way_to_a_server_and_none_at_all_are_told(bed: Bed, tmp_path: Path) -> None:

@@ -78,6 +78,14 @@ def test_what_needs_a_person_is_new_then_stands_and_is_solved(bed: Bed) -> None:
     assert stat.S_IMODE((bed.runs / "standing.json").stat().st_mode) == 0o600
 
 
+def test_nothing_is_told_since_a_day_to_come_by_a_clock_that_was_wrong(bed: Bed) -> None:
+    colleagues(bed)
+    locked_out(bed, 201, "Maya")
+    bed.run()
+    days_later(bed, -25)
+    assert bed.run().since(201) == ["since today"]
+
+
 def test_what_a_rule_leaves_alone_is_named_when_it_is_new_and_counted_after(bed: Bed) -> None:
     colleagues(bed)
     settle(bed, 201, "Priya", ou="/Administrators")

@@ -63,6 +63,25 @@ def test_a_terminal_shows_how_far_reading_looking_up_and_changing_have_come_and_
     assert "Looking at accounts: 3 of 3" in raw
 
 
+def test_progress_that_is_longer_than_a_line_of_the_terminal_leaves_nothing_either(bed: Bed) -> None:
+    """What is wrapped cannot be written over; and no word of Google's moves the cursor."""
+    bed.settings |= {"RETRY_WAIT_SECONDS": 60, "RETRY_SECONDS": 80000}
+    colleagues(bed)
+    words = "Rate of requests for user exceeds configured project quota\x1b[2J"
+    bed.google.fail("users.list", 403, "rateLimitExceeded", words, times=None)
+    bed.write()
+    with closing_process(bed.launch_at_terminal(env={"COLUMNS": "60"}), 60) as process:
+        assert process.stdout
+        raw = b""
+        while b"Rate of" not in raw:
+            raw += process.stdout.read1(65536)  # type: ignore[attr-defined]
+        process.send_signal(signal.SIGINT)
+        read_lines(process, None)
+    shown = [part for part in raw.decode().split("\r") if "Rate of" in part]
+    assert [len(part) for part in shown] == [59], shown
+    assert "\x1b" not in shown[0]
+
+
 def test_without_a_terminal_there_is_no_control_character_and_a_short_run_has_no_line_of_progress(bed: Bed) -> None:
     for number in range(600):
         bed.google.add_user(f"student{number}@d118.org", "Stu", "Dent", ou="/Students")
