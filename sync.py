@@ -1690,7 +1690,7 @@ def wanted_fields(person: Staff, district: District) -> Wishes:
     values = values_of(person, district)
     for name, attribute in district.attributes.items():
         value, text = attribute.value, values.get(attribute.value, "")
-        if not name.startswith("customSchemas.") or attribute.kind == "link" or value in person.odd:
+        if name == EMPLOYEE_ID or attribute.kind == "link" or value in person.odd or value not in values:
             continue
         if value in person.ambiguous:
             table = district.settings.EXTENSION_COLUMNS[value].partition(".")[0]

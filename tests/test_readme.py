@@ -9,12 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bed import PROJECT, SCHEMAS, Bed, matching_account, shipped_settings
 from google_auth_oauthlib.flow import InstalledAppFlow
+from stories import LETTERS, at_rest, bodies, person, settle, told
 
 import sync
 
@@ -296,3 +298,34 @@ def tracked_names(folder: Path) -> set[str]:
         return set()
     answer = subprocess.run([git, "ls-files"], cwd=folder, capture_output=True, text=True, check=False)
     return {line.partition("/")[0] for line in answer.stdout.splitlines()}
+
+
+def with_lines(source: str, lines: Sequence[str], *, below: str = "", above: str = "", at: str = "") -> str:
+    """The source with these lines below or above the first line that begins so, or in the place of that one."""
+    start = source.index(f"\n{below or above or at}") + 1
+    end = source.index("\n", start) + 1
+    head, tail = source[: end if below else start], source[start if above else end :]
+    return head + "".join(f"{line}\n" for line in lines) + tail
+
+
+def test_the_examples_of_how_to_change_it_work_as_they_stand_there(
+    bed: Bed, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rule, limit, attribute = (block.splitlines() for block in blocks("python"))
+    source = with_lines(SOURCE, rule[1:2], below="    NUMERIC_ADDRESS = ")
+    start = source.index("def skip_rule(")
+    source = source[:start] + with_lines(source[start:], rule[2:], above="    return None")
+    source = with_lines(source, limit, at='    "update": Kind(')
+    source = with_lines(source, attribute, below="    EMPLOYEE_ID: ")
+    bed.script = tmp_path_factory.mktemp("changed") / "sync.py"
+    bed.script.write_text(source, encoding="utf-8")
+    bed.settings["EXTENSION_COLUMNS"] = dict.fromkeys(("cell_phone", "work_phone"), "u_humanresources.cellphone")
+    accounts = [settle(bed, 9000 + number, "Ada", f"Quill{LETTERS[number]}") for number in range(12)]
+    person(bed, 7, "Stu", group=7)
+    bed.settings["LIMITS"] = {**bed.setting("LIMITS"), "update": 11}
+    outcome = bed.run()
+    told(outcome, "INFO", 7, "student teacher")
+    assert "update: 12 people, the limit is 11" in outcome.output
+    outcome = bed.run("--allow", "update=12")
+    assert bodies(outcome, accounts[0]) == [{"phones": [{"type": "work", "value": "847-555-9000"}]}]
+    assert not at_rest(bed).writes
