@@ -16,7 +16,7 @@ from typing import Any
 
 from bed import Bed, Outcome, Row, matching_account, matching_fields
 from google_server import WRITES, Request
-from stories import GRADE, HIGH, LETTERS, OU_OF, STUDENT_OU, SUSPENDED_OU, at_rest, colleagues, person
+from stories import GRADE, HIGH, LETTERS, OU_OF, STUDENT_OU, SUSPENDED_OU, at_rest, colleagues, newest_journal, person
 
 SYNCED = "customSchemas.Synchronization_Data"
 DCID, STAFF_GROUP, STAFF_TYPE, HOME = (
@@ -728,6 +728,31 @@ def test_a_row_of_failures_is_broken_by_a_success_and_by_another_answer(bed: Bed
     assert len(outcome.writes) == 6
     looked_up = [request for request in outcome.requests if request.method == "users.get"]
     assert len(looked_up) == 24, "once before each write, and not for what nobody planned"
+
+
+def test_who_was_refused_the_night_before_with_the_same_answer_does_not_count(bed: Bed) -> None:
+    people = {201 + place: Situation(f"Night{LETTERS[place]}") for place in range(21)}
+    ids = add_all(bed, people)
+    refused, unclear, lucky = list(people)[:10], list(people)[10:20], 221
+
+    def night(status: int, *outdated: int) -> list[int]:
+        """Those tried in a night on which these are outdated and Google refuses all but the lucky one.
+
+        Of a 409 it is not known whether the change was made.
+        """
+        bed.google.behave()
+        for dcid in outdated:
+            setting(Staff_Group=4)(bed, ids[dcid])
+            if dcid != lucky:
+                refusing("users.update", status if dcid in refused else 409)(bed, ids[dcid])
+        outcome = bed.run()
+        newest_journal(bed).rename(bed.runs / f"20260101T00000{len(list(bed.runs.glob('*.jsonl')))}Z.jsonl")
+        return sorted({line["dcid"] for line in outcome.journal})
+
+    assert night(400, *refused[:3], *unclear[:3], lucky) == [*refused[:3], *unclear[:3], lucky]
+    assert night(400, *people) == list(people)
+    assert night(403, *people) == refused
+    assert night(400, *people) == refused, "two nights ago is long ago"
 
 
 def test_a_write_at_which_every_request_is_refused_is_unknown_and_not_counted(bed: Bed) -> None:
