@@ -254,8 +254,8 @@ class Mutator:
     def passes(self, item: pytest.Item, seconds: float) -> bool:
         """Whether this test passes; one that takes longer ends this process."""
         signal.alarm(int(seconds))
-        other = next(other for other in self.items if other is not item)  # so that the process that forks stays
-        reports = runtestprotocol(item, log=False, nextitem=other)
+        # What comes next is another item of the session, whichever it is: so the process that forks stays.
+        reports = runtestprotocol(item, log=False, nextitem=item.session)  # type: ignore[arg-type]
         return all(not report.failed for report in reports)
 
     def watch(self, item: pytest.Item) -> None:
