@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 from bed import Bed, closing_process, read_lines
 from stories import colleagues, outdated, person
+
+import sync
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither pty nor SIGINT for one process")
 
@@ -90,6 +95,16 @@ def test_without_a_terminal_there_is_no_control_character_and_a_short_run_has_no
     outcome = bed.run()
     assert not re.search(r"[^\n -~]", outcome.output + outcome.log)
     assert not re.search("Reading Google|Changing accounts", outcome.output + outcome.log)
+
+
+def test_what_lasts_has_a_line_in_the_log_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    run = sync.Run(Path(), datetime.now(timezone.utc))
+    for seconds in (0, 59, 61, 0):
+        run.progress_told -= seconds
+        sync.progress(run, f"Reading Google, {seconds} seconds after the last line")
+        run.progress_told = time.monotonic()
+    assert caplog.messages == ["Reading Google, 61 seconds after the last line"]
 
 
 @pytest.mark.parametrize(
