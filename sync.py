@@ -3800,9 +3800,11 @@ def begin_deadline(run: Run) -> None:
     minutes = run.settings.RUN_MINUTES
     run.deadline = time.monotonic() + minutes * 60
     longest = min(LONGEST_WAIT, 2 * run.settings.TIMEOUT_SECONDS)
-    timer = threading.Timer(minutes * 60 + longest, give_up, (run,))
-    timer.daemon = True
-    timer.start()
+    # A screen that takes no more lines, as after Ctrl-S, lets nothing be told: then it ends without a word.
+    for wait, end in ((longest, partial(give_up, run)), (4 * longest, partial(os._exit, FAILED))):
+        timer = threading.Timer(minutes * 60 + wait, end)
+        timer.daemon = True
+        timer.start()
 
 
 def give_up(run: Run) -> None:
@@ -3813,7 +3815,7 @@ def give_up(run: Run) -> None:
             journal(run, {**line, "state": "unknown"}, change, cut_off)
     words = "RUN_MINUTES has been over for some time, and something still does not answer: run again later"
     last_words(run, Remark(Rule.REFUSED, "", words))
-    os._exit(leave_records(run, FAILED))
+    os._exit(told_ending(run, partial(leave_records, run, FAILED)))
 
 
 def open_log(run: Run, path: Path) -> None:
@@ -5136,7 +5138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         time.sleep(0.2)
         run.started = datetime.now(timezone.utc).replace(microsecond=0)
     log.addFilter(partial(keep_together, run))
-    return leave_records(run, told_ending(run))
+    code = told_ending(run, partial(command, run))
+    return told_ending(run, partial(leave_records, run, code))
 
 
 def interrupt(run: Run, *_: object) -> None:
@@ -5170,13 +5173,10 @@ def leave_records(run: Run, code: int) -> int:
     return code
 
 
-def told_ending(run: Run) -> int:
-    """The exit code of the command, whose every ending but the good one has a last line."""
+def told_ending(run: Run, work: Callable[[], int]) -> int:
+    """The exit code of this work, whose every ending but the good one has a last line."""
     try:
-        code = command(run)
-        if not run.bugs:
-            return code
-        failure = RunError(f"A bug in Staff Sync left out {people(run.bugs)}")
+        return work()
     except RunError as error:
         failure = error
     except KeyboardInterrupt:
@@ -5214,7 +5214,10 @@ def command(run: Run) -> int:
     if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:
         log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
     begin_deadline(run)
-    return work(run)
+    code = work(run)
+    if run.bugs:
+        raise RunError(f"A bug in Staff Sync left out {people(run.bugs)}")
+    return code
 
 
 def has_terminal() -> bool:

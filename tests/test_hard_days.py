@@ -128,6 +128,22 @@ def test_every_command_ends_by_itself_when_an_answer_drips(bed: Bed, who: str) -
     assert bed.run().exit_code == 0, "the lock is free again"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a pipe be made so small")
+def test_a_screen_that_takes_no_more_lines_holds_no_run_for_ever(bed: Bed) -> None:
+    """As a terminal after Ctrl-S, or a window of Windows in which somebody has begun to mark text."""
+    import fcntl  # noqa: PLC0415 - there is none on Windows
+
+    settled(bed)
+    bed.settings |= {"RUN_MINUTES": 0.02, "TIMEOUT_SECONDS": 0.3}
+    for dcid in range(100, 200):
+        person(bed, dcid, "Kim", None, HIGH, email=f"kim..{dcid}@d118.org")
+    bed.write()
+    with closing_process(bed.launch("--dry-run"), 30) as process:
+        assert process.stdout
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        assert process.wait() == 2
+
+
 def test_a_write_that_is_in_flight_at_the_end_is_journalled_as_unknown_and_settled_by_the_next_run(bed: Bed) -> None:
     settled(bed)
     outdated(bed, 1, "Ada", "Stone")
@@ -346,6 +362,29 @@ def test_the_third_bug_of_ours_while_writing_ends_the_run_and_fewer_do_not(bed: 
     assert group_of(bed, "vera.sound@d118.org") == "4"
     assert "Stopped by a bug" in last_line(outcome.output)
     assert "2 changes were written" in last_line(outcome.output)
+
+
+FAILS_AT_THE_END = """
+class To(list):
+    def __bool__(self):
+        if "Done: " in (__import__('pathlib').Path(__file__).parent / "StaffLog.txt").read_text():
+            raise ZeroDivisionError("no such list")
+        return True
+
+MAIL_TO = To(["it@d118.org"])
+MAIL_FROM, SMTP_HOST = "staff-sync@d118.org", "localhost"
+"""
+
+
+def test_a_bug_of_ours_when_all_is_done_has_its_lines_in_the_log_and_exit_code_2(bed: Bed) -> None:
+    settled(bed)
+    outdated(bed, 1, "Ada", "Stone")
+    bed.config_text = FAILS_AT_THE_END
+    outcome = bed.run(allow_traceback=True)
+    assert outcome.exit_code == 2
+    assert "ZeroDivisionError: no such list" in outcome.log
+    assert last_line(outcome.output) == last_line(outcome.log)
+    assert "Stopped by a bug. 1 changes were written before that" in last_line(outcome.log)
 
 
 # The disk.
