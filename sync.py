@@ -2605,7 +2605,7 @@ def still_due(
     if now is None:
         raise GoogleError(404, "notFound", f"{had.email} is no longer there")
     # Leaving groups is due as long as anything else of a closing is.
-    planned = {change.kind: change.after for change in mine or plan.changes}
+    planned = grouped((c.kind, name) for c in mine or plan.changes for name in (*c.before, *c.after))
     if plan.undoes:
         if remark := hands_off(plan.person, now, district, has_left=False):
             note_not_done(run, about(plan.person, Rule.FAILED, f"not put back any further: {remark.reason}"))

@@ -287,10 +287,14 @@ def test_an_undo_gives_a_membership_back_with_its_delivery_settings(bed: Bed) ->
     add_known(bed, 8)
     add_known(bed, 7)
     bed.google.add_group("math@d118.org", members={MAYA: "MANAGER"}, delivery={MAYA: "DIGEST"})
+    # Of the membership that is put back last Google says nothing but the role.
+    bed.google.add_group("art@d118.org", members={MAYA: "MEMBER"})
+    bed.google.fail("members.get", 200, body=b'{"role": "MEMBER"}')
     bed.powerschool.leave(7)
     assert bed.run().exit_code == 0
-    assert bed.google.members("math@d118.org") == {}
+    assert bed.google.members("math@d118.org") == bed.google.members("art@d118.org") == {}
     assert bed.run("--undo", "last", "--yes").exit_code == 0
+    assert bed.google.members("art@d118.org") == {MAYA: "MEMBER"}
     assert bed.google.members("math@d118.org") == {MAYA: "MANAGER"}
     assert bed.google.delivery("math@d118.org") == {MAYA: "DIGEST"}
 
