@@ -1341,7 +1341,9 @@ def with_hands_off(plan: Plan, district: District) -> Plan:
     """The plan; or where the account is never written, only the remark that says so, if anything would be due."""
     remark = hands_off(plan.person, plan.had, district, has_left=not plan.person.is_active)
     is_due = plan.changes or plan.needs_attention
-    if plan.has(Rule.SOMEBODY_ELSES):  # of whose account only HANDS_OFF says something about this person
+    is_doubtful = plan.has(Rule.NOT_LINKED) or plan.has(Rule.PROBABLE_REHIRE)
+    if plan.has(Rule.SOMEBODY_ELSES) or (is_doubtful and plan.had and not looks_like(plan.person, plan.had)):
+        # What an account is that most likely is another's says nothing of this person, but what HANDS_OFF names does.
         is_due = remark is not None and remark.rule in {Rule.HANDS_OFF, Rule.HANDS_OFF_OVER}
     return replace(plan, changes=(), remarks=(remark,)) if remark and is_due else plan
 

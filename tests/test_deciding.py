@@ -1844,6 +1844,22 @@ def test_a_dcid_on_somebody_elses_account_is_told_whatever_that_account_is(
     assert (kinds(planned), [label for _, label in told(planned)]) == ([], [note])
 
 
+@table("had, config, notes", {
+    "of a super admin": (account(dcid=None, is_admin=True), {}, [("ERROR", "not linked")]),
+    "of a student": (account(dcid=None, org_unit="/Students"), {}, [("ERROR", "not linked")]),
+    "of a student with a DCID of nobody": (account(dcid=99, org_unit="/Students"), {}, [("ERROR", "probable rehire")]),
+    "named in HANDS_OFF": (
+        account(dcid=None), {"HANDS_OFF": {MAYA_AT: ("known", "2099-01-01")}}, [("INFO", "hands off")],
+    ),
+})  # fmt: skip
+def test_who_is_given_the_address_of_another_account_is_told_whatever_that_account_is(
+    had: Account, config: dict[str, Any], notes: list[tuple[str, str]]
+) -> None:
+    another = replace(had, values={**had.values, sync.GIVEN_NAME: "Sam", sync.FAMILY_NAME: "Lee"}, entries={})
+    planned = plan(staff(), another, **config)
+    assert (kinds(planned), told(planned)) == ([], notes)
+
+
 @table("entry", {"the older record's DCID": "6", "the account": "maya.patel@d118.org"})
 def test_an_account_in_hands_off_is_not_opened_by_a_rehire_under_a_new_record(entry: str) -> None:
     locked, record = account(dcid=6, suspended=True, org_unit=CLOSED), leaver(dcid=6, email="")
