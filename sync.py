@@ -2552,7 +2552,9 @@ def make_changes(run: Run, plan: Plan, district: District, ahead: Account | None
         return
     refusals = []
     for kinds, make_step in steps_of(plan, run.settings):
-        if ended := run.ended.keys() & kinds:
+        ended = run.ended.keys() & kinds
+        # Who lies in SUSPENDED_OU already is closed whatever becomes of the groups.
+        if ended and (kinds != ("leave group",) or "move to suspended" in plan.kinds):
             run.ended[min(ended)] += 1
             break
         try:

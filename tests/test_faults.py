@@ -501,6 +501,18 @@ def test_ten_identical_failures_end_the_kind(bed: Bed) -> None:
     assert [bool(lines_about(outcome, "ERROR", email)) for email in people] == [True] * 10 + [False] * 2
 
 
+def test_groups_that_cannot_be_left_tonight_keep_nobody_open_who_lies_among_the_closed(bed: Bed) -> None:
+    bed.settings |= {"LIMITS": MANY, "LIMIT_SHARE": 1.0, "RETRY_SECONDS": 0.1, "WRITES_AT_ONCE": 1}
+    colleagues(bed)
+    waiting = [add_leaver(bed, dcid) for dcid in range(100, 110)]
+    leaver(bed, 200, ou=SUSPENDED_OU)
+    bed.google.fail("groups.list", 503, times=None)
+    outcome = bed.run()
+    assert any(line.startswith("refused by Google: leave group: ") for line in outcome.lines("ERROR")), outcome.output
+    assert [is_closed(bed, email) for email in waiting] == [False] * 10
+    assert is_closed(bed, address_of(bed, 200))
+
+
 def test_nine_identical_failures_and_a_success_do_not_end_the_run(bed: Bed) -> None:
     people = [add_outdated(bed, dcid) for dcid in range(100, 120)]
     lucky = people[9]
