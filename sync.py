@@ -242,7 +242,7 @@ class Rule(Enum):
     POSSIBLE_ACCOUNT = "possible account", ERROR, "an account without DCID may be theirs, so none is created"
     PROBABLE_REHIRE = "probable rehire", ERROR, "an account with the DCID of an older record may be theirs"
     NOT_LINKED = "not linked", ERROR, "an account holds the address, but is not certainly theirs"
-    LINKED_LATER = "not linked, closed", INFO, "an account without DCID holds the address and is closed: left as it is"
+    LINKED_LATER = "not linked, closed", ERROR, "an account without DCID has the address and is closed: left so, decide"
     DECIDED = "left by decision", INFO, "an admin has decided in the spreadsheet to leave it until what is seen changes"
     # What is never written.
     HANDS_OFF = "hands off", INFO, "HANDS_OFF names the person or account"
@@ -1220,6 +1220,10 @@ def name_in_hands_off(account: Account) -> str:
     return f'name it in HANDS_OFF: "{account.email}": ("why", "until which day")'
 
 
+def open_or_leave(account: Account, way: str) -> str:
+    return f"if they work here, {way} it in the Admin console; if it is to stay so, {name_in_hands_off(account)}"
+
+
 def in_hands_off(dcid: int | None, addresses: Collection[str], district: District) -> Iterator[tuple[str, str, bool]]:
     """Reason, last day, and whether that is not over yet, of each entry that means this person or account."""
     for key, (reason, until) in district.settings.HANDS_OFF.items():
@@ -1279,8 +1283,11 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
         elif account.is_open or is_closed_by_us(account, district.settings):
             return None
         else:
-            state = "archived" if account.archived else f"suspended in {account.org_unit}"
-            return about(person, Rule.LINKED_LATER, f"{account.email} has the address and is {state}", "left as it is")
+            state, way = f"suspended in {account.org_unit}", "open"
+            if account.archived:
+                state, way = "archived", "unarchive"
+            seen = f"active, but {account.email}, which has the address, is {state}"
+            return about(person, Rule.LINKED_LATER, seen, open_or_leave(account, way))
     return in_doubt(person, account, district, Rule.NOT_LINKED, why)
 
 
@@ -1420,8 +1427,7 @@ def wanted_open(person: Staff, had: Account, district: District) -> Wishes:
     if had.archived:
         rule, seen, way = Rule.ARCHIVED, f"{had.email} is archived", "unarchive"
     if seen:
-        remedy = f"if they work here, {way} it in the Admin console; if it is to stay so, {name_in_hands_off(had)}"
-        yield about(person, rule, f"active, but {seen}", remedy)
+        yield about(person, rule, f"active, but {seen}", open_or_leave(had, way))
         return
     if fault := homeschool_fault(person, district):
         yield fault

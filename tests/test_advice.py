@@ -527,6 +527,17 @@ STATES = (
         ))
         for how in ({"ou": HIGH_OU}, {"ou": LOCKED}, {"reason": "ABUSE"}, {"ou": SUSPENDED_OU, "delegated": True})
     ),
+    *(
+        Situation(Rule.LINKED_LATER, steps(ada(), account("ada", "Ada", **how)), (
+            Way(f"if they work here, {way} it in the Admin console",
+                console("ada", archived=False, suspended=False), {"ada": (0, OPEN)}, ("ada",)),
+            Way(f"if it is to stay so, {IN_HANDS_OFF % 'ada'}", hands_off("ada"), {"ada": (None, state)}),
+        ))
+        for how, way, state in (
+            ({"suspended": True}, "open", CLOSED), ({"suspended": True, "ou": LOCKED}, "open", CLOSED),
+            ({"archived": True}, "unarchive", OPEN),
+        )
+    ),
     Situation(Rule.NAME_DIFFERS, steps(
         ada(), in_step(), lambda case: case.powerschool(0, last_name=case.name("Married"))), (
         Way("if PowerSchool is right, change it in the Admin console",

@@ -589,21 +589,21 @@ DOUBTS = {Rule.SUPER_ADMIN.label, Rule.NOT_LINKED.label, Rule.LINKED_LATER.label
     "one name is not enough": (staff(teacher_number="T9", last_name="S"), account(dcid=None), ("ERROR", "not linked")),
     "a super admin": (staff(), account(dcid=None, is_admin=True), ("INFO", "super admin")),
     "a delegated admin": (staff(), account(dcid=None, is_delegated_admin=True), ("ERROR", "not linked")),
-    "archived": (staff(), account(dcid=None, archived=True), ("INFO", "not linked, closed")),
+    "archived": (staff(), account(dcid=None, archived=True), ("ERROR", "not linked, closed")),
     "archived among the closed": (
-        staff(), account(dcid=None, archived=True, suspended=True, org_unit=CLOSED), ("INFO", "not linked, closed"),
+        staff(), account(dcid=None, archived=True, suspended=True, org_unit=CLOSED), ("ERROR", "not linked, closed"),
     ),
-    "suspended elsewhere": (staff(), account(dcid=None, suspended=True), ("INFO", "not linked, closed")),
+    "suspended elsewhere": (staff(), account(dcid=None, suspended=True), ("ERROR", "not linked, closed")),
     "suspended by an admin among the closed": (
         staff(), account(dcid=None, suspended=True, org_unit=CLOSED.upper(), suspension_reason="ADMIN"), None,
     ),
     "suspended without a reason among the closed": (staff(), account(dcid=None, suspended=True, org_unit=CLOSED), None),
     "suspended for abuse": (
         staff(), account(dcid=None, suspended=True, org_unit=CLOSED, suspension_reason="ABUSE"),
-        ("INFO", "not linked, closed"),
+        ("ERROR", "not linked, closed"),
     ),
     "locked below the closed": (
-        staff(), account(dcid=None, suspended=True, org_unit=f"{CLOSED}/Locked"), ("INFO", "not linked, closed"),
+        staff(), account(dcid=None, suspended=True, org_unit=f"{CLOSED}/Locked"), ("ERROR", "not linked, closed"),
     ),
     "an inactive record's DCID, everything agrees": (staff(), account(dcid=6), None),
     "an inactive record's DCID, another employee ID": (
