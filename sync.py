@@ -1386,6 +1386,8 @@ def nobodys_accounts(district: District) -> Iterator[Remark]:
         if remark is None and account.is_open:
             remedy = f"correct its DCID, or suspend it; if it is to stay open, {name_in_hands_off(account)}"
             yield Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy, f"account:{account.id}")
+        elif remark and remark.rule is Rule.HANDS_OFF_OVER and account.is_open:
+            yield replace(remark, who=account.email, subject=f"account:{account.id}")
         else:
             yield Remark(Rule.NOT_IN_POWERSCHOOL, account.email, seen, remark.reason if remark else "")
 

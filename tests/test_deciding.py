@@ -1138,16 +1138,18 @@ def test_accounts_whose_dcid_is_not_in_powerschool_are_told() -> None:
     accounts = [
         account(), stranger(dcid=98, email="z@d118.org", last_sign_in="2026-01-02"),
         stranger(id="3", dcid=99, email="a@d118.org", suspended=True), stranger(id="4", email="b@d118.org"),
-        stranger(id="5", dcid=97, email="c@d118.org"),
+        stranger(id="5", dcid=97, email="c@d118.org"), stranger(id="6", dcid=96, email="d@d118.org"),
+        stranger(id="7", dcid=95, email="e@d118.org", suspended=True),
     ]  # fmt: skip
-    entry = {"c@d118.org": ("a robot", "2099-01-01")}
+    entry = {"c@d118.org": ("a robot", "2099-01-01")} | dict.fromkeys(("96", "95"), ("a robot", "2020-01-01"))
     remarks = [*sync.nobodys_accounts(district([staff()], accounts, HANDS_OFF=entry))]
     assert [(remark.who, remark.rule.level, remark.rule.label) for remark in remarks] == [
         ("a@d118.org", "INFO", "not in PowerSchool"), ("c@d118.org", "INFO", "not in PowerSchool"),
+        ("d@d118.org", "ERROR", "hands off is over"), ("e@d118.org", "INFO", "not in PowerSchool"),
         ("z@d118.org", "ERROR", "open for nobody"),
     ]  # fmt: skip
     assert remarks[0].seen.endswith("last sign-in never")
-    assert remarks[2].seen == f"DCID 98, in {HIGH_OU}, last sign-in 2026-01-02"
+    assert remarks[-1].seen == f"DCID 98, in {HIGH_OU}, last sign-in 2026-01-02"
 
 
 def test_addresses_are_indexed_with_the_primary_before_an_alias() -> None:
