@@ -48,7 +48,7 @@ def test_a_district_in_order_is_good_from_the_first_line_to_the_last(bed: Bed) -
         "runs as the operating-system account",
         "environment variable POWERSCHOOL_DB_PASSWORD: set",
         "environment variable NEW_USER_PASSWORD: not set",
-        "(folder)/runs can be written",
+        f"(folder){os.sep}runs can be written",
         "the last good run was 0.0 days ago",
         "every setting in config.py is well-formed",
         "PowerSchool can be reached and lets this login in (Oracle 19.3.0.0.0, thin mode)",
@@ -270,7 +270,7 @@ def test_secrets_that_others_can_read_and_a_folder_that_cannot_be_written_are_to
     outcome = bed.run("--check")
     assert "other accounts of this machine can read credentials.json -> chmod 600 credentials.json" in outcome.output
     assert "token.json ->" not in outcome.output
-    assert "(folder)/runs cannot be written by the account" in "".join(facts(outcome.output, "FAULT"))
+    assert f"(folder){os.sep}runs cannot be written by the account" in "".join(facts(outcome.output, "FAULT"))
 
 
 def test_the_last_good_run_is_one_of_everybody_that_came_to_its_end(bed: Bed) -> None:
@@ -416,7 +416,7 @@ def test_a_log_in_another_encoding_or_none_at_all_does_not_keep_the_check_from_i
     log.mkdir()
     code, output = screen(bed, "--check")
     assert code == 2, output
-    assert "FAULT    (folder)/StaffLog.txt cannot be written by the account" in output
+    assert f"FAULT    (folder){os.sep}StaffLog.txt cannot be written by the account" in output
     assert "a run tonight would do: nothing" in output
 
 

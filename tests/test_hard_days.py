@@ -757,7 +757,7 @@ def test_a_csv_overwrites_nothing_but_a_spreadsheet_of_its_own(bed: Bed) -> None
     assert "Excel" not in outcome.output
     outcome = bed.run("--dry-run", "--csv", str(bed.folder / "nowhere" / "x.csv"))
     assert outcome.exit_code == 2
-    assert "No such file or directory" in last_line(outcome.output)
+    assert f"{mine.parent / 'nowhere' / 'x.csv'} cannot be written" in last_line(outcome.output)
     assert "Excel" not in outcome.output
 
 
