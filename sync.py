@@ -1268,7 +1268,7 @@ def plan_account(person: Staff, had: Account, district: District) -> Plan:
     return Plan(person, had, differences(had, wanted, district), remarks, evidence)
 
 
-OR_DECIDE = "or decide it with --csv and --decide (README)"
+OR_DECIDE = "or decide it with --csv and --decide (README, step 6)"
 
 
 def link_doubt(person: Staff, account: Account, district: District) -> Remark | None:
@@ -2960,13 +2960,16 @@ def undo(run: Run) -> int:
     plans = [plan for plan in plans if not run.options.only or any(is_named(plan, word) for word in run.options.only)]
     due = [plan for plan in hold_too_much(run, plans, district) if plan.changes]
     planned = tell_plan(due, run.settings)
+    left = [str(remark) for plan in plans for remark in plan.remarks]
+    show(f"not put back {len(left)}", left)
     if run.options.dry_run:
         run.done = planned
         return tell(run, DRY_RUN)
     if due and not run.options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
     code = carry_out(run, due, district)
-    log.info("The next run will do the same again, unless PowerSchool is corrected or the scheduled task is paused.")
+    if run.done:
+        log.info("The next run will do the same again, unless PowerSchool is corrected or the task is paused.")
     return code
 
 
@@ -3190,10 +3193,11 @@ def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
 def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
     """This account, its variables (never their values), what it can do in the folder, and how old the last run is."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
-    remedies = {remark.who: remark.reason for remark in environment_faults()}
+    faults = {remark.who: remark for remark in environment_faults()}
     for name in VARIABLES:
-        words = f"environment variable {name}: {'set' if os.environ.get(name) else 'not set'}"
-        yield fault(words, remedies[name]) if name in remedies else fact(words)
+        words = f"environment variable {name}"
+        state = "set" if os.environ.get(name) else "not set"
+        yield replace(faults[name], who=words) if name in faults else fact(f"{words}: {state}")
     probe = f".staffsync-{os.getpid()}"
     tried = {run.folder: probe, run.folder / "runs": probe, run.folder / "StaffLog.txt": ""}
     for place in filter(exists, tried):
@@ -3437,7 +3441,7 @@ def explain(run: Run) -> int:
     who, district = run.options.explain or "", read_both(run)
     district = replace(district, chosen=frozenset(person.dcid for person in people_explained(who, district)))
     if not district.chosen:
-        return tell_nearby(who, district)
+        return tell_nearby(run, who, district)
     plans = plan_each(run, district)
     strange = [*rebuilt_powerschool(plans, district), *foreign_staff(district)]
     district, plans = look_up_newcomers(run, district, plans)
@@ -3445,7 +3449,8 @@ def explain(run: Run) -> int:
     for plan in (plan for plan in plans if plan.person.dcid in district.chosen):
         tell_sides(plan.person, district)
         remarks = left_by_decision(plan.remarks, run.memory)
-        tell_remarks(run, remarks, {})
+        stands = (r for r in run.memory.remarks.values() if r.rule in HAPPENED_ONCE)
+        tell_remarks(run, [*remarks, *(r for r in stands if r.subject == subject_of(plan.person))], {})
         rules = [f"{change.kind}: {KINDS[change.kind].rule}" for change in plan.changes]
         if plan.had is not None and not rules and not remarks:
             rules = [f"in step: {IN_STEP}" if plan.person.is_active else f"suspend: {KINDS['suspend'].rule}"]
@@ -3488,7 +3493,7 @@ def tell_sides(person: Staff, district: District) -> None:
         log.info("Google: no account has this DCID or this address")
 
 
-def tell_nearby(who: str, district: District) -> int:
+def tell_nearby(run: Run, who: str, district: District) -> int:
     """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
     text, by_address, protected = whom(who)[1], district.google.by_address, district.settings.PROTECTED_OUS
     name = text.partition("@")[0]
@@ -3499,6 +3504,7 @@ def tell_nearby(who: str, district: District) -> int:
     if text in by_address:
         log.info("Google: %s", by_address[text])
         log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
+        tell_remarks(run, [r for r in nobodys_accounts(district) if r.who == by_address[text].email], {})
         return DONE
     for address in difflib.get_close_matches(text, by_address, 3, 0.8):
         if not is_at_or_below(by_address[address].org_unit, protected):
@@ -4759,7 +4765,7 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     known = [*PERSON_VALUES, *extension]
     none_of = f"which is none of {', '.join(known)}"
     yield from (f"CUSTOM_SCHEMAS names the value '{v}', {none_of}" for v in used if v not in known)
-    yield from (f"PRIVATE_VALUES names '{v}', which is no value" for v in private if v not in known)
+    yield from (f"PRIVATE_VALUES names '{v}', which is no value: take it out" for v in private if v not in known)
     yield from (f"EXTENSION_COLUMNS may not use the name '{v}'" for v in extension if v in PERSON_VALUES)
     if used.count("dcid") != 1:
         yield f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}"
@@ -4787,11 +4793,12 @@ def environment_faults() -> Iterator[Remark]:
     place, password = os.environ.get("POWERSCHOOL_PROD_DB", ""), os.environ.get("NEW_USER_PASSWORD", "")
     for name in ("POWERSCHOOL_PROD_DB", "POWERSCHOOL_DB_PASSWORD"):
         if not os.environ.get(name):
-            yield fault(name, f"is not set: set it for the account {account_name()}, which runs this")
+            yield Remark(Rule.FAULT, name, "is not set", f"set it for the account {account_name()}, which runs this")
     if "@" in place or place.lower().startswith("jdbc:"):
-        yield fault("POWERSCHOOL_PROD_DB", "must be host:1521/PSPRODDB alone: without jdbc:, user and password")
+        seen = "must be host:1521/PSPRODDB alone"
+        yield Remark(Rule.FAULT, "POWERSCHOOL_PROD_DB", seen, "without jdbc:, user and password")
     if password and not (8 <= len(password) <= 100 and password.isascii() and password.isprintable()):
-        yield fault("NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set")
+        yield Remark(Rule.FAULT, "NEW_USER_PASSWORD", "must be 8 to 100 ASCII characters, or not set")
 
 
 def own_admin() -> str:
@@ -5271,10 +5278,10 @@ def options_of(argv: Sequence[str] | None) -> Options:
     add("--allow", metavar="KIND=N", action="append", default=[], type=allowance, help=raises)
     file("--csv", help="with --dry-run: who is linked, in doubt or alone")
     file("--decide", help="carry out the column decision of that spreadsheet: link, create or leave")
-    file("--page", help="write what this run or dry run tells as a page for a browser")
+    file("--page", help="write what this run, dry run or undo tells as a page for a browser")
     flag("--check", help="check everything a run needs; safe to paste in public")
     flag("--setup", help="create missing schemas, fields and org units, after asking")
-    add("--explain", metavar="WHO", help="what both sides say of one person and which rule decides")
+    add("--explain", metavar="WHO", help="what both sides say of one person (a name will do) and which rule decides")
     add("--undo", metavar="RUN", help="put back what a run changed; 'last' is the newest that did")
     flag("--yes", help="with --undo and --setup: do not ask")
     flag("--authorize", help="sign in to Google with a browser, and stop")

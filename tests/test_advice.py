@@ -273,7 +273,7 @@ def shown_with(letter: str) -> Step:
 OPEN, CLOSED = "open", "suspended"
 SET = f"set {SCHEMA}.DCID of <%s> to <0>"
 IN_HANDS_OFF = 'name it in HANDS_OFF: "<%s>": ("why", "until which day")'
-DECIDE = "or decide it with --csv and --decide (README)"
+DECIDE = "or decide it with --csv and --decide (README, step 6)"
 NEW_ADDRESS = "give the person another address in PowerSchool"
 
 # Somebody who left under an older record, with an account that carries its DCID.

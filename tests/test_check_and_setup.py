@@ -89,7 +89,7 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     assert outcome.exit_code == 2
     faults, warnings = facts(outcome.output, "FAULT"), facts(outcome.output, "WARNING")
     for words in (
-        "environment variable NEW_USER_PASSWORD: set -> must be 8 to 100",
+        "environment variable NEW_USER_PASSWORD: must be 8 to 100",
         '"MOBILE": invalid identifier',
         "table U_SHOES -> ",
         "the org unit /Nowhere (SUSPENDED_OU) does not exist -> create it with --setup",
@@ -173,7 +173,7 @@ def test_faulty_settings_do_not_end_it_and_both_sign_ins_are_tried(bed: Bed) -> 
     assert "maya" not in outcome.output
 
     outcome = bed.run("--check", env={"POWERSCHOOL_PROD_DB": None})
-    assert "POWERSCHOOL_PROD_DB: not set -> is not set" in outcome.output
+    assert "POWERSCHOOL_PROD_DB: is not set -> set it for the account" in outcome.output
 
 
 def test_no_host_of_a_whole_connect_descriptor_is_shown(bed: Bed) -> None:

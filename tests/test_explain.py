@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bed import Bed, matching_account
-from stories import MAYA, add_known
+from stories import MAYA, add_known, colleagues, person, settle
 
 
 def test_a_person_with_a_change_due_is_told_whole(bed: Bed) -> None:
@@ -113,3 +113,17 @@ def test_explain_hides_what_is_private_on_both_sides(one_in_step: Bed) -> None:
     assert "Synchronization_Data.School_Access_List (private)" in outcome.output
     shown = "\n".join(outcome.lines("INFO")[1:])
     assert not re.search(r"\bT[67]\b|\b101\b|school 5|home school 5", shown), shown
+
+
+def test_what_stands_of_what_happens_once_and_what_to_do_about_nobodys_account_are_told(bed: Bed) -> None:
+    colleagues(bed)
+    person(bed, 201, "Maya")
+    stray = settle(bed, 202, "Ola")
+    bed.powerschool.remove(202)
+    bed.run()
+
+    lines = bed.run("--explain", "dcid:201").lines("WARN")
+    assert ["reset it in the Admin console" in line for line in lines] == [True]
+    assert "password nobody knows" not in bed.run("--explain", "dcid:9000").output
+    outcome = bed.run("--explain", bed.google.users[stray]["primaryEmail"])
+    assert "correct its DCID, or suspend it" in outcome.lines("ERROR")[0]

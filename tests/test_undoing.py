@@ -320,6 +320,21 @@ def test_an_undo_shows_what_it_does_asks_and_takes_only_yes_for_yes(bed: Bed) ->
             aged(bed, 1)
 
 
+def test_an_undo_says_what_it_does_not_put_back_before_it_asks(bed: Bed) -> None:
+    ids = add_all(bed, {201: outdated("Update"), 202: outdated("Kept")})
+    bed.run()
+    aged(bed, 1)
+    bed.settings["HANDS_OFF"] = {202: ("trial", "2099-01-01")}
+    bed.google.users[ids[201]]["customSchemas"]["Synchronization_Data"]["Staff_Group"] = 5
+    type_at_terminal(bed, "yes\n")
+    outcome = bed.run("--undo", "last")
+    assert (outcome.exit_code, outcome.writes) == (0, [])
+    left = outcome.output.partition("not put back 2")[2].partition("Left alone")[0]
+    assert "changed since by somebody else" in left
+    assert "trial (HANDS_OFF until 2099-01-01)" in left
+    assert "The next run will do the same again" not in outcome.output
+
+
 def test_last_is_the_newest_run_that_changed_something_or_may_have(bed: Bed) -> None:
     add_all(bed, {201: outdated("Update")})
     lines = bed.run().journal
