@@ -1573,7 +1573,8 @@ def test_a_good_value_is_no_fault(name: str, value: object) -> None:
         "CUSTOM_SCHEMAS names the value 'phone', which is none of dcid, homeschool_id, school_access_list, "
         "staff_type, staff_group, teacher_number, building, cell_phone",
     ),
-    "an unknown private value": ({"PRIVATE_VALUES": ["phone"]}, "PRIVATE_VALUES names 'phone', which is no value"),
+    "an unknown private value": ({"PRIVATE_VALUES": ["phone"]},
+                                 "PRIVATE_VALUES names 'phone', which is no value: take it out"),
     "a taken name": ({"EXTENSION_COLUMNS": {"building": "a.b", "cell_phone": "a.c"}},
                      "EXTENSION_COLUMNS may not use the name 'building'"),
     "no DCID": ({"CUSTOM_SCHEMAS": {"S": {"A": "building"}}},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import threading
 from collections import Counter
 from itertools import pairwise
@@ -147,6 +148,7 @@ def test_an_error_that_ends_the_run_begins_nobody_new_and_journals_what_is_in_fl
     is_settled(bed, accounts)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
 @pytest.mark.ordinary_runs
 def test_ctrl_c_begins_nobody_new_and_ends_after_what_is_in_flight(bed: Bed) -> None:
     side_by_side(bed, 0.05)
