@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -148,6 +149,29 @@ def test_an_error_that_ends_the_run_begins_nobody_new_and_journals_what_is_in_fl
     is_settled(bed, accounts)
 
 
+def test_an_error_that_ends_the_run_is_told_even_if_nobody_comes_after(bed: Bed) -> None:
+    side_by_side(bed, 0)
+    colleagues(bed)
+    accounts = [outdated(bed, 201 + number, f"Kim{chr(97 + number)}") for number in range(3)]
+    bed.google.fail("users.update", 403, "accessNotConfigured", "Not enabled.", match=of_account(accounts[-1]))
+    outcome = bed.run()
+    assert outcome.exit_code == 2, outcome.output
+    assert "enable the Admin SDK API" in outcome.lines("ERROR")[-1]
+
+
+def test_what_was_seen_ahead_is_good_for_the_first_step_alone(bed: Bed) -> None:
+    side_by_side(bed, 0)
+    colleagues(bed)
+    account = leaver(bed, 201)
+
+    def promote(request: Request, moment: str) -> None:
+        if (request.method, moment) == ("users.update", "after"):
+            bed.google.users[account]["isAdmin"] = True
+
+    bed.google.hook = promote
+    assert done(bed.run()) == {(201, "suspend")}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
 @pytest.mark.ordinary_runs
 def test_ctrl_c_begins_nobody_new_and_ends_after_what_is_in_flight(bed: Bed) -> None:
@@ -158,7 +182,7 @@ def test_ctrl_c_begins_nobody_new_and_ends_after_what_is_in_flight(bed: Bed) -> 
     assert "Interrupted" in output.splitlines()[-1]
     changed = len([row for row in journals(bed) if row["state"] == "done"])
     assert f"{changed} changes were written before that" in output.splitlines()[-1]
-    assert 3 <= changed < 20
+    assert 3 <= changed < 2 * AT_ONCE, "who had only been looked at is not begun either"
     is_settled(bed, accounts)
     assert bed.run().exit_code == 0
 
@@ -188,6 +212,49 @@ def test_a_fault_on_one_person_stops_no_other(bed: Bed) -> None:
     assert len(outcome.lines("ERROR")) == len(faults), outcome.output
     bed.google.behave()
     assert bed.run().exit_code == 0
+
+
+def test_an_account_that_has_waited_long_for_its_turn_is_looked_at_again(bed: Bed) -> None:
+    side_by_side(bed, 0)
+    colleagues(bed)
+    accounts = {outdated(bed, 201 + number, f"Kim{chr(97 + number)}") for number in range(2 * AT_ONCE)}
+    # Nobody waits: for the process the clock jumps once eight are being written and the others have been looked at.
+    late = bed.folder / "late"
+    bed.prelude = (
+        "import os, time\n"
+        "monotonic = time.monotonic\n"
+        f"time.monotonic = lambda: monotonic() + 6 * os.path.exists({str(late)!r})\n"
+    )
+    first: set[str] = set()
+    looked_at = threading.Semaphore(0)
+
+    def change_the_others() -> None:
+        for _ in accounts:
+            assert looked_at.acquire(timeout=30)
+        time.sleep(0.2)  # for the last answer to arrive
+        for account in accounts - first:
+            bed.google.users[account]["customSchemas"]["Synchronization_Data"]["Staff_Group"] = "5"
+        late.touch()
+
+    barrier = threading.Barrier(AT_ONCE, change_the_others)
+
+    def wait(request: Request, moment: str) -> None:
+        if (request.method, moment) == ("users.get", "after"):
+            looked_at.release()
+        if (request.method, moment) == ("users.update", "before") and not late.exists():
+            first.add(request.params["userKey"])
+            barrier.wait(30)
+
+    bed.google.hook = wait
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
+    looks = Counter(request.params["userKey"] for request in outcome.requests if request.method == "users.get")
+    again = {account for account, times in looks.items() if times > 1}
+    assert again
+    assert again <= accounts - first
+    befores = {line["account"]: line["before"] for line in outcome.journal}
+    groups = {befores[account]["customSchemas.Synchronization_Data.Staff_Group"] for account in again}
+    assert groups == {"5"}
 
 
 def test_newcomers_are_looked_up_side_by_side_and_the_accounts_stay_in_their_places(bed: Bed) -> None:
