@@ -865,8 +865,7 @@ def sync(run: Run) -> int:
     lost = [plan for plan in lost_aliases(plans, district) if plan.person.dcid in chosen or not run.options.is_part]
     for remark in (remark for plan in lost for remark in plan.remarks):
         run.note(remark)
-    # Who left comes first: whatever stops a run, it does not leave their accounts open.
-    due = sorted((plan for plan in (*lost, *plans) if plan.changes), key=lambda plan: not is_closing(plan))
+    due = sorted((plan for plan in (*lost, *plans) if plan.changes), key=turn_of)
 
     if run.options.dry_run:
         return tell_dry_run(run, district, everybody, due)
@@ -2513,7 +2512,7 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
             if run.bugs >= BUGS_THAT_END_A_RUN:
                 raise
 
-    groups = (side_by_side(run, turn, list(group)) for _, group in groupby(plans, is_closing))
+    groups = (side_by_side(run, turn, list(group)) for _, group in groupby(plans, turn_of))
     for _ in with_progress(run, "Changing accounts", chain.from_iterable(groups), len(plans)):
         pass
 
@@ -2596,6 +2595,14 @@ def steps_of(plan: Plan, settings: Settings) -> list[tuple[tuple[str, ...], Step
     if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
         steps.insert(-1, (("leave group",), leave_all_groups))
     return steps
+
+
+def turn_of(plan: Plan) -> int:
+    """Who left comes first, so that nothing leaves their accounts open; then aliases that go back, before others do.
+
+    Else somebody might get what was another's address, and with it the mail that is sent there.
+    """
+    return 0 if is_closing(plan) else 1 if plan.kinds == {"add alias"} else 2
 
 
 def is_closing(plan: Plan) -> bool:

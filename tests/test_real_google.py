@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bed import SIGNED_IN_SCOPES, Bed
 from google_server import ODD_ANSWERS, SCOPE_PREFIX, WRITES
-from stories import MAYA, NOOR, add_known, colleagues, done, newest_journal, of_account, outdated, told
+from stories import MAYA, NOOR, add_known, colleagues, done, newest_journal, of_account, outdated, person, told
 from test_interruption import Start, killed_run
 
 EARLIER = "maya.jones@d118.org"
@@ -93,6 +93,21 @@ def test_an_own_alias_that_went_in_vain_is_not_put_back_where_hands_are_off(bed:
 
     assert (outcome.writes, addresses(bed, account)) == ([], (EARLIER, [])), outcome.output
     assert any("DCID 7" in text and shelter in text for text in outcome.lines("INFO")), outcome.output
+
+
+def test_an_own_alias_that_went_in_vain_is_put_back_before_anybody_else_takes_it(bed: Bed) -> None:
+    account = married_back(bed)
+    bed.google.world.requests_until_alias_is_free = None
+    bed.run()
+    bed.powerschool.person(7)["email_addr"] = EARLIER
+    person(bed, 9, "Maya", "Sanchez", email=MAYA)
+    bed.google.free_addresses()
+    bed.google.latency, bed.settings["WRITES_AT_ONCE"] = 0.1, 8
+
+    outcome = bed.run()
+
+    assert addresses(bed, account) == (EARLIER, [MAYA]), outcome.output
+    told(outcome, "ERROR", 9, f"{MAYA} is taken by {EARLIER} as an alias")
 
 
 def test_an_alias_that_an_admin_takes_away_later_stays_away(bed: Bed) -> None:
