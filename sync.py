@@ -3338,7 +3338,8 @@ def idle_settings(district: District, *, is_check: bool = False) -> list[Remark]
     """Each entry that means to protect or place somebody and fits nobody: most likely misspelt."""
     settings, powerschool, google = district.settings, district.powerschool, district.google
     accounts = {*google.by_address, *google.others}
-    known = {*accounts, *(text for person in powerschool.staff for text in (person.email, str(person.dcid)))}
+    known = {*accounts, *map(str, google.by_dcid)}
+    known |= {text for person in powerschool.staff for text in (person.email, str(person.dcid))}
     strange = [key for key in settings.HANDS_OFF if whom(key)[1] not in known]
     idle = [f"HANDS_OFF names {key}, which is no address or DCID on either side" for key in strange]
     schools = {"", *(name.casefold() for name in powerschool.schools.values())}

@@ -1152,6 +1152,16 @@ def test_accounts_whose_dcid_is_not_in_powerschool_are_told() -> None:
     assert remarks[-1].seen == f"DCID 98, in {HIGH_OU}, last sign-in 2026-01-02"
 
 
+@table("key, is_idle", {
+    "a DCID of PowerSchool": ("7", False), "a DCID that only Google has": ("dcid:99", False), "no DCID": ("98", True),
+    "an address of Google": ("Sam.Lee@d118.org", False), "no address": ("sam@d118.org", True),
+})  # fmt: skip
+def test_an_entry_of_hands_off_that_names_nobody_on_either_side_is_told(key: str, is_idle: bool) -> None:
+    world = district([staff()], [stranger(dcid=99)], HANDS_OFF={key: ("on leave", "2099-01-01")})
+    told_of = [remark.who for remark in sync.idle_settings(world) if remark.who.startswith("HANDS_OFF")]
+    assert told_of == [f"HANDS_OFF names {key}, which is no address or DCID on either side"] * is_idle
+
+
 def test_addresses_are_indexed_with_the_primary_before_an_alias() -> None:
     aliased = stranger(aliases=(MAYA_AT, "s@d118.org"))
     for accounts in ([account(), aliased], [aliased, account()]):
