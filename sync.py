@@ -2702,7 +2702,7 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
     try:
         make(run, plan, now, due, request, made)
     except GoogleError as error:
-        if error.status != 409 or after.get(EMAIL) not in now.aliases:
+        if error.status != 409 or error.can_heal or after.get(EMAIL) not in now.aliases:
             raise
         # Google may not make an alias the address while it is one. The journal says what for it goes: until Google
         # shows it again, each run tries to put it back or to make it the address.
@@ -2913,7 +2913,7 @@ def outcome(
             state, holder = "failed", found.email + ("" if found.email == address else " as an alias")
     except GoogleError:
         state, holder = "unknown", "somebody Google does not name at the moment"
-    if error.status == 409 and address not in {"", *account.aliases}:
+    if error.status == 409 and not error.can_heal and address not in {"", *account.aliases}:
         error = GoogleError(409, error.reason, f"{address} is taken by {holder}")
     return state, account.id, error
 

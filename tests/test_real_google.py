@@ -61,6 +61,16 @@ def test_an_own_alias_that_google_holds_for_a_day_is_told_until_it_is_the_addres
     assert bed.run().writes == []
 
 
+def test_an_own_alias_stays_where_google_only_asks_to_try_again(bed: Bed) -> None:
+    account = married_back(bed)
+    bed.google.fail("users.update", 409, "conflict", "Conflicting requests. Please try again", times=None)
+    outcome = bed.run()
+    assert (outcome.exit_code, addresses(bed, account)) == (1, (EARLIER, [MAYA])), outcome.output
+    bed.google.behave()
+    assert bed.run().exit_code == 0
+    assert addresses(bed, account) == (MAYA, [EARLIER])
+
+
 def test_an_own_alias_that_went_in_vain_is_put_back_once_nobody_wants_it_as_the_address(bed: Bed) -> None:
     account = married_back(bed)
     bed.google.world.requests_until_alias_is_free = None
@@ -236,6 +246,14 @@ def test_an_error_body_that_is_no_json_is_quoted_and_not_replaced_by_advice_abou
     assert "Google answered 403 : Forbidden" in last
     assert "run again later" in last
     assert "admin" not in last
+
+
+def test_an_address_is_not_said_to_be_taken_where_google_only_asks_to_try_again(bed: Bed) -> None:
+    add_known(bed, 8)
+    person(bed, 9, "Maya", "Sanchez")
+    bed.google.fail("users.insert", 409, "conflict", "Conflicting requests. Please try again", times=None)
+    line = told(bed.run(), "ERROR", 9, "Conflicting requests", "the next run tries again")
+    assert "taken" not in line
 
 
 def test_a_rename_with_too_many_aliases_says_nothing_of_licences(bed: Bed) -> None:
