@@ -241,6 +241,16 @@ def test_the_command_that_installs_it_works_where_a_folder_has_a_space_in_its_na
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("option", ["--help", "-h", "--version"])
+def test_help_needs_no_package_which_would_take_longer_to_load_than_to_answer(bed: Bed, option: str) -> None:
+    shim = bed.folder / "shim"
+    shim.mkdir()
+    for package in ("oracledb", "httplib2", "googleapiclient", "smtplib"):
+        (shim / f"{package}.py").write_text("raise ImportError('loaded')\n")
+    outcome = bed.run(option, env={"PYTHONPATH": str(shim), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert outcome.exit_code == 0, outcome.output
+
+
 def test_a_package_that_is_there_but_broken_is_told_too(bed: Bed) -> None:
     # As by a half-finished upgrade: the import fails without naming a package.
     shim = bed.folder / "shim"

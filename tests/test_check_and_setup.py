@@ -283,6 +283,10 @@ def test_the_last_good_run_is_one_of_everybody_that_came_to_its_end(bed: Bed) ->
     assert "WARNING  no run yet of everybody that came to its end" in bed.run("--check").output
     assert bed.run().exit_code == 0
     assert "the last good run was 0.0 days ago" in bed.run("--check").output
+    for hours, sign in ((25.9, "good"), (26.1, "WARNING")):
+        so_long_ago = datetime.now(timezone.utc) - timedelta(hours=hours)
+        (bed.runs / "last-good.txt").write_text(so_long_ago.isoformat(), encoding="utf-8")
+        assert re.search(rf"{sign} +the last good run was 1.1 days ago", bed.run("--check").output)
     three_days_ago = datetime.now(timezone.utc) - timedelta(days=3)
     (bed.runs / "last-good.txt").write_text(three_days_ago.isoformat(), encoding="utf-8")
     assert bed.run(env={"POWERSCHOOL_DB_PASSWORD": "no"}).exit_code == 2

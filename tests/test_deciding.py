@@ -2125,3 +2125,28 @@ def test_another_address_is_advised_only_where_a_deleted_account_may_be_somebody
     (remark,) = plan(staff(), google={"deleted": [replace(gone, deleted_on="2026-11-20")]}).remarks
     assert remark.rule is Rule.RECENTLY_DELETED
     assert ("another address" in remark.remedy) is ways
+
+
+STUDENT: dict[str, Any] = {
+    "email": "stu.dent@d118.org",
+    "org_unit": "/Students/Grade 9",
+    "employee_id": "",
+    "dcid": None,
+}
+
+
+@table("changes, is_nobodys", {
+    "a student": ({}, True),
+    "who has an ID of another kind": ({"external_ids": ({"type": "custom", "value": "T7"},)}, True),
+    "with a DCID": ({"dcid": 99}, False),
+    "outside PROTECTED_OUS": ({"org_unit": HIGH_OU}, False),
+    "with somebody's address": ({"email": MAYA_AT}, False),
+    "with somebody's address as an alias": ({"aliases": (MAYA_AT,)}, False),
+    "with somebody's address at a domain alias": ({"domain_aliases": (MAYA_AT,)}, False),
+    "with somebody's employee ID": ({"employee_id": "t7"}, False),
+    "with somebody's names": ({"given_name": "MAYA", "family_name": "Patel"}, False),
+    "with the address of somebody who left": ({"email": "gone@d118.org"}, False),
+})  # fmt: skip
+def test_of_whom_no_more_than_address_and_id_is_kept(changes: dict[str, Any], is_nobodys: bool) -> None:
+    powerschool = PowerSchool(SCHOOLS, (staff(), leaver(dcid=8, email="gone@d118.org", teacher_number="")))
+    assert sync.is_nobodys(stranger(**{**STUDENT, **changes}), powerschool, settings_with()) is is_nobodys

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from bed import Bed
+from google_server import Request
 from stories import colleagues, outdated, person, settle
 
 FRAME = {"token": 1, "orgunits.list": 1, "schemas.list": 1}
@@ -55,6 +56,23 @@ def test_an_account_is_looked_at_once_before_its_write(bed: Bed) -> None:
         outdated(bed, dcid)
     bed.settings["WRITES_AT_ONCE"] = 8
     assert asked(bed) == {**FRAME, "users.list": 1, "users.get": 3, "users.update": 3}
+
+
+def test_powerschool_and_the_first_pages_of_google_are_read_at_once(bed: Bed) -> None:
+    """PowerSchool answers here as soon as the second page is asked for, and the first needs PowerSchool to be read."""
+    colleagues(bed)
+    for number in range(600):
+        bed.google.add_user(f"student{number}@d118.org", "Stu", "Dent", ou="/Students")
+    bed.settings["TIMEOUT_SECONDS"] = 5
+    bed.oracle.faults.hang = "FROM users"
+
+    def answer(request: Request, when: str) -> None:
+        if request.method == "users.list" and when == "before" and "pageToken" in request.params:
+            bed.oracle.faults.hang = None
+
+    bed.google.hook = answer
+    outcome = bed.run()
+    assert outcome.exit_code == 0, outcome.output
 
 
 def test_when_both_sides_fail_it_is_powerschool_that_is_told(bed: Bed) -> None:

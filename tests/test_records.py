@@ -314,10 +314,13 @@ def test_what_is_older_than_keep_days_is_dropped_and_nothing_else(bed: Bed) -> N
         path = bed.runs / name
         path.write_text("")
         os.utime(path, (1, 1))
+    for day in (old, young):
+        (bed.runs / f"{day}.html").write_text("")
     bed.run("--dry-run")
     assert set(names_in(bed.runs)) == dropped | kept
     bed.run()
     assert set(names_in(bed.runs)) == kept
+    assert [(bed.runs / f"{day}.html").exists() for day in (old, young)] == [False, True]
 
 
 # The lock.

@@ -10,7 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from district import build as build_district
 from google_server import WRITES, Request
 from stories import GRADE, HIGH_OU, OU_OF, colleagues, done, leaver, of_account, outdated, person, settle, signalled
 from test_interruption import Start, build, journals, kill_points, killed_run, state_of, uninterrupted
+
+import sync
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 AT_ONCE = 8
@@ -72,6 +76,50 @@ def test_eight_are_under_way_at_once_and_a_persons_lines_stand_together(bed: Bed
         re.findall(r"DCID (\d+)\)", line)[0] for line in outcome.lines("INFO") if line.startswith(("move", "rename"))
     ]
     assert len([1 for one, other in pairwise(told) if one != other]) == 23, told
+
+
+def test_beside_each_who_is_written_another_is_looked_at(bed: Bed) -> None:
+    side_by_side(bed, 0)
+    ten_outdated(bed)
+
+    late: list[bool] = []
+
+    def wait(request: Request, moment: str) -> None:
+        """No write is answered before more people were looked at than are written at once."""
+        if request.method == "users.update" and moment == "before":
+            end = time.monotonic() + 5
+            while sum(one.method == "users.get" for one in [*bed.google.requests]) < 2 * AT_ONCE:
+                if time.monotonic() > end:
+                    late.append(True)
+                    return
+                time.sleep(0.01)
+
+    bed.google.hook = wait
+    assert len(bed.run().writes) == 20
+    assert late == []
+
+
+def test_a_look_that_is_old_is_made_again_before_the_write(bed: Bed) -> None:
+    side_by_side(bed)
+    ten_outdated(bed)
+    bed.prelude = "import sync\nsync.STALE_SECONDS = 0\n"
+    assert Counter(request.method for request in bed.run().requests)["users.get"] == 40
+
+
+def test_no_more_is_asked_for_than_google_allows(bed: Bed) -> None:
+    side_by_side(bed, 0)
+    colleagues(bed)
+    bed.google.world.creations_a_second = 10
+    for dcid in range(201, 215):
+        person(bed, dcid, f"Kim{chr(dcid - 104)}")
+    assert [request.status for request in bed.run().requests if request.status in {403, 429, 503}] == []
+    most, seconds = sync.QUERIES
+    assert most / seconds < 2400 / 60
+    run, sent = sync.Run(Path(), datetime.now(timezone.utc)), deque[float](maxlen=3)
+    start = time.monotonic()
+    with ThreadPoolExecutor(4) as workers:
+        [*workers.map(lambda _: sync.keep_pace(run, sent, (3, 0.2)), range(9))]
+    assert 0.4 <= time.monotonic() - start < 5
 
 
 def test_journal_lines_are_whole_in_order_of_time_and_their_numbers_unique(bed: Bed) -> None:
