@@ -3849,7 +3849,8 @@ def open_log(run: Run, path: Path) -> None:
 
     def note_failure(record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
-        run.unkept = run.unkept or (str(error.strerror) if isinstance(error, OSError) else "")
+        words = f"{error.strerror}: make room on the disk" if isinstance(error, OSError) else ""
+        run.unkept = run.unkept or words
 
     try:
         handler = patiently(lambda: logging.StreamHandler(open_private(path, "w")))
@@ -5194,7 +5195,7 @@ def leave_records(run: Run, code: int) -> int:
         code = FAILED
         # A run that could not open its log has told why, and one on a full disk has too.
         if not run.failure or (run.has_log and run.failure.rule is not Rule.FULL_DISK):
-            words = f"the log in {run.folder} is not whole, make room on the disk ({run.unkept})"
+            words = f"what {run.folder} keeps of this run is not whole ({run.unkept})"
             last_words(run, Remark(Rule.FULL_DISK, "", words))
     close_screen()
     return code

@@ -320,6 +320,28 @@ def test_what_cannot_be_kept_never_stops_a_run(bed: Bed) -> None:
     assert "Done: move 1." in outcome.output
 
 
+# As on Windows where another program has the file open for long.
+REFUSES_THE_MEMORY = """
+import sys
+def refuse(event, about):
+    if event == "open" and ".standing.json." in str(about[0]):
+        raise PermissionError(13, "Permission denied")
+sys.addaudithook(refuse)
+"""
+
+
+def test_a_memory_that_cannot_be_written_is_told_as_what_it_is(bed: Bed) -> None:
+    colleagues(bed)
+    settle(bed, 201, "Maya", ou="/D118 Staff/Wauconda Middle School Staff")
+    bed.prelude = REFUSES_THE_MEMORY
+    outcome = bed.run()
+    assert outcome.exit_code == 2
+    last = outcome.output.splitlines()[-1]
+    assert "standing.json cannot be written by the account" in last
+    assert "1 changes were written before that" in last
+    assert "make room" not in last, "that would not help"
+
+
 def test_somebody_is_at_work_again_and_the_group_asks_for_nobody_any_more(bed: Bed) -> None:
     colleagues(bed)
     leaver(bed, 201, "George", "Bauer", HIGH)
