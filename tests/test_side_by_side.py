@@ -78,34 +78,6 @@ def test_eight_are_under_way_at_once_and_a_persons_lines_stand_together(bed: Bed
     assert len([1 for one, other in pairwise(told) if one != other]) == 23, told
 
 
-def test_beside_each_who_is_written_another_is_looked_at(bed: Bed) -> None:
-    side_by_side(bed, 0)
-    ten_outdated(bed)
-
-    late: list[bool] = []
-
-    def wait(request: Request, moment: str) -> None:
-        """No write is answered before more people were looked at than are written at once."""
-        if request.method == "users.update" and moment == "before":
-            end = time.monotonic() + 5
-            while sum(one.method == "users.get" for one in [*bed.google.requests]) < 2 * AT_ONCE:
-                if time.monotonic() > end:
-                    late.append(True)
-                    return
-                time.sleep(0.01)
-
-    bed.google.hook = wait
-    assert len(bed.run().writes) == 20
-    assert late == []
-
-
-def test_a_look_that_is_old_is_made_again_before_the_write(bed: Bed) -> None:
-    side_by_side(bed)
-    ten_outdated(bed)
-    bed.prelude = "import sync\nsync.STALE_SECONDS = 0\n"
-    assert Counter(request.method for request in bed.run().requests)["users.get"] == 40
-
-
 def test_no_more_is_asked_for_than_google_allows(bed: Bed) -> None:
     side_by_side(bed, 0)
     colleagues(bed)
