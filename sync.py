@@ -1128,12 +1128,14 @@ def plan_person(person: Staff, district: District) -> Plan:
         accounts = [account for account in accounts if not is_certainly_anothers(account, district)]
     rule = skip_rule(person, district.settings)
     rivals = [rival for rival in district.claimants(person.email) if rival.dcid != person.dcid]
-    still_open = [account.email for account in accounts if account.is_open]
+    still_open = [account for account in accounts if account.is_open]
     if theirs:
         plan = plan_account(person, theirs, district)
     elif rule and still_open and not person.is_active:
-        seen = f"skipped by rule ({rule.label}) and no longer active, but {', '.join(still_open)} is open"
-        plan = left_alone(person, Rule.SKIPPED_OPEN, seen, "close it by hand")
+        held = ", ".join(account.email for account in still_open)
+        seen = f"skipped by rule ({rule.label}) and no longer active, but {held} is open"
+        remedy = "if it is theirs, close it by hand; if not, correct its DCID"
+        plan = left_alone(person, Rule.SKIPPED_OPEN, seen, remedy, still_open[0])
     elif rule:
         plan = left_alone(person, rule, "skipped by rule")
     elif len(accounts) > 1:
@@ -1347,7 +1349,7 @@ def with_hands_off(plan: Plan, district: District) -> Plan:
     """The plan; or where the account is never written, only the remark that says so, if anything would be due."""
     remark = hands_off(plan.person, plan.had, district, has_left=not plan.person.is_active)
     is_due = plan.changes or plan.needs_attention
-    is_doubtful = plan.has(Rule.NOT_LINKED) or plan.has(Rule.PROBABLE_REHIRE)
+    is_doubtful = any(plan.has(rule) for rule in (Rule.NOT_LINKED, Rule.PROBABLE_REHIRE, Rule.SKIPPED_OPEN))
     if plan.has(Rule.SOMEBODY_ELSES) or (is_doubtful and plan.had and not looks_like(plan.person, plan.had)):
         # What an account is that most likely is another's says nothing of this person, but what HANDS_OFF names does.
         is_due = remark is not None and remark.rule in {Rule.HANDS_OFF, Rule.HANDS_OFF_OVER}

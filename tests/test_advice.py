@@ -283,7 +283,8 @@ OLD_RECORD = steps(
 WHOSE_ACCOUNT = (
     Situation(Rule.SKIPPED_OPEN, steps(
         lambda case: case.leaver(0, "Ada", "1234567@d118.org"), account("ada", "Ada", dcid=0)), (
-        Way("close it by hand", console("ada", suspended=True), {"ada": (0, CLOSED)}),
+        Way("if it is theirs, close it by hand", console("ada", suspended=True), {"ada": (0, CLOSED)}),
+        Way("if not, correct its DCID", has_dcid("ada", None), {"ada": (None, OPEN)}),
     )),
     # The second account is nobody's, or a colleague's who is told as well.
     Situation(Rule.TWO_ACCOUNTS, steps(ada(), in_step(), account("old", "Ada", dcid=0)), (

@@ -315,6 +315,15 @@ def test_numeric_addresses_are_people_where_the_setting_says_so() -> None:
     "gone and closed": (leaver(first_name="Plugin"), account(suspended=True), [("INFO", "bad name")]),
     "gone and archived": (leaver(first_name="Plugin"), account(archived=True), [("INFO", "bad name")]),
     "gone but open": (leaver(first_name="Plugin"), account(), [("ERROR", "skipped, but open")]),
+    "gone but open, a student": (
+        leaver(email="1234567@d118.org"), account(org_unit="/Students"), [("INFO", "protected")],
+    ),
+    "gone but open, a student of another name": (
+        leaver(first_name="Plugin", teacher_number=""), account(org_unit="/Students"), [("ERROR", "skipped, but open")],
+    ),
+    "gone but open, a super admin of another name": (
+        leaver(first_name="Plugin", teacher_number=""), account(is_admin=True), [("ERROR", "skipped, but open")],
+    ),
 })  # fmt: skip
 def test_a_skipped_person_is_named_and_only_an_open_leaver_is_an_error(
     person: Staff, held: Account, notes: list[tuple[str, str]]
