@@ -14,6 +14,7 @@ Whatever is not said is usual: the high school, a teacher, an account that is op
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,10 @@ MAYA, NOOR, ADA, ELI = "maya.patel@d118.org", "noor.haddad@d118.org", "ada.okoye
 PEOPLE = {7: ("Maya", "Patel", MAYA), 8: ("Noor", "Haddad", NOOR), 9: ("Ada", "Okoye", ADA), 10: ("Eli", "Moss", ELI)}
 # As the filter of a school network answers in the place of whoever was asked; the umlaut is no UTF-8.
 FILTER_PAGE = "<html><body>Zugriff gesperrt f\u00fcr Sch\u00fcler</body></html>".encode("latin-1")
-
+# The environment of a machine without a browser; Windows always has one, so there it is one that opens nothing.
+NO_BROWSER: dict[str, str | None] = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
+if sys.platform == "win32":
+    NO_BROWSER = {"BROWSER": f'"{Path(sys.executable).as_posix()}" -c pass %s'}
 
 # Directory API reference: the least a run needs.
 NEEDED_SCOPES = sorted(

@@ -40,6 +40,7 @@ from stories import (
     GRADE,
     HIGH,
     MIDDLE,
+    NO_BROWSER,
     OU_OF,
     SUBSTITUTE,
     SUBSTITUTES,
@@ -1112,9 +1113,6 @@ def test_a_name_in_a_suggested_command_is_quoted(bed: Bed) -> None:
     for dcid in (1, 2):
         leaver(bed, dcid, "Ada", f"Gone{'xab'[dcid]}", HIGH, suspended=True)
     assert '--allow "move to suspended=2"' in bed.run("--dry-run").output
-
-
-NO_BROWSER: dict[str, str | None] = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
 
 
 @pytest.mark.ordinary_runs

@@ -17,12 +17,11 @@ import pytest
 from bed import PROJECT, SIGNED_IN_SCOPES, Bed
 from bed import read_lines as read_to_end
 from google_server import SCOPE_PREFIX, SCOPES
-from stories import NEEDED_SCOPES, add_known
+from stories import NEEDED_SCOPES, NO_BROWSER, add_known
 from test_bad_input import check_refusal, closed_port
 
 ADMIN = "it.admin@d118.org"
 EXAMPLE = (PROJECT / "credentials.json.example").read_text("utf-8")
-NO_BROWSER = {"BROWSER": "", "DISPLAY": None, "WAYLAND_DISPLAY": None, "PATH": ""}
 
 
 pytestmark = pytest.mark.usefixtures("one_to_create")
