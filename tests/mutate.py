@@ -168,9 +168,14 @@ import coverage
 measured = coverage.Coverage({data!r}, data_suffix=True, auto_data=True, config_file=False, include=[{script!r}])
 measured.start()
 """
+# Where a table names the function, it is still the same one.
 CHANGE = """
 import sync
+same = sync.__dict__[{name!r}]
 exec(compile({changed!r}, {script!r}, "exec"), sync.__dict__)
+if hasattr(same, "__code__"):
+    same.__code__ = sync.__dict__[{name!r}].__code__
+    sync.__dict__[{name!r}] = same
 """
 
 
@@ -306,7 +311,7 @@ class Mutator:
 
     def attempt(self, name: str, line: int, words: str, changed: ast.FunctionDef, tests: Sequence[pytest.Item]) -> int:
         source = f"from __future__ import annotations\n{ast.unparse(changed)}"
-        prelude = CHANGE.format(changed=source, script=sync.__file__)
+        prelude = CHANGE.format(name=name, changed=source, script=sync.__file__)
 
         def act() -> int:
             exec(prelude, {})  # noqa: S102
