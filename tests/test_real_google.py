@@ -218,6 +218,20 @@ def test_odd_words_that_heal_are_tried_again_at_every_request(bed: Bed) -> None:
     assert {dcid for dcid, _ in done(outcome)} == {*range(201, 201 + len(HEALING))}
 
 
+def test_login_required_is_asked_again_once_and_no_more(bed: Bed) -> None:
+    colleagues(bed)
+    asked = []
+    # Whatever Google's own client sends again after a 401, it does so for each of ours.
+    for fault in ({"status": 401, "reason": "authError", "message": "No"}, ODD_ANSWERS["login required"]):
+        bed.google.behave()
+        bed.google.fail("users.list", **{**fault, "times": None})
+        outcome = bed.run()
+        assert outcome.exit_code == 2, outcome.output
+        asked.append(sum(request.method == "users.list" for request in outcome.requests))
+    assert asked[1] == 2 * asked[0]
+    assert "Login Required" in outcome.lines("ERROR")[-1]
+
+
 @pytest.mark.parametrize("name", [name for name in ODD_ANSWERS if name.startswith("token")])
 @pytest.mark.parametrize("when", ["at the start", "in mid-run"])
 def test_a_token_service_that_answers_oddly_is_asked_again(bed: Bed, name: str, when: str) -> None:
