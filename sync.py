@@ -1029,7 +1029,7 @@ def choose(words: Sequence[str], district: District) -> frozenset[int]:
 
 def quoted(word: str) -> str:
     """A word as it has to stand in a command."""
-    return f'"{word}"' if re.search(r"[^\w.@:=/\\-]", word) else word
+    return f'"{word}"' if re.search(r"[^\w.@:=/\\-]|^$", word) else word
 
 
 def people_meant(word: str, district: District) -> list[Staff]:
