@@ -5311,15 +5311,15 @@ def options_of(argv: Sequence[str] | None) -> Options:
         "allow": (A_RUN, "--undo", "--decide"),
         "page": (A_RUN, "--undo", "--decide"),
         "csv": (A_RUN,),
+        "dry_run": (A_RUN, "--undo", "--decide", "--setup", "--check", "--explain"),
         "yes": ("--undo", "--setup"),
     }
     for name, commands in goes_with.items():  # none is ever ignored in silence
         if getattr(options, name) and options.command not in commands:
-            parser.error(f"--{name} goes with {' and '.join(commands)}, and not with {options.command}")
+            option = name.replace("_", "-")
+            parser.error(f"--{option} goes with {' and '.join(commands)}, and not with {options.command}")
     if options.csv and (options.only or not options.dry_run):
         parser.error("--csv goes with --dry-run, and not with --only")
-    if options.mail_test and options.dry_run:
-        parser.error("--mail-test and --dry-run do not go together")
     options.config = options.config.resolve()
     return options
 

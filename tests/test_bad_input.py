@@ -192,6 +192,8 @@ def test_a_new_user_password_that_google_would_refuse_is_told_and_not_shown(bed:
         (("--setup", "--undo", "last"), "--setup and --undo do not go together"),
         (("--check", "--only", "7"), "--only goes with a run and --undo, and not with --check"),
         (("--dry-run", "--yes"), "--yes goes with --undo and --setup, and not with a run"),
+        (("--dry-run", "--authorize"), "--dry-run goes with a run and --undo"),
+        (("--dry-run", "--mail-test"), "and not with --mail-test"),
         (("--dry-run", "suspend"), "suspend"),
     ],
 )
