@@ -82,6 +82,12 @@ def with_dcid(dcid: int | None) -> Edit:
     return lambda lines: [{**line, "dcid": dcid} for line in lines]
 
 
+def with_what_nobody_knows(lines: list[Row]) -> list[Row]:
+    """Before them changes of an attribute that this version does not write."""
+    sides = {"before": {"phones": "1"}, "after": {"phones": "2"}}
+    return [*({**line, **sides, "change": 9_000 + line["change"]} for line in lines), *lines]
+
+
 def first_otherwise(lines: list[Row]) -> list[Row]:
     """The first change as if the run had not yet known the person's address and DCID."""
     otherwise = {"email": "kim.first@d118.org", "dcid": 7}
@@ -158,6 +164,7 @@ UNDONE = {
     241: Undone(outdated("Intended"), journal=only_intended, sent=(GROUP_4,), kept=(GROUP_BACK,)),
     242: Undone(outdated("Unknown"), journal=ending("unknown"), sent=(GROUP_4,), kept=(GROUP_BACK,)),
     243: Undone(outdated("Failed"), journal=ending("failed")),
+    249: Undone(outdated("Older"), journal=with_what_nobody_knows, sent=(GROUP_4,), kept=(GROUP_BACK,)),
     244: Undone(outdated("Unmade"), setting(Staff_Group=4), only_intended),
     245: Undone(newcomer("Crashed", 245), journal=only_intended, sent=(CLOSED,), kept=CLOSINGS),
     246: Undone(newcomer("Strange", 246), setting(DCID=999), only_intended,
