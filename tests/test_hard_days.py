@@ -548,6 +548,7 @@ DAMAGES: dict[str, Callable[[str], str]] = {
     "another kind": lambda line: line.replace('"update"', '"upgrade"'),
     "no time": lambda line: line.replace('"time"', '"date"'),
     "odd time": lambda line: re.sub(r'"time": "[^"]*"', '"time": "noon"', line),
+    "no side": lambda line: re.sub(r'"before": \{[^}]*\}', '"before": null', line),
     "a lost byte": lambda line: line.replace("Staff_Group", "Staff\ufffdGroup"),
     "two lines in one": lambda line: line.rstrip("\n") + line,
 }
