@@ -237,7 +237,7 @@ def test_the_command_that_installs_it_works_where_a_folder_has_a_space_in_its_na
     fault = "ModuleNotFoundError('oracledb')"
     (shim / "oracledb.py").write_text(f"import sys\nsys.executable = '/opt/Staff Sync/python'\nraise {fault}\n")
     outcome = bed.run(env={"PYTHONPATH": str(shim), "PYTHONDONTWRITEBYTECODE": "1"})
-    assert 'run  "/opt/Staff Sync/python" -m pip install -r /' in outcome.output
+    assert 'run  "/opt/Staff Sync/python" -m pip install -r ' in outcome.output
     assert [sync.quoted(path) for path in ("/opt/Staff Sync/python", "C:\\StaffSync\\python.exe", "Ruth", "")] == [
         '"/opt/Staff Sync/python"', "C:\\StaffSync\\python.exe", "Ruth", '""',
     ]  # fmt: skip
