@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from datetime import date, timedelta
 from typing import Any
 
@@ -75,7 +74,6 @@ def test_what_needs_a_person_is_new_then_stands_and_is_solved(bed: Bed) -> None:
     assert [f"(since {TODAY - timedelta(days=25)})" in line and "Maya" in line for line in solved(third)] == [True]
     assert (third.since(202), third.exit_code) == (["since today"], 1)
     assert solved(bed.run()) == []
-    assert stat.S_IMODE((bed.runs / "standing.json").stat().st_mode) == 0o600
 
 
 def test_nothing_is_told_since_a_day_to_come_by_a_clock_that_was_wrong(bed: Bed) -> None:

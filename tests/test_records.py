@@ -293,8 +293,8 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_the_write(bed: Be
 def test_what_holds_names_and_tokens_is_for_its_owner_alone(bed: Bed) -> None:
     add_newcomer(bed)
     bed.run()
-    files = [*bed.runs.glob("*.jsonl"), *bed.runs.glob("*.txt"), bed.folder / "token.json"]
-    assert len(files) == 4
+    files = [*bed.runs.glob("*.jsonl"), *bed.runs.glob("*.txt"), bed.folder / "token.json", bed.runs / "standing.json"]
+    assert len(files) == 5
     assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == {"0o600"}
 
 
