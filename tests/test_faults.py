@@ -492,10 +492,12 @@ def test_waits_are_random_grow_and_have_a_bound(monkeypatch: pytest.MonkeyPatch)
 
 def test_ten_identical_failures_end_the_kind(bed: Bed) -> None:
     people = [add_outdated(bed, dcid) for dcid in range(100, 112)]
+    bed.powerschool.person(111)["email_addr"] = "waits.too@d118.org"
     bed.google.fail("users.update", 400, "invalid", times=None)
     outcome = bed.run("--verbose")
     assert outcome.exit_code == 1
-    assert calls(outcome, "users.update") == 10
+    assert calls(outcome, "users.update") == 10, "and of nobody who was not tried another change is"
+    assert any("update: Google refused 10 people" in line for line in outcome.lines("WARN"))
     (line,) = [line for line in outcome.lines("ERROR") if line.startswith("refused by Google: update: ")]
     assert "Google refused 10 people with the same answer, so 2 people more were not tried" in line
     assert [bool(lines_about(outcome, "ERROR", email)) for email in people] == [True] * 10 + [False] * 2

@@ -497,6 +497,14 @@ def test_new_passwords_that_nobody_knows_are_told(bed: Bed) -> None:
     assert "solved: password nobody knows: Liam Ortiz" in bed.run().output
 
 
+def test_a_password_is_unknown_where_an_account_may_have_been_created_and_not_where_google_refused(bed: Bed) -> None:
+    add_newcomer(bed)
+    bed.google.fail("users.insert", 400, "invalid", "Invalid Input: name")
+    assert "password nobody knows" not in bed.run().output
+    bed.google.fail("users.insert", times=None)
+    assert "new: password nobody knows: reset it in the Admin console (1): Liam Ortiz" in bed.run().output
+
+
 # Secrets and bugs.
 
 
