@@ -308,6 +308,7 @@ def with_lines(source: str, lines: Sequence[str], *, below: str = "", above: str
     return head + "".join(f"{line}\n" for line in lines) + tail
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_examples_of_how_to_change_it_work_as_they_stand_there(
     bed: Bed, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
