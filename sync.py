@@ -1191,8 +1191,8 @@ def bad_names(person: Staff, settings: Settings) -> set[str]:
 def plan_absent_leaver(person: Staff, district: District) -> Plan:
     """An inactive person without an account: an open one that is theirs by more than chance is told, never written."""
     found = (a for a in lookalikes(person, district) if a.dcid is None or person.email in a.addresses)
-    left_open = [a for a in found if a.is_open and not district.claimants(a.email)]
-    return possible_account(person, [a for a in left_open if is_likely_place(person, a, district)][:1], district)
+    left = [a for a in found if a.is_open and is_likely_place(person, a, district) and not district.claimants(a.email)]
+    return possible_account(person, left[:1], district)
 
 
 def is_likely_place(person: Staff, account: Account, district: District) -> bool:
@@ -1762,18 +1762,20 @@ def too_much(plans: Sequence[Plan], district: District) -> list[Remark]:
     held = [limit_remark(kind, plans, f", the limit is {limits[kind]}") for kind in over]
     if district.only or not district.google.is_whole:
         return held
-    shares = shares_held(plans, district) if "suspend" not in district.allowed else []
+    shares = [] if "suspend" in district.allowed else shares_held(plans, district, is_held="suspend" in over)
     return [*(remark for remark in linking_first(district) if counts[remark.who]), *held, *shares]
 
 
-def shares_held(plans: Sequence[Plan], district: District) -> Iterator[Remark]:
-    """Suspensions wait where they are too large a share of the open accounts, or too many of these are nobody's."""
+def shares_held(plans: Sequence[Plan], district: District, *, is_held: bool) -> Iterator[Remark]:
+    """Suspensions wait where they are too large a share of the open accounts, or too many of these are nobody's.
+
+    Of those that a limit holds already the share is not told besides.
+    """
     opened = [a for a in district.google.accounts.values() if a.is_open and a.dcid is not None]
     nobodys = sum(district.owner(account) is None for account in opened)
     count = sum("suspend" in limited_kinds(plan) for plan in plans)
     known, share = len(opened) - nobodys, district.settings.LIMIT_SHARE
-    is_over_limit = count > district.settings.LIMITS.get("suspend", count)  # which is told already
-    if count > 3 and count > share * known and not is_over_limit:
+    if count > 3 and count > share * known and not is_held:
         why = f" of {known} with an open account, the share is {share:g} (LIMIT_SHARE)"
         yield limit_remark("suspend", plans, why)
     if nobodys > 5 and nobodys > 0.05 * len(opened):
@@ -2604,7 +2606,7 @@ def turn_of(plan: Plan) -> int:
 
     Else somebody might get what was another's address, and with it the mail that is sent there.
     """
-    return 0 if is_closing(plan) else 1 if plan.kinds == {"add alias"} else 2
+    return 0 if is_closing(plan) else 1 if plan.kinds == {"add alias"} and not plan.undoes else 2
 
 
 def is_closing(plan: Plan) -> bool:

@@ -72,8 +72,8 @@ TABLES = {
     "status NUMBER(10,0), staffstatus NUMBER(10,0)",
     "U_HUMANRESOURCES": "usersdcid NUMBER(10,0), cellphone VARCHAR2(30)",
 }
-# How a line begins that tells what is new, or since when it stands.
 KILLED = 1 if sys.platform == "win32" else -9  # the return code of a process that was killed
+# How a line begins that tells what is new, or since when it stands.
 SINCE_WHEN = r"^(new|since today|since \d{4}-\d\d-\d\d \(\d+ days?\)): "
 COPIED_VARIABLES = (
     "PATH", "HOME", "LD_LIBRARY_PATH", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT",

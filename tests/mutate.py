@@ -74,7 +74,8 @@ def functions(sections: list[str]) -> list[ast.FunctionDef]:
     for node in ast.parse(SOURCE).body:
         title = lines[max((start for start in starts if start < node.lineno), default=1) - 1]
         if isinstance(node, ast.FunctionDef):
-            found += [node] * any(title.startswith(f"# {word}") or node.name == word for word in sections)
+            is_meant = any(title.startswith(f"# {word}") or node.name == word for word in sections)
+            found += [node] if is_meant else []
     return found
 
 
