@@ -58,7 +58,7 @@ from importlib.util import find_spec
 from itertools import chain, groupby, pairwise
 from pathlib import Path, PurePosixPath
 from string import Template
-from types import UnionType
+from types import SimpleNamespace, UnionType
 from typing import IO, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 # On Python 3.10 Google's packages announce at every start that they will stop supporting it.
@@ -2098,7 +2098,7 @@ def read_org_units(run: Run) -> dict[str, str]:
             run.google_time = parsedate_to_datetime(response["date"])
 
     mask = "organizationUnits(orgUnitPath)"
-    request = run.api.orgunits().list(customerId="my_customer", type="all", fields=mask)
+    request = run.api.orgunits.list(customerId="my_customer", type="all", fields=mask)
     request.add_response_callback(note_time)
     units = objects(call(run, request, "reading org units"), "organizationUnits", "orgUnitPath")
     return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
@@ -2107,7 +2107,7 @@ def read_org_units(run: Run) -> dict[str, str]:
 def read_schemas(run: Run) -> Schemas:
     """ "Schema.Field" -> the field as Google defines it."""
     mask = "schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed,readAccessType))"
-    answer = call(run, run.api.schemas().list(customerId="my_customer", fields=mask), "reading custom schemas")
+    answer = call(run, run.api.schemas.list(customerId="my_customer", fields=mask), "reading custom schemas")
     return {
         f"{schema['schemaName']}.{entry['fieldName']}": entry
         for schema in objects(answer, "schemas", "schemaName")
@@ -2220,7 +2220,7 @@ def is_nobodys(account: Account, powerschool: PowerSchool, settings: Settings) -
 
 def listed_accounts(run: Run, doing: str, **which: str) -> Iterator[Account]:
     """Each account of a listing; one that cannot be read is told. RunError for no list."""
-    settings, users = run.settings, run.api.users()
+    settings, users = run.settings, run.api.users
     mask = f"nextPageToken,users({USER_FIELDS},deletionTime)"
     request = users.list(customer="my_customer", maxResults=PAGE_SIZE, fields=mask, **which, **projection(settings))
     listing = one_ahead(pages(run, users, request, doing))
@@ -2276,7 +2276,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
 
 def get_account(run: Run, key: str) -> Account | None:
     """The account with this id, address or alias as it is now, or None; GoogleError for any other refusal."""
-    request = run.api.users().get(userKey=key, fields=USER_FIELDS, **projection(run.settings))
+    request = run.api.users.get(userKey=key, fields=USER_FIELDS, **projection(run.settings))
     user = call(run, request, absent=(404,))
     try:
         return None if user is None else account_from(user, run.settings)
@@ -2297,7 +2297,7 @@ def holder_of(run: Run, address: str) -> tuple[Account | None, bool]:
 
 def is_group(run: Run, address: str) -> bool:
     """True if the address belongs to a group, directly or as its alias; 403 means one outside this Google."""
-    request = run.api.groups().get(groupKey=address, fields="id")
+    request = run.api.groups.get(groupKey=address, fields="id")
     return call(run, request, absent=(403, 404)) is not None
 
 
@@ -2308,8 +2308,8 @@ def look_up(run: Run, google: Google, person: Staff) -> Google:
         accounts = {holder.id: holder} if holder else {}
         if google.dcid_is_indexed and not is_groups:
             query = f"{run.settings.dcid_field}={person.dcid}"
-            request = run.api.users().list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
-            listing = pages(run, run.api.users(), request)
+            request = run.api.users.list(customer="my_customer", query=query, fields="nextPageToken,users(id)")
+            listing = pages(run, run.api.users, request)
             for account_id in {user["id"] for page in listing for user in page.get("users", ())} - accounts.keys():
                 account = get_account(run, account_id)
                 accounts |= {account_id: account} if account else {}
@@ -2684,7 +2684,7 @@ def create_account(run: Run, plan: Plan, account: Account, due: Sequence[Change]
     secret = os.environ.get("NEW_USER_PASSWORD") or secrets.token_urlsafe(24)
     body = {**body_for(due, account, district), "changePasswordAtNextLogin": True, "password": secret}
     try:
-        account_id = make(run, plan, account, due, run.api.users().insert(body=body, fields="id"))
+        account_id = make(run, plan, account, due, run.api.users.insert(body=body, fields="id"))
     except GoogleError as error:
         is_known = is_known or not error.is_lost
         run.no_licences = run.no_licences or error.reason == "limitExceeded"
@@ -2702,7 +2702,7 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         fresh = get_account(run, now.id) or Account("", {})
         return all(is_same(fresh.values.get(n, "?"), text, district.attributes[n]) for n, text in after.items())
 
-    request = run.api.users().update(userKey=now.id, body=body_for(due, now, district), fields="id")
+    request = run.api.users.update(userKey=now.id, body=body_for(due, now, district), fields="id")
     try:
         make(run, plan, now, due, request, made)
     except GoogleError as error:
@@ -2783,7 +2783,7 @@ def leave_all_groups(run: Run, plan: Plan, had: Account, _due: Sequence[Change],
 
 def groups_of(run: Run, account_id: str) -> list[Any]:
     """The groups of which this account is a member."""
-    groups, mask = run.api.groups(), "nextPageToken,groups(id,email)"
+    groups, mask = run.api.groups, "nextPageToken,groups(id,email)"
     request = groups.list(userKey=account_id, maxResults=200, fields=mask)
     return [group for page in pages(run, groups, request) for group in page.get("groups") or ()]
 
@@ -2800,7 +2800,7 @@ def put_back(run: Run, plan: Plan, now: Account, due: Sequence[Change], _distric
 
 def leave_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Take the account out of one group, its role in the journal before; tell of one that may have no owner now."""
-    group, group_id, members = change.before["group"], change.before["groupId"], run.api.members()
+    group, group_id, members = change.before["group"], change.before["groupId"], run.api.members
     member = membership(run, group_id, now.id)
     if member is None:
         return
@@ -2825,25 +2825,25 @@ def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
         log.info("%-10s %s: %s already, as %s: left so", "in group", plan.person, group, member["role"].lower())
         return
     body = {"email": now.email, **{n: text for n, text in change.after.items() if n in {"role", "delivery_settings"}}}
-    request = run.api.members().insert(groupKey=group_id, body=body, fields="id")
+    request = run.api.members.insert(groupKey=group_id, body=body, fields="id")
     make(run, plan, now, [change], request, lambda: membership(run, group_id, now.id) is not None)
 
 
 def membership(run: Run, group_id: str, account_id: str) -> dict[str, str] | None:
     """The account's own membership of this group, or None: a member through another group has none."""
-    request = run.api.members().get(groupKey=group_id, memberKey=account_id, fields="role,delivery_settings")
+    request = run.api.members.get(groupKey=group_id, memberKey=account_id, fields="role,delivery_settings")
     member = call(run, request, absent=(404,))
     return None if member is None else {"role": "MEMBER"} | {name: str(text) for name, text in member.items() if text}
 
 
 def has_owner(run: Run, group_id: str) -> bool:
-    request = run.api.members().list(groupKey=group_id, roles="OWNER", maxResults=1, fields="members(id)")
+    request = run.api.members.list(groupKey=group_id, roles="OWNER", maxResults=1, fields="members(id)")
     return bool(call(run, request).get("members"))
 
 
 def change_alias(run: Run, plan: Plan, now: Account, change: Change) -> None:
     """Take away one alias of the account or give it one, if that is due still."""
-    aliases, is_added = run.api.users().aliases(), change.kind == "add alias"
+    aliases, is_added = run.api.users.aliases(), change.kind == "add alias"
     alias = {**change.before, **change.after}["alias"]
     if alias in now.addresses if is_added else alias not in now.aliases:
         return
@@ -3418,11 +3418,11 @@ def set_up(run: Run) -> int:
 def create_missing(run: Run, units: Iterable[str], known: Iterable[str]) -> None:
     """Create these org units, and the fields of CUSTOM_SCHEMAS that are not known."""
     connect_google(run, SETUP_SCOPES, browser="--setup")
-    customer, schemas = {"customerId": "my_customer"}, run.api.schemas()
+    customer, schemas = {"customerId": "my_customer"}, run.api.schemas
     for path in units:
         parent, _, name = path.rpartition("/")
         unit = {"name": name, "parentOrgUnitPath": parent or "/"}
-        call(run, run.api.orgunits().insert(**customer, body=unit), f"creating {path}")
+        call(run, run.api.orgunits.insert(**customer, body=unit), f"creating {path}")
         run.writes += 1
         log.info("Created: the org unit %s", path)
     for schema, held in run.settings.CUSTOM_SCHEMAS.items():
@@ -4869,7 +4869,10 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
         retrying(run, partial(run.credentials.refresh, google_auth_httplib2.Request(http)))
     except (GoogleError, ValueError) as error:  # a proxy without a port
         raise unreachable(error.__cause__ or error) from None
-    run.api = build("admin", "directory_v1", cache_discovery=False, http=connection(run))
+    api = build("admin", "directory_v1", cache_discovery=False, http=connection(run))
+    # Google's client makes a resource anew whenever it is asked for one, which takes longer than all else of a request.
+    names = ("users", "groups", "members", "orgunits", "schemas")
+    run.api = SimpleNamespace(**{name: getattr(api, name)() for name in names})
 
 
 def connection(run: Run) -> Any:

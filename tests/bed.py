@@ -282,7 +282,9 @@ class Bed:
         self.config.write_text(f"{shipped}\n{overrides}{self.config_text}", encoding="utf-8")
         self.powerschool.write(self.database)
 
-    def process_environment(self, env: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    def process_environment(
+        self, env: Mapping[str, str | None] | None = None, *, at_terminal: bool = False
+    ) -> dict[str, str]:
         """A clean environment with all a run needs; None in `env` takes a variable away."""
         copied = {
             name: value
@@ -294,7 +296,8 @@ class Bed:
             "POWERSCHOOL_READ_USER": "PSNavigator",
             "POWERSCHOOL_DB_PASSWORD": PASSWORD,
         }
-        wanted = {**copied, **self.google.environment(), **needed, **self.environment, **(env or {})}
+        width = {"COLUMNS": "110"} if at_terminal else {}
+        wanted = {**copied, **self.google.environment(), **needed, **width, **self.environment, **(env or {})}
         return {name: value for name, value in wanted.items() if value is not None}
 
     def program(self) -> list[str]:
@@ -306,32 +309,25 @@ class Bed:
         wrapper.write_text(f"{self.prelude}\n{rest}", "utf-8")
         return [sys.executable, str(wrapper)]
 
-    def launch(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[bytes]:
-        """Starts the script and does not wait; its screen is the process's stdout."""
-        return subprocess.Popen(
-            [*self.program(), "--config", str(self.config), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=self.elsewhere,
-            env=self.process_environment(env),
-        )
-
-    def launch_at_terminal(
-        self, *arguments: str, env: Mapping[str, str | None] | None = None
+    def launch(
+        self, *arguments: str, env: Mapping[str, str | None] | None = None, at_terminal: bool = False
     ) -> subprocess.Popen[bytes]:
-        """As `launch`, but the screen is a terminal."""
-        terminal, screen = os.openpty()
+        """Starts the script and does not wait; its screen is the process's stdout.
+
+        `at_terminal`: that is a terminal of 110 columns, where there are any (not on Windows).
+        """
+        terminal, screen = os.openpty() if at_terminal and hasattr(os, "openpty") else (None, subprocess.PIPE)
         process = subprocess.Popen(
             [*self.program(), "--config", str(self.config), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=screen,
-            stderr=screen,
+            stderr=subprocess.STDOUT,
             cwd=self.elsewhere,
-            env=self.process_environment({"COLUMNS": "110", **(env or {})}),
+            env=self.process_environment(env, at_terminal=at_terminal),
         )
-        os.close(screen)
-        process.stdout = os.fdopen(terminal, "rb")
+        if terminal is not None:
+            os.close(screen)
+            process.stdout = os.fdopen(terminal, "rb")
         return process
 
     def run(
@@ -343,16 +339,12 @@ class Bed:
         on_line: Callable[[str], None] | None = None,
         at_terminal: bool = False,
     ) -> Outcome:
-        """Runs the script to its end; fails if it asked Google for what does not exist or crashed.
-
-        `at_terminal`: its screen is a terminal of 110 columns, where there are any (not on Windows).
-        """
+        """Runs the script to its end; fails if it asked Google for what does not exist or crashed."""
         self.write()
         self.google.reset_records()
         self.oracle.reset_records()
         before = self._journals()
-        launch = self.launch_at_terminal if at_terminal and hasattr(os, "openpty") else self.launch
-        with closing_process(launch(*arguments, env=env), timeout) as process:
+        with closing_process(self.launch(*arguments, env=env, at_terminal=at_terminal), timeout) as process:
             output = read_lines(process, on_line)
         outcome = Outcome(
             process.returncode,

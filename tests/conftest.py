@@ -50,18 +50,20 @@ def forked_runs(
     """
     ordinary: Callable[..., subprocess.Popen[bytes]] = Bed.launch
 
-    def launch(running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None) -> object:
-        environment = running.process_environment(env)
+    def launch(
+        running: Bed, *arguments: str, env: Mapping[str, str | None] | None = None, at_terminal: bool = False
+    ) -> object:
+        environment = running.process_environment(env, at_terminal=at_terminal)
         changed = {*running.environment, *(env or {})}
         if running.script != SCRIPT or any(name.startswith(READ_AT_START) for name in changed):
-            return ordinary(running, *arguments, env=env)
+            return ordinary(running, *arguments, env=env, at_terminal=at_terminal)
         of_its_sort = forkers[any(name.startswith("COVERAGE_") for name in environment)]
         idle = next((forker for forker in of_its_sort if not forker.is_busy), None)
         if idle is None:
             idle = Forker(environment)
             of_its_sort.append(idle)
         command = ["--config", str(running.config), *arguments]
-        return idle.launch(command, environment, running.elsewhere, running.prelude)
+        return idle.launch(command, environment, running.elsewhere, running.prelude, at_terminal)
 
     is_asked_for = request.node.get_closest_marker("ordinary_runs") is None
     if is_asked_for and sys.platform == "linux" and ordinary.__module__ == Bed.__module__:

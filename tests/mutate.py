@@ -194,9 +194,14 @@ class Fork:
                 begin(forker, environment)
 
         def launch_changed(
-            forker: forked.Forker, arguments: list[str], environment: Mapping[str, str], folder: Path, own: str
+            forker: forked.Forker,
+            arguments: list[str],
+            environment: Mapping[str, str],
+            folder: Path,
+            own: str,
+            tty: bool,
         ) -> forked.ForkedRun:
-            self.runs.append(launch(forker, arguments, environment, folder, self.prelude + own))
+            self.runs.append(launch(forker, arguments, environment, folder, self.prelude + own, tty))
             return self.runs[-1]
 
         forked.Forker.__init__ = adopt  # type: ignore[method-assign, assignment]

@@ -655,16 +655,22 @@ def aes(key: bytes, data: bytes, *, encrypt: bool) -> bytes:
     return worker.update(data) + worker.finalize()
 
 
+@functools.cache
+def stored_verifier(password: bytes) -> tuple[bytes, bytes]:
+    """What the database keeps of a password from when it was set: the salt and the verifier."""
+    salt = secrets.token_bytes(16)
+    key = hashlib.pbkdf2_hmac("sha512", password, salt + b"AUTH_PBKDF2_SPEEDY_KEY", VERIFIER_ROUNDS, 64)
+    return salt, hashlib.sha512(key + salt).digest()[:32]
+
+
 class Login:
     """One challenge and the check of its answer; for a password of None no answer is right."""
 
     def __init__(self, password: str | None) -> None:
         self.known = password is not None
         self.password = (password or secrets.token_hex()).encode()
-        self.salt, self.session_salt = secrets.token_bytes(16), secrets.token_bytes(16)
-        seed = self.salt + b"AUTH_PBKDF2_SPEEDY_KEY"
-        key = hashlib.pbkdf2_hmac("sha512", self.password, seed, VERIFIER_ROUNDS, 64)
-        self.verifier = hashlib.sha512(key + self.salt).digest()[:32]
+        self.salt, self.verifier = stored_verifier(self.password)
+        self.session_salt = secrets.token_bytes(16)
         self.server_half = secrets.token_bytes(32)
         self.session_key = b""
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has nei
 def raw_terminal(bed: Bed, *arguments: str) -> str:
     """All that goes to a terminal, with what is gone at the end."""
     bed.write()
-    with closing_process(bed.launch_at_terminal(*arguments), 60) as process:
+    with closing_process(bed.launch(*arguments, at_terminal=True), 60) as process:
         assert process.stdout
         chunks = []
         try:
@@ -75,7 +75,7 @@ def test_progress_that_is_longer_than_a_line_of_the_terminal_leaves_nothing_eith
     words = "Rate of requests for user exceeds configured project quota\x1b[2J"
     bed.google.fail("users.list", 403, "rateLimitExceeded", words, times=None)
     bed.write()
-    with closing_process(bed.launch_at_terminal(env={"COLUMNS": "60"}), 60) as process:
+    with closing_process(bed.launch(env={"COLUMNS": "60"}, at_terminal=True), 60) as process:
         assert process.stdout
         raw = b""
         while b"Rate of" not in raw:
