@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -31,9 +32,16 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 3 * (os.cpu_count() or 1)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Every worker imports every module of tests: what pytest makes of each is made once and found by all of them."""
+    if config.getoption("dist", "no") != "no":
+        for path in Path(__file__).parent.glob("test_*.py"):
+            importlib.import_module(path.stem)
+
+
 @pytest.fixture(scope="session")
 def forkers() -> Iterator[dict[bool, list[Forker]]]:
-    """The processes that fork measured and unmeasured runs, from when a test has needed them."""
+    """The processes that fork measured runs and others, from when a test has needed them."""
     started: dict[bool, list[Forker]] = {True: [], False: []}
     yield started
     for forker in chain(*started.values()):
@@ -70,11 +78,13 @@ def forked_runs(
         monkeypatch.setattr(Bed, "launch", launch)
 
 
-@pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of the test do not count as coverage, which would take half as long again: others go the same ways."""
-    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-        monkeypatch.delenv(name)
+@pytest.fixture(autouse=True)
+def measured_runs(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Runs count as coverage in tests with the mark `measured`: it takes half as long again, and these go nearly all
+    the ways that there are. A test that is the first to go a way gets the mark."""
+    if request.node.get_closest_marker("measured") is None:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from bed import Bed, Outcome, matching_account, matching_fields
 from stories import SUSPENDED_OU, at_rest, colleagues, leaver, lines_about, outdated, person, settle, told
-
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 def small_district(bed: Bed) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import os
 
-import pytest
 from bed import Bed, matching_account
 from stories import person, settle
-
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 def test_the_first_dry_run_counts_links_doubts_and_the_alone_and_the_run_links_the_certain(bed: Bed) -> None:

@@ -23,8 +23,6 @@ from test_spreadsheet import answers, carry_out, type_in
 
 from sync import ERROR, Rule
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
-
 SCHEMA, SUSPENDED_OU, FOREVER = "Synchronization_Data", "/Suspended Accounts", "2099-12-31"
 MIDDLE_OU = "/D118 Staff/Wauconda Middle School Staff"
 COLLEAGUES = 40

@@ -52,6 +52,7 @@ def test_without_a_fault_the_person_is_created(bed: Bed) -> None:
 # Settings.
 
 
+@pytest.mark.measured
 def test_every_fault_of_config_py_and_the_environment_is_told_in_one_go(bed: Bed) -> None:
     bed.config_text = (
         "del SUSPENDED_OU\n"
@@ -231,6 +232,7 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(bed: Bed, p
     assert not outcome.requests
 
 
+@pytest.mark.measured
 def test_the_command_that_installs_it_works_where_a_folder_has_a_space_in_its_name(bed: Bed) -> None:
     shim = bed.folder / "shim"
     shim.mkdir()
@@ -610,6 +612,7 @@ def folder_in_the_way(bed: Bed) -> Iterator[Path]:
 
 
 @pytest.mark.ordinary_runs
+@pytest.mark.measured
 def test_a_log_that_cannot_be_written_is_told_with_file_and_account(bed: Bed, folder_in_the_way: Path) -> None:
     with bed.launch() as process:
         output = process.communicate(timeout=60)[0].decode()
@@ -620,6 +623,7 @@ def test_a_log_that_cannot_be_written_is_told_with_file_and_account(bed: Bed, fo
     assert not bed.google.attempted_writes
 
 
+@pytest.mark.measured
 def test_a_runs_folder_that_cannot_be_made_is_told(bed: Bed) -> None:
     bed.runs.write_text("in the way")
     outcome = bed.run()
@@ -629,6 +633,7 @@ def test_a_runs_folder_that_cannot_be_made_is_told(bed: Bed) -> None:
     assert not outcome.requests
 
 
+@pytest.mark.measured
 def test_a_config_that_is_a_folder_or_misspelt_is_told_and_creates_nothing(one_in_step: Bed) -> None:
     bed = one_in_step
     other = bed.folder / "other"
@@ -645,6 +650,7 @@ def test_a_config_that_is_a_folder_or_misspelt_is_told_and_creates_nothing(one_i
         assert sorted(bed.folder.rglob("*")) == before
 
 
+@pytest.mark.measured
 def test_only_said_twice_means_both(one_in_step: Bed) -> None:
     bed = one_in_step
     for dcid in (8, 9, 10):
@@ -655,6 +661,7 @@ def test_only_said_twice_means_both(one_in_step: Bed) -> None:
     assert [is_open(bed, email) for email in (NOOR, ADA, ELI)] == [False, False, True]
 
 
+@pytest.mark.measured
 def test_a_value_that_the_driver_cannot_read_is_told_with_the_table(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     # Bytes go over the wire as they lie in the table: a name in the letters of another character set.
     usual = oracle_server.encode_value

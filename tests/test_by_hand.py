@@ -13,7 +13,6 @@ from bed import Bed, Outcome, matching_account, standard_bed
 from stories import GRADE, HIGH, add_known, colleagues, leaver, person, settle
 from test_random_districts import fill
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
 FEW = 20
 ALL_IS_READ = "every account is read, as "
 

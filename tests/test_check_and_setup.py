@@ -68,6 +68,7 @@ def test_a_district_in_order_is_good_from_the_first_line_to_the_last(bed: Bed) -
     assert_paste_safe(bed, outcome.output)
 
 
+@pytest.mark.measured
 def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> None:
     two_people(bed)
     bed.settings["FROZEN_OUS"] = ["/Gone"]
@@ -213,6 +214,7 @@ def test_what_would_stop_the_run_or_hold_it_is_told_without_names(bed: Bed) -> N
     assert "PowerSchool returned no active staff" in "".join(facts(outcome.output, "FAULT"))
 
 
+@pytest.mark.measured
 def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
     two_people(bed)
     bed.google.add_schema("Phones", {"Cell": {"fieldType": "STRING", "readAccessType": "ALL_DOMAIN_USERS"}})
@@ -263,6 +265,7 @@ def test_settings_that_protect_or_place_nobody_are_told_by_the_check_and_the_run
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes protect nothing on Windows")
+@pytest.mark.measured
 def test_secrets_that_others_can_read_and_a_folder_that_cannot_be_written_are_told(bed: Bed) -> None:
     two_people(bed)
     (bed.folder / "credentials.json").chmod(0o644)
@@ -293,6 +296,7 @@ def test_the_last_good_run_is_one_of_everybody_that_came_to_its_end(bed: Bed) ->
     assert "the last good run was 3.0 days ago -> is the scheduled task still there" in bed.run("--check").output
 
 
+@pytest.mark.measured
 def test_a_proxy_without_the_package_that_it_needs_is_a_fault(bed: Bed) -> None:
     # As if PySocks were not installed: to Python a module that is None in sys.modules is not there.
     (bed.folder / "sitecustomize.py").write_text("import sys\nsys.modules['socks'] = None\n")
@@ -350,6 +354,7 @@ def test_setup_adds_a_field_without_losing_the_others_and_never_replaces_one(bed
     assert bed.google.user("maya.patel@d118.org")["customSchemas"]["Synchronization_Data"]["Teacher_Number"] == "70"
 
 
+@pytest.mark.measured
 def test_setup_reports_a_wrong_type(bed: Bed, tmp_path: Path) -> None:
     two_people(bed)
     bed.google.add_schema("Text", {"DCID": "STRING"})
@@ -359,6 +364,7 @@ def test_setup_reports_a_wrong_type(bed: Bed, tmp_path: Path) -> None:
     assert "Text.DCID is STRING, but a DCID needs a whole number" in outcome.output
 
 
+@pytest.mark.measured
 def test_a_dcid_that_is_not_indexed_is_told(bed: Bed) -> None:
     two_people(bed)
     bed.google.add_schema("Slow", {"DCID": {"fieldType": "INT64", "indexed": False}})
@@ -367,6 +373,7 @@ def test_a_dcid_that_is_not_indexed_is_told(bed: Bed) -> None:
     assert "Slow.DCID: INT64, not indexed, ADMINS_AND_SELF -> index it" in warnings
 
 
+@pytest.mark.measured
 def test_a_setup_without_its_two_scopes_names_these(bed: Bed) -> None:
     two_people(bed)
     bed.settings["CUSTOM_SCHEMAS"] = {"Synchronization_Data": {"DCID": "dcid", "Shoe": "staff_group"}}
@@ -432,6 +439,7 @@ def test_an_org_unit_spelt_in_two_cases_is_needed_once(one_in_step: Bed) -> None
     assert shown.lower().count("missing: the org unit /new staff") == 1
 
 
+@pytest.mark.measured
 def test_the_check_shows_no_dcids_of_accounts_that_look_like_somebody_elses(one_in_step: Bed) -> None:
     bed = one_in_step
     for dcid in range(2, 9):
@@ -460,6 +468,7 @@ def test_a_check_shows_nothing_of_its_folder_but_the_name_of_the_file(tmp_path: 
         assert not re.search(r"jane|smith|files|Users|prod\b", shown), shown
 
 
+@pytest.mark.measured
 def test_a_check_hides_the_hosts_and_folders_in_whatever_words_an_error_has(bed: Bed) -> None:
     # The first is the host of the proxy, the second that of the database.
     words = r"127.0.0.1:3128 or db7.invalid refuses what D:\jane.smith\other\wallet.ora says, not x.db7.invalid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from bed import Bed, matching_account
 from stories import MAYA, add_known, colleagues, person, settle
 
@@ -22,6 +23,7 @@ def test_a_person_with_a_change_due_is_told_whole(bed: Bed) -> None:
     assert not bed.runs.exists()
 
 
+@pytest.mark.measured
 def test_the_rule_and_the_limit_that_hold_back_are_named(bed: Bed) -> None:
     bed.settings["LIMITS"] = {"suspend": 0}
     bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1})
@@ -64,6 +66,7 @@ def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same
     assert "python sync.py --dry-run says" in bed.run("--explain", "20").output
 
 
+@pytest.mark.measured
 def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:
     bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="T70")
     matching_account(bed, 7)
@@ -100,6 +103,7 @@ def test_a_name_that_fits_one_person_is_enough_and_the_rule_is_told_though_nothi
     assert "Nothing would change" in closed.output
 
 
+@pytest.mark.measured
 def test_explain_hides_what_is_private_on_both_sides(one_in_step: Bed) -> None:
     bed = one_in_step
     add_known(bed, 7, ou="/Substitute Teachers", employee_id="T6", fields={"Synchronization_Data": {"DCID": 7}})
@@ -115,6 +119,7 @@ def test_explain_hides_what_is_private_on_both_sides(one_in_step: Bed) -> None:
     assert not re.search(r"\bT[67]\b|\b101\b|school 5|home school 5", shown), shown
 
 
+@pytest.mark.measured
 def test_what_stands_of_what_happens_once_and_what_to_do_about_nobodys_account_are_told(bed: Bed) -> None:
     colleagues(bed)
     person(bed, 201, "Maya")

@@ -38,8 +38,6 @@ from test_bad_input import check_refusal
 
 import sync
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
-
 HTML = b"<html><head><title>502</title></head><body><h1>Bad Gateway</h1></body></html>"
 MANY = dict.fromkeys(("create", "link", "suspend", "move to suspended"), 100)
 

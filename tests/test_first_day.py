@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 
-import pytest
 from bed import Bed, matching_account
 from test_check_and_setup import bare_google
 
@@ -26,7 +25,6 @@ def untouched_district(bed: Bed) -> None:
         matching_account(bed, dcid, ou="/", fields={}, given=given, employee_id=None)
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_each_step_of_the_first_day_tells_the_next_to_the_first_quiet_night(bed: Bed) -> None:
     untouched_district(bed)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from bed import standard_bed
 from demo import five_mornings
 from mail_server import Mail, MailServer
@@ -16,7 +15,6 @@ def subject(mail: Mail) -> str:
     return str(mail.message["Subject"])
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_five_mornings(tmp_path: Path) -> None:
     with MailServer(tmp_path, security="starttls") as server, standard_bed(tmp_path / "bed") as bed:
         nights = {day.partition(",")[0]: (outcome, mails) for day, outcome, mails in five_mornings(bed, server)}

@@ -108,7 +108,6 @@ def plainly(
 # Nothing is waited for for ever.
 
 
-@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("who", ["google", "token", "oracle"])
 def test_every_command_ends_by_itself_when_an_answer_drips(bed: Bed, who: str) -> None:
     settled(bed)
@@ -171,6 +170,7 @@ def test_a_write_that_is_in_flight_at_the_end_is_journalled_as_unknown_and_settl
     assert (outcome.exit_code, [row["dcid"] for row in outcome.journal]) == (0, [3, 3]), outcome.output
 
 
+@pytest.mark.measured
 def test_a_page_token_that_repeats_ends_the_listing_and_what_rests_on_it(bed: Bed) -> None:
     settled(bed)
     leaver(bed, 1, "Ada", "Stone", HIGH)
@@ -204,6 +204,7 @@ def test_a_page_token_that_repeats_ends_the_listing_and_what_rests_on_it(bed: Be
 # One odd value concerns one person or account.
 
 
+@pytest.mark.measured
 def test_an_odd_value_on_one_account_or_person_is_told_and_the_others_are_done(bed: Bed) -> None:
     google, people = bed.google, bed.powerschool
     settled(bed, 6)
@@ -315,6 +316,7 @@ BUILDING_ALIASES = Aliases({{0: "Wauconda High School"}})
 ONCE_SOMETHING_IS_WRITTEN = "list(__import__('pathlib').Path(__file__).parent.glob('runs/*.jsonl'))"
 
 
+@pytest.mark.measured
 def test_a_bug_of_ours_while_deciding_leaves_that_person_out_and_the_others_get_their_turn(bed: Bed) -> None:
     settled(bed)
     outdated(bed, 1, "Ada", "Stone", GRADE)
@@ -342,6 +344,7 @@ def test_a_bug_of_ours_while_deciding_leaves_that_person_out_and_the_others_get_
     assert not (bed.runs / "last-good.txt").exists(), "monitors must not call this a good run"
 
 
+@pytest.mark.measured
 def test_the_third_bug_of_ours_while_writing_ends_the_run_and_fewer_do_not(bed: Bed) -> None:
     settled(bed)
     leaver(bed, 1, "Ada", "Stone", HIGH)
@@ -442,7 +445,6 @@ def check_full_disk(bed: Bed, folder: Path, process: subprocess.CompletedProcess
         assert f"{len(applied)} changes were written" in sentence, (len(applied), sentence)
 
 
-@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("free", [0, 4, 8, 16])
 def test_a_full_disk_is_one_sentence_that_names_it_and_the_journal_has_the_truth(
     bed: Bed, small_disk: Path, free: int
@@ -463,7 +465,6 @@ def test_a_full_disk_is_one_sentence_that_names_it_and_the_journal_has_the_truth
 
 @pytest.mark.skipif(ON_WINDOWS, reason="Windows limits no file's size")
 @pytest.mark.parametrize("blocks", [1, 4])
-@pytest.mark.usefixtures("unmeasured")
 def test_a_file_that_may_not_grow_is_told_as_a_full_disk_is(bed: Bed, blocks: int) -> None:
     settled(bed, 3)
     for dcid in range(1, 10):
@@ -554,7 +555,6 @@ DAMAGES: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_a_damaged_line_of_a_journal_is_an_error_that_names_it_in_a_run_and_in_an_undo(bed: Bed) -> None:
     settled(bed)
     outdated(bed, 1, "Ada", "Stone")
@@ -598,7 +598,6 @@ finally:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak")
-@pytest.mark.usefixtures("unmeasured")
 def test_a_large_journal_is_read_once_and_in_a_stream(bed: Bed) -> None:
     settled(bed)
     leaver(bed, 1, "Ada", "Stone", HIGH)
@@ -657,6 +656,7 @@ def test_an_undo_of_an_undo_says_so_and_is_not_headed_for_some_only(bed: Bed) ->
     assert ", undo" in again.output.splitlines()[0]
 
 
+@pytest.mark.measured
 def test_a_refused_step_of_an_undo_names_the_holder_and_keeps_no_other_step_from_being_done(bed: Bed) -> None:
     google = bed.google
     settled(bed)
@@ -695,7 +695,6 @@ PROXY_PASSWORDS = (
 )
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_no_part_of_a_proxys_address_appears_whatever_its_password_holds(bed: Bed) -> None:
     settled(bed)
     for password in PROXY_PASSWORDS:
@@ -775,7 +774,6 @@ def test_the_folder_runs_keeps_the_mode_that_its_owner_gave_it(bed: Bed) -> None
 
 
 @pytest.mark.skipif(ON_WINDOWS, reason="file modes protect nothing on Windows")
-@pytest.mark.usefixtures("unmeasured")
 def test_a_config_py_that_others_may_write_is_a_warning_with_the_command(bed: Bed) -> None:
     settled(bed)
     bed.write()
@@ -823,6 +821,7 @@ def test_a_signal_ends_a_run_with_the_last_line_the_records_and_exact_counts(bed
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a pipe be made so small")
 @pytest.mark.parametrize("names", [("SIGINT", "SIGINT"), ("SIGTERM", "SIGHUP"), ("SIGHUP", "SIGHUP")])
 @pytest.mark.ordinary_runs
+@pytest.mark.measured
 def test_a_second_signal_cuts_off_none_of_the_last_words(bed: Bed, names: tuple[str, str]) -> None:
     import fcntl  # noqa: PLC0415 - there is none on Windows
 
@@ -905,6 +904,7 @@ def test_the_check_works_without_a_home(bed: Bed) -> None:
 # Settings that fit nobody, and what is held.
 
 
+@pytest.mark.measured
 def test_an_entry_that_fits_nobody_is_a_warning_in_every_run_and_as_shipped_only_in_the_check(bed: Bed) -> None:
     settled(bed)
     bed.settings["BUILDING_ALIASES"] = shipped_settings()["BUILDING_ALIASES"]
@@ -1096,7 +1096,6 @@ def test_a_table_that_is_not_there_is_named_in_a_run_and_in_the_check(bed: Bed) 
         assert re.search(rf"FAULT .*table {table}", bed.run("--check").output)
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_a_misspelt_option_is_asked_for(bed: Bed) -> None:
     for wrong, meant in (("--dryrun", "--dry-run"), ("--alow", "--allow"), ("--chekc", "--check")):
         process = plainly(bed, wrong)
@@ -1105,6 +1104,7 @@ def test_a_misspelt_option_is_asked_for(bed: Bed) -> None:
         assert process.stderr.endswith("Nothing was written\n")
 
 
+@pytest.mark.measured
 def test_a_name_in_a_suggested_command_is_quoted(bed: Bed) -> None:
     settled(bed)
     outcome = bed.run("--only", "Ruth Eriksen", "--dry-run")

@@ -95,7 +95,6 @@ def levels(node: ast.AST) -> int:
         ),
     ],
 )  # fmt: skip
-@pytest.mark.usefixtures("unmeasured")
 def test_the_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=PROJECT, capture_output=True, encoding="utf-8", check=False

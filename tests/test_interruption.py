@@ -22,7 +22,6 @@ import pytest
 from bed import KILLED, Bed, Outcome, closing_process, matching_account, matching_fields, read_lines, standard_bed
 from google_server import WRITES, Request
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
 SHARES = 8
 SUSPENDED_OU = "/Suspended Accounts"
 GRADE_OU = "/D118 Staff/Wauconda Grade School Staff"

@@ -143,6 +143,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("refused", "words"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.measured
 def test_a_refusal_is_one_sentence_with_the_servers_words_and_the_setting(
     bed: Bed, tmp_path: Path, refused: dict[str, str], words: tuple[str, ...]
 ) -> None:
@@ -153,6 +154,7 @@ def test_a_refusal_is_one_sentence_with_the_servers_words_and_the_setting(
     told_once(outcome.output, "the morning mail could not be sent: localhost:", *words)
 
 
+@pytest.mark.measured
 def test_who_is_refused_is_named_and_the_others_get_it(bed: Bed, tmp_path: Path) -> None:
     with MailServer(tmp_path, refused={"gone@d118.org": "550 5.1.1 unknown"}) as server:
         outcome = send(bed, server, MAIL_TO=["gone@d118.org", "it@d118.org"])
@@ -296,6 +298,7 @@ def test_a_fault_in_the_settings_of_mail_is_one_of_the_faults_of_a_run(
     told_once(outcome.output, words, "Nothing was written")
 
 
+@pytest.mark.measured
 def test_a_mail_is_possible_beside_faults_elsewhere_and_not_where_its_own_settings_are_wrong(
     bed: Bed, tmp_path: Path
 ) -> None:
@@ -313,6 +316,7 @@ def test_a_mail_is_possible_beside_faults_elsewhere_and_not_where_its_own_settin
     assert sync.mail_settings(bed.folder / "nowhere.py") is None
 
 
+@pytest.mark.measured
 def test_check_says_whether_a_mail_can_be_sent_without_addresses_and_hosts(bed: Bed) -> None:
     def fact() -> str:
         (line,) = [line for line in bed.run("--check").output.splitlines() if " mail" in line]

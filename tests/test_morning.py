@@ -298,6 +298,7 @@ def test_the_page_of_the_morning_says_that_the_settings_kept_the_run_from_beginn
     assert "Staff Sync DID NOT RUN: " in (bed.runs / "latest.html").read_text("utf-8")
 
 
+@pytest.mark.measured
 def test_a_mail_after_it_leaves_the_damaged_memory_beside_and_the_new_one_in_its_place(bed: Bed) -> None:
     colleagues(bed)
     locked_out(bed, 201, "Maya")
@@ -328,6 +329,7 @@ sys.addaudithook(refuse)
 """
 
 
+@pytest.mark.measured
 def test_a_memory_that_cannot_be_written_is_told_as_what_it_is(bed: Bed) -> None:
     colleagues(bed)
     settle(bed, 201, "Maya", ou="/D118 Staff/Wauconda Middle School Staff")
@@ -340,6 +342,7 @@ def test_a_memory_that_cannot_be_written_is_told_as_what_it_is(bed: Bed) -> None
     assert "make room" not in last, "that would not help"
 
 
+@pytest.mark.measured
 def test_somebody_is_at_work_again_and_the_group_asks_for_nobody_any_more(bed: Bed) -> None:
     colleagues(bed)
     leaver(bed, 201, "George", "Bauer", HIGH)

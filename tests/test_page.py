@@ -335,6 +335,7 @@ def test_only_what_tells_a_morning_has_a_page(mode: str, capsys: pytest.CaptureF
     assert f"and not with {mode.split(maxsplit=1)[0]}. Nothing was written" in capsys.readouterr().err
 
 
+@pytest.mark.measured
 def test_old_pages_go_and_the_latest_stays(bed: Bed) -> None:
     runs = bed.folder / "runs"
     runs.mkdir(exist_ok=True)
@@ -457,6 +458,7 @@ def test_a_run_of_everybody_keeps_its_page_and_a_part_of_it_is_not_the_latest(be
     assert "In the last of them: changed 1 (at most 1)" in latest.read_text("utf-8")
 
 
+@pytest.mark.measured
 def test_a_page_is_written_where_it_is_asked_for_and_overwrites_nothing_else(bed: Bed) -> None:
     colleagues(bed)
     settle(bed, 201, "Maya", "Patel", ou=OU_OF[GRADE])

@@ -68,6 +68,7 @@ def test_a_terminal_shows_how_far_reading_looking_up_and_changing_have_come_and_
     assert "Looking at accounts: 3 of 3" in raw
 
 
+@pytest.mark.measured
 def test_progress_that_is_longer_than_a_line_of_the_terminal_leaves_nothing_either(bed: Bed) -> None:
     """What is wrapped cannot be written over; and no word of Google's moves the cursor."""
     bed.settings |= {"RETRY_WAIT_SECONDS": 60, "RETRY_SECONDS": 80000}

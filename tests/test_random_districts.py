@@ -14,7 +14,6 @@ from bed import Bed, Outcome, standard_bed
 from google_directory import RefusalError
 from test_undo import looks, without_empty_fields
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
 LIMITS = {"create": 6, "link": 4, "rename": 3, "name": 3, "move": 5, "suspend": 4, "reactivate": 3}
 LIMITS |= {"move to suspended": 4, "clear": 4}
 ALLOW_ALL = [word for kind in LIMITS for word in ("--allow", f"{kind}=999")]

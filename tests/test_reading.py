@@ -50,6 +50,7 @@ def test_who_cannot_be_created_tonight_is_not_looked_up_night_after_night(bed: B
     assert asked(bed, "--dry-run", "--allow", "create=3", exit_code=0 if what == "a limit" else 3) == FRAME | looked_up
 
 
+@pytest.mark.measured
 def test_an_account_is_looked_at_once_before_its_write(bed: Bed) -> None:
     colleagues(bed)
     for dcid in range(201, 204):

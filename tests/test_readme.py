@@ -226,7 +226,6 @@ def test_ci_runs_the_second_command_block_of_the_readme_in_the_root_of_the_tree_
     assert commands == ["set -eu", 'cd "$(dirname "$0")/.."', BROWSER_COMMAND, *SECOND_COMMANDS.splitlines()]
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_the_excerpt_in_the_readme_is_what_the_demo_prints() -> None:
     excerpt = next(block for block in blocks("text") if "The first night" in block)
 
@@ -308,7 +307,6 @@ def with_lines(source: str, lines: Sequence[str], *, below: str = "", above: str
     return head + "".join(f"{line}\n" for line in lines) + tail
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_the_examples_of_how_to_change_it_work_as_they_stand_there(
     bed: Bed, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

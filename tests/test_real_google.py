@@ -105,6 +105,7 @@ def test_an_own_alias_that_went_in_vain_is_not_put_back_where_hands_are_off(bed:
     assert any("DCID 7" in text and shelter in text for text in outcome.lines("INFO")), outcome.output
 
 
+@pytest.mark.measured
 def test_an_own_alias_that_went_in_vain_is_put_back_before_anybody_else_takes_it(bed: Bed) -> None:
     account = married_back(bed)
     bed.google.world.requests_until_alias_is_free = None
@@ -346,6 +347,7 @@ def test_an_undo_gives_a_membership_back_with_its_delivery_settings(bed: Bed) ->
     assert bed.google.delivery("math@d118.org") == {MAYA: "DIGEST"}
 
 
+@pytest.mark.measured
 def test_setup_stops_unless_the_second_look_shows_every_field_that_the_first_one_did(bed: Bed) -> None:
     """A schema is sent whole, so a field that is not shown would be dropped with all its values."""
     add_known(bed, 7)

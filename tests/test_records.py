@@ -109,6 +109,7 @@ def test_a_console_that_cannot_show_a_name_shows_escapes_and_the_log_the_name(be
     assert bed.google.user("zoe.lukasik@d118.org")["name"]["givenName"] == "Zo\u00eb"
 
 
+@pytest.mark.measured
 def test_a_run_without_any_console_works_and_logs(bed: Bed) -> None:
     # As under pythonw.exe by the Task Scheduler.
     bed.prelude = "import sys\nsys.stdin = sys.stdout = sys.stderr = None"
@@ -267,6 +268,7 @@ def test_the_journal_tells_failed_from_unknown(bed: Bed) -> None:
     assert not bed.run().writes
 
 
+@pytest.mark.measured
 def test_a_journal_that_cannot_be_written_stops_the_run_before_the_write(bed: Bed) -> None:
     add_newcomer(bed)
 
@@ -326,6 +328,7 @@ def test_what_is_older_than_keep_days_is_dropped_and_nothing_else(bed: Bed) -> N
 # The lock.
 
 
+@pytest.mark.measured
 def test_a_second_run_at_once_ends_with_exit_code_4_and_names_the_start_of_the_first(bed: Bed) -> None:
     add_newcomer(bed)
     bed.settings["TIMEOUT_SECONDS"] = 60
@@ -454,6 +457,7 @@ def test_a_reason_that_no_log_holds_goes_to_the_mail_of_cron_too(bed: Bed) -> No
 
 
 @pytest.mark.skipif(ON_WINDOWS, reason="as in a shell pipe")
+@pytest.mark.measured
 def test_a_screen_that_nobody_reads_any_more_does_not_stop_the_run(bed: Bed) -> None:
     add_newcomer(bed)
     bed.write()

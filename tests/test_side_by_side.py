@@ -25,7 +25,6 @@ from test_interruption import Start, build, journals, kill_points, killed_run, s
 
 import sync
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
 AT_ONCE = 8
 SHARES = 2
 # Of the run that nobody kills, what is written comes after so many requests.

@@ -218,6 +218,7 @@ def test_a_401_that_does_not_go_away_ends_the_run(bed: Bed) -> None:
 # The network.
 
 
+@pytest.mark.measured
 def test_a_google_that_cannot_be_reached_is_told(bed: Bed) -> None:
     proxy = f"http://127.0.0.1:{closed_port()}"
     outcome = bed.run(env={"HTTPS_PROXY": proxy, "https_proxy": proxy})
@@ -245,6 +246,7 @@ def test_a_service_account_works_without_a_token_json(bed: Bed) -> None:
     assert (outcome.exit_code, outcome.writes) == (0, []), outcome.output
 
 
+@pytest.mark.measured
 def test_a_service_account_that_cannot_work_is_told(bed: Bed) -> None:
     bed.google.write_service_account(bed.folder, scopes=NEEDED_SCOPES)
     admin = {"GOOGLE_ADMIN_EMAIL": ADMIN}
@@ -353,6 +355,7 @@ def test_a_browser_sign_in_that_is_declined_is_told(bed: Bed) -> None:
     assert token(bed) == before
 
 
+@pytest.mark.measured
 def test_setup_signs_in_for_its_own_two_scopes_and_keeps_nothing(bed: Bed) -> None:
     needed = [f"{SCOPE_PREFIX}orgunit", f"{SCOPE_PREFIX}userschema"]
     bed.powerschool.add_school(777, "New School")
@@ -375,6 +378,7 @@ def test_setup_signs_in_for_its_own_two_scopes_and_keeps_nothing(bed: Bed) -> No
     assert token(bed)["refresh_token"] == before["refresh_token"]
 
 
+@pytest.mark.measured
 def test_a_certificate_that_is_not_trusted_at_the_browser_sign_in_is_told(bed: Bed) -> None:
     # The first thing a filter that inspects TLS breaks; signing in once more would not help.
     code, output, _ = authorize(bed, NEEDED_SCOPES, env={"REQUESTS_CA_BUNDLE": certifi.where()})
@@ -385,6 +389,7 @@ def test_a_certificate_that_is_not_trusted_at_the_browser_sign_in_is_told(bed: B
     assert last.endswith("Nothing was written")
 
 
+@pytest.mark.measured
 def test_a_browser_sign_in_without_a_usable_client_is_told(bed: Bed) -> None:
     path = bed.folder / "credentials.json"
     for text, words in (

@@ -155,6 +155,7 @@ def test_a_create_sets_each_namesake_aside_that_it_names_and_no_other(staffed: B
     assert (both.exit_code, done(both), len(answers(both))) == (0, {(201, "create")}, 2), both.output
 
 
+@pytest.mark.measured
 def test_a_create_sets_a_deleted_account_aside_but_not_the_persons_own(staffed: Bed) -> None:
     maya(staffed)
     gone(staffed)
@@ -424,6 +425,7 @@ def test_decisions_that_exclude_each_other_are_all_refused(staffed: Bed) -> None
         assert ["decides otherwise" in line for line in answers(outcome)] == [True, True], answers(outcome)
 
 
+@pytest.mark.measured
 def test_a_sheet_that_was_carried_out_has_nothing_left_to_do(staffed: Bed) -> None:
     maya(staffed)
     namesake(staffed)
@@ -445,6 +447,7 @@ def test_an_account_that_nobody_asks_about_can_be_left_but_not_created(staffed: 
     assert "there is nobody in PowerSchool" in answer(decide(staffed, "", OLD, "create"))
 
 
+@pytest.mark.measured
 def test_what_changes_before_the_write_stops_a_link(staffed: Bed) -> None:
     maya(staffed)
     identity = namesake(staffed)
@@ -501,7 +504,6 @@ FILES: dict[str, Callable[[list[Row]], bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("form", FILES.values(), ids=list(FILES))
 def test_the_sheet_is_read_in_every_form_in_which_it_comes_back(
     staffed: Bed, form: Callable[[list[Row]], bytes]
@@ -562,6 +564,7 @@ def test_what_is_not_understood_is_one_sentence_and_nothing_is_written(
     assert (outcome.writes, answers(outcome)) == ([], [])
 
 
+@pytest.mark.measured
 def test_a_sheet_that_is_not_there_is_one_sentence(staffed: Bed) -> None:
     for path in (staffed.folder / "no.csv", staffed.folder):
         outcome = staffed.run("--decide", str(path))
@@ -621,6 +624,7 @@ def unlisted(bed: Bed, rows: list[Row]) -> set[str]:
     return {email for email, dcid in fields.items() if dcid not in known} - named
 
 
+@pytest.mark.measured
 def test_no_two_rows_of_the_sample_district_contradict_each_other(bed: Bed) -> None:
     district.build(bed)
     listed = sheet(bed)
@@ -633,7 +637,6 @@ def test_no_two_rows_of_the_sample_district_contradict_each_other(bed: Bed) -> N
     assert rows["", "former.vendor@d118.org"]["what"] == "nobody in PowerSchool"
 
 
-@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("seed", range(12))
 def test_no_two_rows_of_a_random_district_contradict_each_other(tmp_path: Path, seed: int) -> None:
     with standard_bed(tmp_path) as bed:
@@ -643,7 +646,6 @@ def test_no_two_rows_of_a_random_district_contradict_each_other(tmp_path: Path, 
         assert unlisted(bed, rows) == set()
 
 
-@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_is_decided_of_a_random_district_hurts_nobody_else(tmp_path: Path, seed: int) -> None:
     with standard_bed(tmp_path) as bed:

@@ -33,9 +33,6 @@ from stories import (
 # Nothing happens.
 
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
-
-
 def test_where_both_sides_agree_nothing_is_written_and_no_journal_is_made(bed: Bed) -> None:
     colleagues(bed, 3)
     settle(bed, 201, "Gone", "Already", suspended=True, ou=SUSPENDED_OU)

@@ -44,7 +44,7 @@ from stories import (
     told,
 )
 
-pytestmark = pytest.mark.usefixtures("staffed", "unmeasured")
+pytestmark = pytest.mark.usefixtures("staffed")
 
 
 def synced(bed: Bed, address: str) -> Any:

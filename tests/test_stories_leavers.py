@@ -36,7 +36,7 @@ from stories import (
     told,
 )
 
-pytestmark = pytest.mark.usefixtures("staffed", "unmeasured")
+pytestmark = pytest.mark.usefixtures("staffed")
 
 GEORGE = "george.bauer@d118.org"
 ALL_THREE = {(201, "suspend"), (201, "leave group"), (201, "move to suspended")}

@@ -25,8 +25,6 @@ from stories import (
     type_at_terminal,
 )
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
-
 Snapshot = Any
 
 

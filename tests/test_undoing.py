@@ -14,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bed import Bed, Outcome, Row
 from google_server import Request
 from stories import GRADE, HIGH, OU_OF, SUSPENDED_OU, newest_journal, type_at_terminal
@@ -242,6 +243,7 @@ def assert_undone(outcome: Outcome, undone: Undone, dcid: int, identity: str) ->
     )
 
 
+@pytest.mark.measured
 def test_only_what_is_as_the_run_left_it_is_put_back_and_the_rest_is_named(bed: Bed) -> None:
     # What an undo empties was empty before, and counts against no limit.
     limits = {"reactivate": 99, "rename": 99, "clear": 0}
@@ -301,6 +303,7 @@ def test_only_what_is_as_the_run_left_it_is_put_back_and_the_rest_is_named(bed: 
     assert named == {*(dcid for dcid, one in UNDONE.items() if one.moved_on and dcid != 232)}
 
 
+@pytest.mark.measured
 def test_an_undo_shows_what_it_does_asks_and_takes_only_yes_for_yes(bed: Bed) -> None:
     add_all(bed, {201: left("Leave"), 202: outdated("Update")})
     bed.run()
@@ -342,6 +345,7 @@ def test_an_undo_says_what_it_does_not_put_back_before_it_asks(bed: Bed) -> None
     assert "The next run will do the same again" not in outcome.output
 
 
+@pytest.mark.measured
 def test_last_is_the_newest_run_that_changed_something_or_may_have(bed: Bed) -> None:
     add_all(bed, {201: outdated("Update")})
     lines = bed.run().journal
@@ -374,6 +378,7 @@ def test_last_is_the_newest_run_that_changed_something_or_may_have(bed: Bed) -> 
     assert unknown.lines("ERROR")[-1].endswith(f"has no such journal (the newest: {newest_five}). Nothing was written")
 
 
+@pytest.mark.measured
 def test_who_is_opened_again_is_told_the_runs_that_took_the_account_out_of_groups_since_it_was_closed(bed: Bed) -> None:
     people = {201: "Twice", 202: "Once", 203: "Since", 204: "Joined", 205: "Never"}
     groups = {dcid: {f"group{dcid}": "MEMBER"} for dcid in people if dcid != 205}

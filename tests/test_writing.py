@@ -14,6 +14,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+import pytest
 from bed import Bed, Outcome, Row, matching_account, matching_fields
 from google_server import WRITES, Request
 from stories import GRADE, HIGH, LETTERS, OU_OF, STUDENT_OU, SUSPENDED_OU, at_rest, colleagues, newest_journal, person
@@ -291,6 +292,7 @@ RIGHT = {
 }  # fmt: skip
 
 
+@pytest.mark.measured
 def test_each_change_is_sent_kept_and_told_and_the_next_run_finds_nothing_to_do(bed: Bed) -> None:
     bed.settings["UPDATE_NAMES"] = True
     ids = add_all(bed, RIGHT)
@@ -337,6 +339,7 @@ def test_each_line_of_the_journal_is_on_the_disk_before_the_next_step(bed: Bed) 
     assert set(sizes) <= {int(size) for size in flushed.read_text().split()}
 
 
+@pytest.mark.measured
 def test_a_value_is_sent_in_the_type_of_its_field(bed: Bed) -> None:
     bed.google.add_schema("Odd", {"Rate": "DOUBLE", "Flag": "BOOL", "Text": "STRING", "Count": "INT64"})
     held = {"Rate": "teacher_number", "Flag": "cell_phone", "Text": "staff_group", "Count": "teacher_number"}
@@ -685,6 +688,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.measured
 def test_what_google_refuses_or_does_not_answer_is_kept_and_told_for_each_person(bed: Bed) -> None:
     bed.settings["RETRY_SECONDS"] = 0.05
     ids = add_all(bed, REFUSED)
@@ -730,6 +734,7 @@ def test_a_row_of_failures_is_broken_by_a_success_and_by_another_answer(bed: Bed
     assert len(looked_up) == 24, "once before each write, and not for what nobody planned"
 
 
+@pytest.mark.measured
 def test_who_was_refused_the_night_before_with_the_same_answer_does_not_count(bed: Bed) -> None:
     people = {201 + place: Situation(f"Night{LETTERS[place]}") for place in range(21)}
     ids = add_all(bed, people)
@@ -755,6 +760,7 @@ def test_who_was_refused_the_night_before_with_the_same_answer_does_not_count(be
     assert night(400, *people) == refused, "two nights ago is long ago"
 
 
+@pytest.mark.measured
 def test_a_write_at_which_every_request_is_refused_is_unknown_and_not_counted(bed: Bed) -> None:
     both = {
         201: Situation("First", fields={"Staff_Group": 4}),
@@ -775,6 +781,7 @@ def test_a_write_at_which_every_request_is_refused_is_unknown_and_not_counted(be
     assert len([line for line in outcome.journal if line["state"] == "done"]) == len(outcome.writes) == 1
 
 
+@pytest.mark.measured
 def test_a_run_out_of_time_begins_nobody_new_and_says_how_many_are_left(bed: Bed) -> None:
     people = {201 + place: Situation(f"Late{LETTERS[place]}", fields={"Staff_Group": 4}) for place in range(24)}
     ids = add_all(bed, people)
