@@ -129,7 +129,7 @@ def serve(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
             learn(pickle.loads(os.read(heard, LONGEST_LESSON)))  # noqa: S301 - our own
 
 
-def learn(lesson: tuple[list[str], list[tuple[Any, int]]]) -> None:
+def learn(lesson: tuple[list[str], list[list[Any]]]) -> None:
     modules, patterns = lesson
     for name in modules:
         with contextlib.suppress(Exception):
@@ -145,6 +145,7 @@ def main() -> None:
     gc.freeze()
     wanted, told = serve(socket.socket(fileno=int(sys.argv[1])))
 
+    modules, patterns = {*sys.modules}, {*re._cache}  # type: ignore[attr-defined]
     os.environ.clear()
     os.environ.update(wanted["environment"])
     os.chdir(wanted["folder"])
@@ -162,7 +163,8 @@ def main() -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
     if told is not None:
-        os.write(told, pickle.dumps(([*sys.modules], [(pattern, flags) for _, pattern, flags in re._cache])))  # type: ignore[attr-defined]
+        compiled = [rest for _, *rest in re._cache.keys() - patterns]  # type: ignore[attr-defined]
+        os.write(told, pickle.dumps(([*sys.modules.keys() - modules], compiled)))
     os._exit(code)
 
 
