@@ -33,8 +33,9 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Every worker imports every module of tests: what pytest makes of each is made once and found by all of them."""
+    """What pytest makes of each module of tests is made and kept once, and not by every worker, each for itself."""
     if config.getoption("dist", "no") != "no":
+        sys.dont_write_bytecode = False
         for path in Path(__file__).parent.glob("test_*.py"):
             importlib.import_module(path.stem)
 
