@@ -583,7 +583,7 @@ def test_a_damaged_line_of_a_journal_is_an_error_that_names_it_in_a_run_and_in_a
     assert before["users"].keys() <= bed.google.snapshot()["users"].keys()
 
 
-LARGE = 50_000
+LARGE = 25_000
 # Runs the script, counts how often it opens the large journal, and says how much memory it had at most, in KB.
 MEASURED_RUN = """
 import runpy, sys

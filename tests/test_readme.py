@@ -8,11 +8,11 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import demo
 import pytest
 from bed import PROJECT, SCHEMAS, Bed, matching_account, shipped_settings
 from google_auth_oauthlib.flow import InstalledAppFlow
@@ -226,15 +226,13 @@ def test_ci_runs_the_second_command_block_of_the_readme_in_the_root_of_the_tree_
     assert commands == ["set -eu", 'cd "$(dirname "$0")/.."', BROWSER_COMMAND, *SECOND_COMMANDS.splitlines()]
 
 
-def test_the_excerpt_in_the_readme_is_what_the_demo_prints() -> None:
+def test_the_excerpt_in_the_readme_is_what_the_demo_prints(capsys: pytest.CaptureFixture[str]) -> None:
     excerpt = next(block for block in blocks("text") if "The first night" in block)
 
-    answer = subprocess.run(
-        [sys.executable, str(PROJECT / "tests" / "demo.py")], capture_output=True, timeout=120, check=False
-    )
+    code = demo.main()
 
-    assert answer.returncode == 0, answer.stdout.decode()
-    shown = answer.stdout.decode().splitlines()
+    shown = capsys.readouterr().out.splitlines()
+    assert code == 0, shown
     expected = [line for line in excerpt.splitlines() if line.strip() != "..."]
     assert [line for line in expected if line not in shown] == []
     places = [shown.index(line) for line in expected if line.startswith(("2.", "3.", "    George", "  Done"))]
