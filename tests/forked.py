@@ -32,7 +32,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "sync.py"
 # What Python and the packages read of the environment once, when they start.
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "HTTPLIB2_", "TNS_")
 NUMBER = struct.Struct("=i")
-LONGEST_LESSON = 1 << 16
+LONGEST_LESSON = 1 << 16  # what a pipe takes at once
 
 
 # In the process of the tests.
@@ -108,6 +108,7 @@ def serve(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
     What the first of them has loaded and compiled meanwhile, which it tells at its end, none after it needs to.
     """
     heard, told = os.pipe()
+    os.set_blocking(heard, False)
     is_known = False
     while True:
         message, screens, _flags, _address = socket.recv_fds(channel, 1_000_000, 1)
@@ -124,9 +125,9 @@ def serve(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
         channel.sendall(NUMBER.pack(pid))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         channel.sendall(NUMBER.pack(code))
-        if code in {0, 1} and not is_known:
-            is_known = True
+        with contextlib.suppress(BlockingIOError):  # one that was killed has told nothing
             learn(pickle.loads(os.read(heard, LONGEST_LESSON)))  # noqa: S301 - our own
+            is_known = True
 
 
 def learn(lesson: tuple[list[str], list[list[Any]]]) -> None:
@@ -164,7 +165,8 @@ def main() -> None:
         stream.flush()
     if told is not None:
         compiled = [rest for _, *rest in re._cache.keys() - patterns]  # type: ignore[attr-defined]
-        os.write(told, pickle.dumps(([*sys.modules.keys() - modules], compiled)))
+        lesson = pickle.dumps(([*sys.modules.keys() - modules], compiled))
+        os.write(told, lesson if len(lesson) <= LONGEST_LESSON else pickle.dumps(([], [])))
     os._exit(code)
 
 

@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import certifi
 import pytest
-from bed import PROJECT, SIGNED_IN_SCOPES, Bed
+from bed import PROJECT, SIGNED_IN_SCOPES, Bed, closing_process
 from bed import read_lines as read_to_end
 from google_server import SCOPE_PREFIX, SCOPES
 from stories import NEEDED_SCOPES, NO_BROWSER, add_known
@@ -288,25 +288,22 @@ def authorize(
     """Signs in as an admin with a browser would; gives the exit code, the whole screen and the address shown."""
     bed.write()
     bed.google.reset_records()
-    with bed.launch(*arguments, env={**NO_BROWSER, "PYTHONUNBUFFERED": "1", **(env or {})}) as process:
-        try:
-            assert process.stdout
-            lines: list[str] = []
-            found = None
-            while not found:
-                raw = process.stdout.readline().decode()
-                assert raw, "\n".join(lines)
-                lines.append(raw.rstrip())
-                found = re.search(r"https://accounts\.google\.com/\S+", raw)
-            asked = {name: value[0] for name, value in parse_qs(urlsplit(found[0]).query).items()}
-            assert sorted(asked["scope"].split()) == needed
-            answer = f"error={error}" if error else f"code={bed.google.issue_code(scopes)}"
-            back = f"{asked['redirect_uri']}?state={asked['state']}&{answer}"
-            build_opener(ProxyHandler({})).open(back, timeout=30).close()
-            rest = read_to_end(process, None)
-            return process.wait(60), "\n".join([*lines, rest]), found[0]
-        finally:
-            process.kill()
+    with closing_process(bed.launch(*arguments, env={**NO_BROWSER, **(env or {})}), 60) as process:
+        assert process.stdout
+        lines: list[str] = []
+        found = None
+        while not found:
+            raw = process.stdout.readline().decode()
+            assert raw, "\n".join(lines)
+            lines.append(raw.rstrip())
+            found = re.search(r"https://accounts\.google\.com/\S+", raw)
+        asked = {name: value[0] for name, value in parse_qs(urlsplit(found[0]).query).items()}
+        assert sorted(asked["scope"].split()) == needed
+        answer = f"error={error}" if error else f"code={bed.google.issue_code(scopes)}"
+        back = f"{asked['redirect_uri']}?state={asked['state']}&{answer}"
+        build_opener(ProxyHandler({})).open(back, timeout=30).close()
+        rest = read_to_end(process, None)
+    return process.returncode, "\n".join([*lines, rest]), found[0]
 
 
 def test_the_browser_sign_in_writes_a_token_with_which_the_next_run_works(bed: Bed) -> None:
