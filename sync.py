@@ -1308,7 +1308,9 @@ def possible_twins(person: Staff, district: District) -> list[Account]:
 def is_certainly_anothers(account: Account, district: District) -> bool:
     """True where PowerSchool gives its address to exactly one active person, who is linked to it beyond doubt."""
     owners = district.claimants(account.email)
-    return len(owners) == 1 and not link_doubt(owners[0], account, district)
+    if len(owners) != 1 or owners[0].dcid in district.google.by_dcid:  # who has an account is linked to no other
+        return False
+    return not link_doubt(owners[0], account, district)
 
 
 def possible_account(person: Staff, accounts: Sequence[Account], district: District) -> Plan:

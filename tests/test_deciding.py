@@ -667,6 +667,10 @@ def test_the_evidence_of_a_link_by_employee_id_is_told() -> None:
     "two accounts with the DCID of somebody who left": (
         leaver(), [account(), stranger(dcid=7)], [], "ERROR", "two accounts with one DCID",
     ),
+    "two accounts with the DCID of somebody who left, one with the address of a record that has an account": (
+        leaver(), [account(), stranger(dcid=7, family_name="Patel"), stranger(id="3", email="m@d118.org", dcid=8)],
+        [staff(dcid=8)], "ERROR", "two accounts with one DCID",
+    ),
     "two active people with one address": (staff(), [account()], [staff(dcid=8)], "ERROR", "one address, two people"),
     "two active people with one address, the other one first": (
         staff(), [account()], [staff(dcid=6)], "ERROR", "one address, two people",
@@ -826,6 +830,8 @@ def test_a_namesake_who_is_certainly_somebody_else_does_not_hold_up_a_creation()
     assert kinds(plan(staff(), theirs, others=[namesake])) == ["create"]
     doubtful = account(email="maya2@d118.org", dcid=None, given_name="Mia", employee_id="T7")
     assert told(plan(staff(), doubtful, others=[namesake])) == [("ERROR", "possible account")]
+    linked = account(id="3", email="maya3@d118.org", dcid=8, employee_id="T8")
+    assert told(plan(staff(), theirs, linked, others=[namesake])) == [("ERROR", "possible account")]
     shared = [namesake, replace(namesake, dcid=9)]
     assert told(plan(staff(), theirs, others=shared)) == [("ERROR", "possible account")]
 
