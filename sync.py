@@ -1199,8 +1199,9 @@ def is_likely_place(person: Staff, account: Account, district: District) -> bool
     """True where staff are and, for an account with the address or number, anywhere but where it may stay open."""
     settings = district.settings
     shelters = (*settings.PROTECTED_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
-    is_certain = same_employee_id(person, account) or person.email == account.email
-    return is_staff_place(account, district) or (is_certain and not is_at_or_below(account.org_unit, shelters))
+    is_certain = same_employee_id(person, account) or person.email in account.addresses
+    is_staffs = is_staff_place(account, district) or is_frozen(account.org_unit, settings.FROZEN_OUS)
+    return is_staffs or (is_certain and not is_at_or_below(account.org_unit, shelters))
 
 
 def lookalikes(person: Staff, district: District) -> list[Account]:

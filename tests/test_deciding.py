@@ -2007,6 +2007,12 @@ def test_what_is_the_same_of_a_leavers_open_account_is_told(had: Account, same: 
 
 @table("had, is_told", {
     "the address, in a frozen org unit": (account(dcid=None, org_unit="/Administrators"), True),
+    "the address as an alias, in a frozen org unit": (stranger(aliases=(MAYA_AT,), org_unit="/Administrators"), True),
+    "the address as an alias, in an org unit of no building": (
+        stranger(aliases=(MAYA_AT,), org_unit="/Contractors"), True,
+    ),
+    "the address as an alias, among the protected": (stranger(aliases=(MAYA_AT,), org_unit="/Students"), False),
+    "the names alone, in a frozen org unit": (stranger(**NAMESAKE, org_unit="/Administrators/x"), True),
     "the employee ID, in an org unit of no building": (stranger(employee_id="T7", org_unit="/Contractors"), True),
     "the names alone, in an org unit of no building": (stranger(**NAMESAKE, org_unit="/Contractors"), False),
     "the employee ID, among the protected": (stranger(employee_id="T7", org_unit="/Students"), False),
