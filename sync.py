@@ -938,7 +938,7 @@ def read_both(run: Run) -> District:
         raise
     powerschool = reading.result()
     stop_at(implausible(powerschool, google))
-    if run.memory.is_lost:
+    if run.memory.is_lost or not run.options.is_part:
         run.memory = replace(run.memory, remarks={**happened_once(run, powerschool), **run.memory.remarks})
     known = {**unfinished(run), "allowed": dict(run.options.allow)}
     run.district = District(run.settings, powerschool, google, run.today, own_admin(), run.options.is_part, **known)
@@ -4167,7 +4167,7 @@ def take_stock(run: Run, ending: str) -> dict[str, Remark]:
     run.ending, run.last_good = ending, last_good(run.folder)
     run.new = [remark for remark in needed if remark.since is None]
     run.standing = sorted(since, key=lambda remark: (remark == run.failure, str(remark.since)), reverse=True)
-    run.solved = [remark for remark in solved if remark.rule.level != INFO]
+    run.solved = [remark for remark in solved if remark.rule.level != INFO and remark.since]
     run.left_alone = sorted((r for r in now if r.rule.level == INFO), key=lambda remark: remark.rule.label)
     run.exit_code = HELD if run.not_made else ATTENTION if run.needy else DONE
     return {remark.key: remark for remark in (*kept, *now)}
@@ -4218,14 +4218,20 @@ def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_
 
 
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Remark]:
-    """By the journals, where there is no memory: what happens only once and may not have been put right."""
-    found = {}
-    for row in (row for path in journals(run.folder) for row in journal_rows(run, path) if "undo" not in row):
+    """By the journals that no memory is of, as of a run that was killed: what happens only once and may still be so."""
+    found: dict[str, Remark] = {}
+    nights = run.memory.nights
+    told = nights[-1].run if nights and not run.memory.is_lost else ""
+    paths = [path for path in journals(run.folder) if path.stem > told]
+    for row in (row for path in paths for row in journal_rows(run, path) if "undo" not in row):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
         group, group_id = row["before"].get("group"), str(row["before"].get("groupId", ""))
         match row["kind"], row["state"]:
-            case "create", "done" if not os.environ.get("NEW_USER_PASSWORD"):
-                remark = once(person, Rule.PASSWORD, account_id=row["account"])
+            case "create", "intended" | "done" | "unknown" if not os.environ.get("NEW_USER_PASSWORD"):
+                remark = once(person, Rule.PASSWORD, account_id=row["account"] or row["email"])
+            case "create", "failed":
+                found.pop(once(person, Rule.PASSWORD).key, None)
+                continue
             case "leave group", "failed" | "unknown":
                 seen = f"{row['email']} stays in the group {group}"
                 remark = once(person, Rule.GROUP_STAYS, seen, group_id, row["account"])
@@ -4233,7 +4239,8 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Remark]:
                 remark = once(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id)
             case _:
                 continue
-        found[remark.key] = replace(remark, since=datetime.fromisoformat(row["time"]).astimezone().date())
+        since = datetime.fromisoformat(row["time"]).astimezone().date()
+        found[remark.key] = remark if told else replace(remark, since=since)
     return found
 
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from bed import Bed, Outcome
+from bed import Bed, Outcome, matching_account
 from stories import HIGH, MIDDLE, colleagues, leaver, lines_about, of_account, person, settle, silent, told
 from test_hard_days import run_as_it_is
 
@@ -191,6 +191,27 @@ def test_a_creation_whose_answer_was_lost_has_a_password_nobody_knows_too(bed: B
     bed.run()
     bed.google.behave()
     told(bed.run(), "WARN", 201, "password nobody knows")
+
+
+def test_what_happens_only_once_in_a_run_that_is_killed_is_told_as_new_by_the_next_one(bed: Bed) -> None:
+    colleagues(bed)
+    bed.run()
+    memory = bed.runs / "standing.json"
+    before = memory.read_bytes()
+    person(bed, 201, "Maya")
+    noor = person(bed, 202, "Noor")
+    bed.google.fail("users.insert", 400, "invalid", "No", match=lambda r: str(noor) in str(r.body))
+    leaver(bed, 203, "George", "Bauer", MIDDLE)
+    bed.google.add_group("math@d118.org", members={"george.bauer@d118.org": "OWNER"})
+    bed.run()
+    memory.write_bytes(before)  # a kill leaves what was told before
+    matching_account(bed, 202)  # by hand, with a password that somebody knows
+    outcome = bed.run()
+    told(outcome, "WARN", 201, "password nobody knows")
+    told(outcome, "WARN", 203, "has lost its last owner")
+    silent(outcome, "WARN", 202)
+    assert outcome.since(201) == outcome.since(203) == ["new"]
+    assert bed.run().since(201) == ["since today"]
 
 
 def test_a_group_without_owner_stands_until_it_has_one(bed: Bed) -> None:
