@@ -975,6 +975,8 @@ def needs_everything(run: Run, district: District) -> Iterator[str]:
     google = district.google
     for plan in plan_each(run, district):
         person, kinds = plan.person, plan.kinds & {"create", "link"}
+        if plan.has(Rule.NOT_LINKED):  # a namesake may be linked already
+            kinds = frozenset({"link"})
         is_found = person.dcid in google.by_dcid or (person.is_active and person.email in google.by_address)
         if person.dcid in google.unconfirmed:
             yield f"Google could not be asked for {person}: {google.unconfirmed[person.dcid]}"
@@ -1277,7 +1279,15 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
     """Why this account with the person's address is not certainly theirs, if so: a mistake hands over a mailbox."""
     owner, names, number = district.owner(account), same_names(person, account), same_employee_id(person, account)
     is_rehire, why = owner is not None and not owner.is_active and names and number, ""
+    namesakes = () if number else district.powerschool.by_trait.get(account.folded_name, ())
+    waiting = [p for p in namesakes if p.is_active and p.email and p.dcid not in district.google.by_dcid]
+    rival = next((p for p in waiting if same_employee_id(p, account)), None)
     if is_rehire or (account.dcid is None and (names or number)):
+        if rival:  # most likely PowerSchool has the addresses of two namesakes the wrong way round
+            seen = f"{account.email} has the same address and names, but the employee ID of {rival}"
+            link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+            remedy = f"if it is theirs, {link}; if not, correct the addresses of both in PowerSchool; {OR_DECIDE}"
+            return about(person, Rule.NOT_LINKED, seen, remedy)
         if account.is_delegated_admin or account.is_admin:
             why = ", and an admin role"
         elif not district.settings.LINK_BY_EMAIL:

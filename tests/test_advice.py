@@ -497,6 +497,18 @@ TWINS = (
             powerschool(0, email_addr="new"), {"new": (0, OPEN), "ada": (None, OPEN)}, ("new",)),
         Way(DECIDE, decided("ada", "leave"), {"ada": (None, OPEN)}),
     )),
+    # Two namesakes, each with the address of the account that has the other one's employee ID.
+    Situation(Rule.NOT_LINKED, steps(
+        ada(), lambda case: case.person(1, "Ada", "bea"),
+        lambda case: case.account("ada", "Ada", employee_id=f"T{case.dcid(1)}"),
+        lambda case: case.account("bea", "Ada", employee_id=f"T{case.dcid(0)}")), (
+        Way(f"if it is theirs, {SET % 'ada'}", has_dcid("ada", 0),
+            {"ada": (0, OPEN), "bea": (1, OPEN)}, ("ada", "bea")),
+        Way("if not, correct the addresses of both in PowerSchool",
+            steps(powerschool(0, email_addr="bea"), powerschool(1, email_addr="ada")),
+            {"ada": (1, OPEN), "bea": (0, OPEN)}, ("ada", "bea")),
+        Way(DECIDE, decided("ada", "link"), {"ada": (0, OPEN), "bea": (1, OPEN)}, ("ada", "bea")),
+    )),
     Situation(Rule.NOT_LINKED, steps(ada(), account("ada", "Ada", delegated=True)), (
         Way(SET % "ada", has_dcid("ada", 0), {"ada": (0, OPEN)}, ("ada",)),
         Way(f"if not, {NEW_ADDRESS} and {IN_HANDS_OFF % 'ada'}",

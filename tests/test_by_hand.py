@@ -120,6 +120,15 @@ def to_be_linked(bed: Bed) -> str:
     return "that decides on link of Maya"
 
 
+def of_a_namesake_with_an_account(bed: Bed) -> str:
+    """The namesake's employee ID on it would be a doubt, if the namesake's own account were not read."""
+    person(bed, 201, "Maya", "Stone")
+    matching_account(bed, 201, fields={}, employee_id="T202")
+    person(bed, 202, "Maya", "Stone", email="maya2@d118.org", teacher_number="T202")
+    matching_account(bed, 202)
+    return "that decides on link of Maya"
+
+
 def left_without_account(bed: Bed) -> str:
     settle(bed, 201, "Maya", fields={})
     bed.powerschool.leave(201)
@@ -149,7 +158,15 @@ def lost_in_the_index(bed: Bed) -> str:
 
 @pytest.mark.parametrize(
     "situation",
-    [new, to_be_linked, left_without_account, without_index, refused_query, lost_in_the_index],
+    [
+        new,
+        to_be_linked,
+        of_a_namesake_with_an_account,
+        left_without_account,
+        without_index,
+        refused_query,
+        lost_in_the_index,
+    ],
     ids=lambda one: one.__name__,
 )
 def test_who_cannot_be_decided_on_alone_is_decided_on_by_everything(bed: Bed, situation: Callable[[Bed], str]) -> None:

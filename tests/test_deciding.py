@@ -630,6 +630,23 @@ def test_an_account_is_linked_only_beyond_doubt(person: Staff, had: Account, rul
     assert [entry for entry in told(planned) if entry[1] in DOUBTS] == ([rule] if rule else [])
 
 
+@table("changes, linked, links", {
+    "a namesake's, who has no account yet": ({}, [], False),
+    "a namesake's by the preferred name": ({"first_name": "May", "other_first_name": "Maya"}, [], False),
+    "a namesake's, who has an account": ({}, [stranger(dcid=8)], True),
+    "of a record of the same name that has no address": ({"email": ""}, [], True),
+    "of somebody with another name": ({"first_name": "Sam"}, [], True),
+    "of a namesake who left": ({"schools": ()}, [], True),
+    "the person's own too": ({"teacher_number": "T7"}, [], True),
+})  # fmt: skip
+def test_whose_employee_id_keeps_an_account_with_address_and_names_from_being_linked(
+    changes: dict[str, Any], linked: list[Account], links: bool
+) -> None:
+    namesake = staff(**{"dcid": 8, "email": "maya2@d118.org", "teacher_number": "T8", **changes})
+    planned = plan(staff(), account(dcid=None, employee_id=namesake.teacher_number), *linked, others=[namesake])
+    assert ("link" in kinds(planned), told(planned)) == (links, [] if links else [("ERROR", "not linked")])
+
+
 def test_nothing_is_linked_where_the_setting_says_so() -> None:
     planned = plan(staff(), account(dcid=None), LINK_BY_EMAIL=False)
     assert (kinds(planned), told(planned)) == ([], [("ERROR", "not linked")])
