@@ -982,6 +982,8 @@ def needs_everything(run: Run, district: District) -> Iterator[str]:
             yield f"Google could not be asked for {person}: {google.unconfirmed[person.dcid]}"
         elif not is_found and not skip_rule(person, district.settings):
             yield f"no account has the DCID or the address of {person}"
+        elif len(google.by_dcid.get(person.dcid, ())) > 1:  # one may be a colleague's
+            yield f"several accounts carry the DCID of {person}"
         elif kinds:
             yield f"that decides on {' and '.join(kinds)} of {person}"
 

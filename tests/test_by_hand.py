@@ -129,6 +129,15 @@ def of_a_namesake_with_an_account(bed: Bed) -> str:
     return "that decides on link of Maya"
 
 
+def left_with_two_accounts(bed: Bed) -> str:
+    """One has the address of the newer record, which has an account of its own."""
+    leaver(bed, 201, "Maya", "Stone")
+    matching_account(bed, 201, email="maya2@d118.org")
+    person(bed, 202, "Maya", "Stone", teacher_number=bed.powerschool.person(201)["teachernumber"])
+    matching_account(bed, 202, email="maya3@d118.org")
+    return "several accounts carry the DCID of Maya"
+
+
 def left_without_account(bed: Bed) -> str:
     settle(bed, 201, "Maya", fields={})
     bed.powerschool.leave(201)
@@ -162,6 +171,7 @@ def lost_in_the_index(bed: Bed) -> str:
         new,
         to_be_linked,
         of_a_namesake_with_an_account,
+        left_with_two_accounts,
         left_without_account,
         without_index,
         refused_query,
