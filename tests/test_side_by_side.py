@@ -184,6 +184,8 @@ def test_an_error_that_ends_the_run_begins_nobody_new_and_journals_what_is_in_fl
     assert outcome.exit_code == 2
     assert "enable the Admin SDK API" in outcome.lines("ERROR")[-1]
     assert not is_another_begun.is_set(), "not even who had been looked at already is begun"
+    looked_at = [request for request in outcome.requests if request.method == "users.get"]
+    assert len(looked_at) <= 2 * AT_ONCE, "nor is anybody else looked at"
     assert outcome.writes
     is_settled(bed, accounts)
 
