@@ -904,12 +904,13 @@ def nothing(_case: Case) -> None:
 
 
 # What Google refuses of the closing; what an admin does afterwards; whether the correction opens the account.
-MOVE, SUSPEND, LOST = ("orgUnitPath",), ("suspended",), ("orgUnitPath", "lost")
+MOVE, SUSPEND, LOST, NOTHING = ("orgUnitPath",), ("suspended",), ("orgUnitPath", "lost"), ("nothing",)
 CUT_OFF: dict[str, tuple[tuple[str, ...], Step, bool]] = {
     "nobody has touched it since": (MOVE, nothing, True),
     "whether it was moved was never known": (LOST, nothing, True),
     "an admin has suspended it since": (MOVE, suspended_anew, False),
     "the suspension was refused, and an admin made it": (SUSPEND, console("ada", suspended=True), False),
+    "closed whole, and an admin has moved it back": (NOTHING, console("ada", orgUnitPath=HIGH_OU), False),
     "moved to another org unit": (MOVE, console("ada", orgUnitPath=MIDDLE_OU), False),
     "locked for good": (MOVE, console("ada", orgUnitPath=LOCKED), False),
     "with an admin role": (MOVE, lambda case: case.console_state("ada", isDelegatedAdmin=True), False),
@@ -953,7 +954,13 @@ def test_a_closing_that_was_cut_off_is_opened_again_and_what_an_admin_closed_nev
     assert not changed & {*untouched}
     told = {line.split(", ")[1].split()[0] for line in outcome.lines("ERROR") if line.startswith("locked out")}
     assert told == {*untouched}
-    assert f"--undo {closing_run(bed)} --only dcid:{cases['nobody has touched it since'].dcid(0)}" in outcome.output
+    reopened = cases["nobody has touched it since"]
+    assert f"--undo {closing_run(bed)} --only dcid:{reopened.dcid(0)}" in outcome.output
+
+    # Once it was opened again, the closing is no more: who suspends it then means it.
+    reopened.console("ada", suspended=True)
+    bed.run()
+    assert state_of(bed, reopened.address("ada"))[1] == CLOSED
 
 
 def closing_run(bed: Bed) -> str:
