@@ -2668,7 +2668,7 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
     with run.lock:
         if run.refused_before is None:
             run.refused_before = frozenset(
-                (row["dcid"], row["kind"], row.get("status", 0), row.get("reason", ""))
+                (row["dcid"], row["kind"], row.get("status"), row.get("reason"))
                 for path in [path for path in journals(run.folder) if path.stem < run.name][-1:]
                 for row in journal_rows(run, path)
                 if row["state"] in {"failed", "unknown"}
@@ -3006,13 +3006,14 @@ def is_named(plan: Plan, word: str) -> bool:
 
 def look_up_undo(run: Run, entries: Sequence[Entry], district: District) -> Plan:
     """The plan that puts this account back; one that Google does not show now does not keep the others from it."""
-    first, person = entries[0], Staff(entries[-1].dcid, "", "", entries[-1].email)
+    last = entries[-1]
+    person = Staff(last.dcid, "", "", last.email)
     try:
-        now = get_account(run, first.account) if first.account else holder_of(run, first.email)[0]
+        now = get_account(run, last.account) if last.account else holder_of(run, last.email)[0]
     except GoogleError as error:
         return left_alone(person, Rule.NOT_LOOKED_UP, f"not put back, run the same undo again: {error}")
     # One that was created in a run that was killed is known by address and DCID only.
-    if now is None or (not first.account and now.dcid != first.dcid):
+    if now is None or (not last.account and now.dcid != last.dcid):
         return left_alone(person, Rule.MOVED_ON, "the account is no longer there", "left as it is")
     return undo_plan(entries, now, district)
 
