@@ -595,14 +595,14 @@ def hiding_after_a_write(bed: Bed, identity: str) -> None:
 
 
 def paging(bed: Bed, identity: str) -> None:
-    """The first page of the person's groups is empty, and there is a second one."""
+    """The first page of the person's groups is empty; the second one begins with a group without an id."""
     mine = [group for group in bed.google.groups.values() if identity in group["members"]]
     groups = [{"id": group["id"], "email": group["email"]} for group in mine]
 
     def is_page(number: int, request: Request) -> bool:
         return request.params["userKey"] == identity and len(request.params.get("pageToken", "")) == number
 
-    for number, page in enumerate(({"nextPageToken": "2"}, {"groups": groups})):
+    for number, page in enumerate(({"nextPageToken": "2"}, {"groups": [{"email": "odd@d118.org"}, *groups]})):
         bed.google.fail(
             "groups.list", 200, body=json.dumps(page).encode(), times=None, match=partial(is_page, number)
         )  # fmt: skip
@@ -671,7 +671,9 @@ REFUSED = {
     233: leaver("Stays", "choir", refusing_group("choir", 412), is_left=False),
     234: leaver("Forbidden", "drama", refusing_group("drama", 403), is_left=False),
     235: leaver("Method", "elite", refusing_group("elite", 405), is_left=False),
-    236: leaver("Paged", "folk", paging, is_left=True),
+    236: replace(leaver("Paged", "folk", paging, is_left=True),
+                 error=("failed: ", "{email} may be in a group of which Google's answer cannot be read",
+                        "odd@d118.org")),
     237: leaver("Owner", "golf", refusing_group("golf", 403, "members.list"), is_left=True, role="OWNER",
                 warned=("group without owner: {who}: whether the group golf@d118.org still has an owner is not known "
                         "(Google answered 403 forbidden: No): give it another one",)),
