@@ -178,7 +178,8 @@ UNDONE = {
     # The lines of the undo name the person as the run did, or else as the account does.
     247: Undone(outdated("Other"), setting(DCID=777), sent=(GROUP_4,), kept=(GROUP_BACK,)),
     248: Undone(outdated("Zero"), journal=with_dcid(0), sent=(GROUP_4,), kept=(GROUP_BACK,)),
-    # An account that goes, or becomes an admin's, while the undo is at work is left; an alias whose removal nobody confirms is looked up.
+    # An account that goes while the undo is at work, or becomes an admin's, is left; an alias whose removal nobody
+    # confirms is looked up.
     261: Undone(left("Going"), planned=("move", "reactivate"),
                 moved_on="the account is no longer there: left as it is"),
     264: Undone(left("Opened"), sent=(HOME_AGAIN,), kept=(OPENING_MOVE,), planned=("move", "reactivate"),
