@@ -779,7 +779,7 @@ class Run:
     remarks: list[Remark] = field(default_factory=list)
     # Kind -> (status, reason) -> people refused so since the last success.
     refused: dict[str, Counter[tuple[int, str]]] = field(default_factory=lambda: defaultdict(Counter))
-    refused_before: frozenset[tuple[int, str, int, str]] | None = None
+    refused_before: frozenset[tuple[object, ...]] | None = None
     ended: dict[str, int] = field(default_factory=dict)  # kinds that Google refuses tonight -> people not tried
     no_licences: bool = False
     bugs: int = 0

@@ -162,6 +162,7 @@ def test_a_membership_that_somebody_has_given_back_in_another_role_is_left_and_t
     assert outcome.exit_code == 0, outcome.output
     assert bed.google.members("math@d118.org")[MAYA] == "MEMBER"
     assert "math@d118.org already, as member: left so" in outcome.output
+    assert {line["kind"] for line in outcome.journal} == {"move", "reactivate"}
 
 
 UNDO_FAULTS: dict[str, tuple[dict[str, Any], bool]] = {
