@@ -1163,10 +1163,12 @@ def plan_decided(person: Staff, had: Account, district: District) -> Plan:
     carrying = [account.email for account in district.google.by_dcid.get(person.dcid, ()) if account.id != had.id]
     others = [p for email in (person.email, had.email) for p in district.claimants(email) if p.dcid != person.dcid]
     is_strange = not agrees(person, had, district.powerschool)
+    moved = f": if {had.email} is theirs, put the DCID there in the Admin console and empty it in the other one"
+    moved = "" if is_rivals or others or is_strange else moved
     against = {
         f"skipped by rule ({rule.label if rule else ''})": rule,
         f"{had.email} has an admin role": had.is_delegated_admin,
-        f"{' and '.join(carrying)} carries this DCID already": carrying,
+        f"{' and '.join(carrying)} carries this DCID already{moved}": carrying,
         f"{had.email} carries DCID {had.dcid}, which is {district.owner(had)}, who is active": is_rivals,
         f"PowerSchool gives its address to {'; '.join(map(str, others))}": others,
         f"the next run would take {had.email}, {had.name}, for somebody else's: nothing else would agree": is_strange,
@@ -2994,6 +2996,8 @@ def undo(run: Run) -> int:
     if due and not run.options.yes and not is_agreed("Put this back?"):
         raise RunError("Undo", "not agreed to, so nothing was put back")
     code = carry_out(run, due, district)
+    if run.done and any(entry.change.kind == "create" for entry in entries):
+        log.info("A new account opens again by its DCID: where another account is the person's, put the DCID there.")
     if run.done:
         log.info("The next run will do the same again, unless PowerSchool is corrected or the task is paused.")
     return code

@@ -295,6 +295,21 @@ def test_a_decision_is_undone(staffed: Bed, word: str) -> None:
         told(staffed.run(), "ERROR", 201, "possible account")
 
 
+def test_an_account_created_by_mistake_is_given_up_as_the_lines_say(staffed: Bed) -> None:
+    maya(staffed)
+    namesake(staffed)
+    decide(staffed, 201, OLD, "create")
+    assert "put the DCID there" in staffed.run("--undo", "last", "--yes").output
+    refused = answer(decide(staffed, 201, OLD, "link"))
+    assert f"if {OLD} is theirs, put the DCID there in the Admin console and empty it in the other one" in refused
+    for email, dcid in ((OLD, "201"), (MAYA, None)):
+        console(email, customSchemas={SCHEMA: {"DCID": dcid}})(staffed)
+    outcome = staffed.run()
+    assert staffed.google.user(MAYA)["suspended"]
+    assert f"cannot rename {OLD} to {MAYA}" in told(outcome, "ERROR", 201)
+    assert (201, "update") in done(outcome)
+
+
 # What is refused: who and what is there, what happens after the sheet was made, the decision, why not.
 
 
