@@ -1357,7 +1357,7 @@ def in_doubt(person: Staff, account: Account, district: District, rule: Rule, wh
         other = f"remove the alias there, or {other}"
     close = "" if person.is_active else "suspend it, or "
     link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
-    decide = f"; {OR_DECIDE}" if is_unclaimed else ""
+    decide = f"; {OR_DECIDE}" if is_unclaimed and person.dcid not in district.not_theirs else ""
     seen = f"{account.email} {carries}, with the same {same_words(person, account)}{name}{why}"
     return about(person, rule, seen, f"if it is theirs, {close}{link}; if not, {other}{decide}")
 
@@ -4126,7 +4126,7 @@ def planned_otherwise(decision: Decision, plan: Plan | None) -> str:
     """Why the plan of this person is not what was decided, or ""."""
     if plan is None or decision.word in {"leave", *plan.kinds}:
         return ""
-    why = "; ".join(remark.reason for remark in plan.remarks)
+    why = "" if plan.changes else "; ".join(remark.reason for remark in plan.remarks)
     return f"refused: {why or 'the person is not active any more, or has an account'}"
 
 

@@ -15,6 +15,7 @@ import district
 import pytest
 from bed import Bed, Outcome, standard_bed
 from stories import (
+    FROZEN_OU,
     HIGH_OU,
     STUDENT_OU,
     SUSPENDED_OU,
@@ -397,6 +398,8 @@ REFUSED: dict[str, tuple[Step, Step, str, str, str]] = {
         "old@d118.org has no DCID, with the same address (an alias) and names"),
     "address of a group": (
         both(maya, lambda bed: bed.google.add_group(MAYA)), nothing, "", "create", "the address is a group's"),
+    "a link with a remark": (
+        both(maya, lambda bed: namesake(bed, MAYA, ou=FROZEN_OU)), nothing, MAYA, "create", "or has an account"),
     "no home school": (TWIN, powerschool(homeschoolid=None), OLD, "create", "no home school in PowerSchool"),
     "no such name": (
         both(lambda bed: person(bed, 201, "", "Patel", email=MAYA)), nothing, "", "create", "name has 0 characters"),
@@ -423,6 +426,7 @@ def test_what_is_refused_is_told_in_one_line_and_nothing_is_written(
     outcome = carry_out(staffed)
     assert ": refused: " in answer(outcome), outcome.output
     assert why in answer(outcome)
+    assert "or decide it with --csv and --decide" not in answer(outcome)
     assert (outcome.exit_code, outcome.writes) == (1, [])
     assert staffed.google.snapshot() == before
 
