@@ -2729,7 +2729,9 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         # shows it again, each run tries to put it back or to make it the address.
         change_alias(run, plan, now, Change("remove alias", {"alias": after[EMAIL]}, {EMAIL: after[EMAIL]}))
         make(run, plan, now, due, request, made)
-    if not plan.undoes and any(change.kind == "reactivate" for change in due):
+    # Whom an admin has opened by hand is only moved.
+    by_hand = "reactivate" not in plan.kinds and now.org_unit == district.settings.SUSPENDED_OU
+    if not plan.undoes and any(change.kind == "reactivate" or (by_hand and change.kind == "move") for change in due):
         for past in reversed(district.groups_left.get(now.id, ())):
             again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
             log.info("%s was in groups before: %s", plan.person, again)

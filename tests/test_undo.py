@@ -18,9 +18,12 @@ from stories import (
     NOOR,
     PEOPLE,
     add_known,
+    done,
     is_open,
     newest_journal,
     return_to_work,
+    silent,
+    told,
     told_once,
     type_at_terminal,
 )
@@ -284,6 +287,21 @@ def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> N
     assert bed.google.members("math@d118.org")[MAYA] == "OWNER"
     assert is_open(bed, MAYA)
     assert not bed.run().writes
+
+
+def test_who_was_opened_by_hand_is_told_the_run_that_brings_the_groups_back(bed: Bed) -> None:
+    maya_and_noor(bed)
+    bed.powerschool.leave(7)
+    bed.run()
+    left = newest_journal(bed).stem
+    return_to_work(bed, 7)
+    bed.google.users[bed.google.user(MAYA)["id"]]["suspended"] = False
+
+    outcome = bed.run()
+
+    assert done(outcome) == {(7, "move")}
+    told(outcome, "INFO", f"sync.py --undo {left} --only dcid:7")
+    silent(bed.run(), "INFO", "--undo")
 
 
 def test_a_group_that_is_gone_does_not_keep_the_account_closed(bed: Bed) -> None:
