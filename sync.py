@@ -812,6 +812,10 @@ class Run:
         return [remark for remark in self.remarks if remark.rule is Rule.LIMIT]
 
     @property
+    def held_in_words(self) -> str:
+        return counts_in_words(self.held) if self.held else ", ".join(remark.who for remark in self.not_made)
+
+    @property
     def needy(self) -> dict[str, bool]:
         """Whoever needs somebody, and whether that is new."""
         return {r.who: r.since is None for r in (*self.standing, *self.new) if r.rule.level == ERROR}
@@ -3615,7 +3619,7 @@ def tell(run: Run, ending: str) -> int:
         log.info("solved: %s: %s (since %s)", remark.rule.label, remark.who or remark.seen, remark.since, extra=IN_LOG)
     tell_remarks(run, [r for r in run.left_alone if r.since is None or log.isEnabledFor(logging.DEBUG)])
     left = Counter(remark.rule.label for remark in run.left_alone)
-    held = f" Held: {counts_in_words(run.held)}." if run.not_made else ""
+    held = f" Held: {run.held_in_words}." if run.not_made else ""
     log.info("%s: %s.%s", ending, counts_in_words(Counter(change.kind for _, change in run.done)), held)
     log.info("Left alone by rule: %s.", counts_in_words(left))
     new = f", {sum(run.needy.values()) or 'none'} of them new" if run.remembers else ""
@@ -4389,7 +4393,7 @@ def result_of(run: Run) -> list[str]:
         did = f"{would} {people(len(run.changed))}" if run.changed else "found nothing to change"
         need = f"{people(len(needy))} {'needs' if len(needy) == 1 else 'need'}" if needy else "nobody needs"
         new = f", {sum(needy.values()) or 'none'} of them new" if needy else ""
-        held = f"; held back: {counts_in_words(run.held)}" if run.not_made else ""
+        held = f"; held back: {run.held_in_words}" if run.not_made else ""
         result = f"{'Dry run, nothing was written: ' if is_plan else ''}Staff Sync {did}; {need} attention{new}{held}"
     begun, last_good = run.started.astimezone(), "none is on record"
     if run.last_good:

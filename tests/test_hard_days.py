@@ -51,6 +51,7 @@ from stories import (
     of_account,
     outdated,
     person,
+    settle,
     signalled,
     type_at_terminal,
 )
@@ -983,6 +984,16 @@ def test_held_counts_stand_in_the_summary(bed: Bed) -> None:
     done = bed.run("--allow", "suspend=12")
     assert done.exit_code == 0
     assert "Held" not in done.output
+
+
+def test_a_kind_that_is_held_while_nobody_waits_for_it_stands_in_the_summary(bed: Bed) -> None:
+    settled(bed, 20)
+    for dcid in range(1, 8):
+        settle(bed, dcid, "Ada")
+        bed.powerschool.remove(dcid)
+    outcome = bed.run()
+    assert outcome.exit_code == 3
+    assert "Done: nothing. Held: suspend." in outcome.output, outcome.output
 
 
 # Settings and words that say what is wrong.
