@@ -1400,6 +1400,8 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
 
 def nobodys_accounts(district: District) -> Iterator[Remark]:
     """Accounts whose DCID is not in PowerSchool: told, never written; an open one asks for a person."""
+    without = [person for person in district.powerschool.active if person.dcid not in district.google.by_dcid]
+    likely = grouped((key, str(person)) for person in without for key in (person.email, *person.folded_names))
     for account in sorted(district.google.accounts.values(), key=lambda account: account.email):
         if account.dcid is None or district.owner(account):
             continue
@@ -1407,6 +1409,8 @@ def nobodys_accounts(district: District) -> Iterator[Remark]:
         seen = f"DCID {account.dcid}, in {account.org_unit}, last sign-in {account.last_sign_in or 'never'}"
         if remark is None and account.is_open:
             remedy = f"correct its DCID, or suspend it; if it is to stay open, {name_in_hands_off(account)}"
+            if owners := likely.get(account.email) or likely.get(account.folded_name):
+                remedy = f"if it is that of {'; '.join(dict.fromkeys(owners))}, do as their line says; if not, {remedy}"
             yield Remark(Rule.OPEN_FOR_NOBODY, account.email, seen, remedy, f"account:{account.id}")
         elif remark and remark.rule is Rule.HANDS_OFF_OVER and account.is_open:
             yield replace(remark, who=account.email, subject=f"account:{account.id}")

@@ -2099,6 +2099,19 @@ def test_an_open_account_of_nobody_asks_for_a_person(dcid: int, accounts: list[A
     assert str(dcid) in remark.reason
 
 
+@table("accounts, is_named", {
+    "their address": ([account(dcid=99, given_name="Zoe", family_name="Hill")], True),
+    "their names": ([account(dcid=99, email="old@d118.org")], True),
+    "their names, but they have another account": ([account(), account(id="2", dcid=99, email="old@d118.org")], False),
+    "nothing of theirs": ([stranger(dcid=99)], False),
+})  # fmt: skip
+def test_an_open_account_of_nobody_names_whose_it_may_be(accounts: list[Account], is_named: bool) -> None:
+    """Or an admin would suspend who was only entered anew in PowerSchool."""
+    (remark,) = sync.nobodys_accounts(district([staff()], accounts))
+    known = f"if it is that of {staff()}, do as their line says; if not, "
+    assert remark.remedy.startswith(f"{known if is_named else ''}correct its DCID, or suspend it; if it is to stay")
+
+
 def test_a_super_admin_of_nobody_has_not_left() -> None:
     (remark,) = sync.nobodys_accounts(district([staff()], [stranger(dcid=99, is_admin=True)]))
     assert remark.rule is Rule.NOT_IN_POWERSCHOOL
