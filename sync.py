@@ -2740,9 +2740,14 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
     # Whom an admin has opened by hand is only moved.
     by_hand = "reactivate" not in plan.kinds and now.org_unit == district.settings.SUSPENDED_OU
     if not plan.undoes and any(change.kind == "reactivate" or (by_hand and change.kind == "move") for change in due):
-        for past in reversed(district.groups_left.get(now.id, ())):
-            again = f"python sync.py --undo {past} --only dcid:{plan.person.dcid}"
-            log.info("%s was in groups before: %s", plan.person, again)
+        for again in in_groups_before(plan, now.id, district):
+            log.info("%s %s", plan.person, again)
+
+
+def in_groups_before(plan: Plan, account_id: str, district: District) -> list[str]:
+    """For each run that took the account out of groups since it was closed, the undo that gives them back."""
+    undo_of = "was in groups before: python sync.py --undo {} --only dcid:{}"
+    return [undo_of.format(past, plan.person.dcid) for past in reversed(district.groups_left.get(account_id, ()))]
 
 
 def body_for(changes: Iterable[Change], account: Account, district: District) -> dict[str, Any]:
@@ -4596,6 +4601,8 @@ def what_became(changes: Sequence[tuple[Plan, Change]], run: Run) -> Told:
     told = grouped((KINDS[c.kind].lead, describe(c, run.settings, is_brief=True)) for _, c in changes)
     words = [f"{lead} {', '.join(filter(None, texts))}".strip() for lead, texts in told.items()]
     is_planned = run.ending == DRY_RUN and run.settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan)
+    if change.kind == "reactivate" and run.district and plan.had and not plan.undoes:
+        words += in_groups_before(plan, plan.had.id, run.district)
     return ("; ".join([*words, *(["taken out of all groups"] if is_planned else [])]),)
 
 

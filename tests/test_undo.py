@@ -283,6 +283,8 @@ def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> N
     outcome = bed.run()
 
     assert any(f"sync.py --undo {left} --only dcid:7" in text for text in outcome.lines("INFO")), outcome.output
+    page = (bed.runs / "latest.html").read_text(encoding="utf-8")
+    assert f"opened again; was in groups before: python sync.py --undo {left} --only dcid:7" in page
     bed.run("--undo", left, "--only", "dcid:7", "--yes")
     assert bed.google.members("math@d118.org")[MAYA] == "OWNER"
     assert is_open(bed, MAYA)
