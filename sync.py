@@ -2992,7 +2992,7 @@ def undo(run: Run) -> int:
     log.info("Undo of run %s, %s did: %s", path.stem, what, counts_in_words(Counter(e.change.kind for e in entries)))
     connect_google(run)
     nobody, allowed = PowerSchool({}, ()), dict(run.options.allow)
-    district = District(run.settings, nobody, read_frame(run), run.today, own_admin(), only=True, allowed=allowed)
+    district = District(run.settings, nobody, read_frame(run), run.today, own_admin(), allowed=allowed)
     groups = list(grouped((entry.account or entry.email, entry) for entry in entries).values())
     looked_up = side_by_side(run, partial(look_up_undo, run, district=district), groups)
     plans = list(with_progress(run, "Looking at accounts", looked_up, len(groups)))

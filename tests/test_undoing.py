@@ -29,6 +29,7 @@ from test_writing import (
     add_all,
     assert_kept,
     attempts,
+    body_has,
     changing,
     deleting,
     newcomer,
@@ -194,6 +195,14 @@ UNDONE = {
                 kept=(("rename", {"primaryEmail": "kim.learned@d118.org", "aliases": "old.learned@d118.org"},
                        {"primaryEmail": "old.learned@d118.org"}),
                       ("remove alias", {"alias": "kim.learned@d118.org"}, {}), GROUP_BACK)),
+    # An alias is not taken away while it is the address.
+    268: Undone(Situation("Refused", {"email": "old.refused@d118.org"}),
+                refusing("users.update", 403, match=body_has("primaryEmail")),
+                sent=({"primaryEmail": "old.refused@d118.org"},), planned=("remove alias", "rename"),
+                failed=(("rename", {"primaryEmail": "kim.refused@d118.org", "aliases": "old.refused@d118.org"},
+                         {"primaryEmail": "old.refused@d118.org"}),),
+                error="rename and remove alias failed, at least in part: Google answered 403 forbidden: No: put right "
+                      "what Google says, then run the same undo again; or do it by hand"),
     262: Undone(Situation("Aliased", {"email": "old.aliased@d118.org"}),
                 refusing("users.aliases.delete", 503, when="after"),
                 sent=({"primaryEmail": "old.aliased@d118.org"}, ""),
@@ -279,6 +288,7 @@ def test_only_what_is_as_the_run_left_it_is_put_back_and_the_rest_is_named(bed: 
     chosen = bed.run("--undo", "last", "--dry-run", "--only", *words)
     assert (chosen.exit_code, chosen.writes) == (0, []), chosen.output
     assert {dcid for dcid, undone in UNDONE.items() if kinds_told(chosen, undone.was)[0]} == {201, 202, 203, 206}
+    assert "Dry run, nothing written. Would do: update 3, rename 1, remove alias 1." in chosen.lines("INFO")
 
     def meanwhile(request: Request, when: str) -> None:
         if request.method == "users.update" and when == "before" and ids[261] in bed.google.users:
@@ -313,7 +323,8 @@ def test_only_what_is_as_the_run_left_it_is_put_back_and_the_rest_is_named(bed: 
     bed.google.behave()
     aged(bed, 1)
     again = bed.run("--undo", journal.stem, "--yes", "--allow", "suspend=99")
-    assert {write.params["userKey"] for write in again.writes} == {ids[263], ids[265]}, again.output
+    assert {write.params["userKey"] for write in again.writes} == {ids[263], ids[265], ids[268]}, again.output
+    assert again.lines("ERROR") == []
     named = {dcid for dcid in UNDONE if any(line.startswith("moved on: ") for line in said(again, "INFO", dcid))}
     assert named == {*(dcid for dcid, one in UNDONE.items() if one.moved_on and dcid != 232)}
 
