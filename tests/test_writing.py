@@ -571,7 +571,7 @@ def refusing_group(group: str, status: int, method: str = "members.delete", **mo
 
     def befalls(bed: Bed, _identity: str) -> None:
         def matches(request: Request) -> bool:
-            return bool(bed.google.groups[request.params["groupKey"]]["email"] == f"{group}@d118.org")
+            return bool(bed.google.groups.get(request.params["groupKey"], {}).get("email") == f"{group}@d118.org")
 
         bed.google.fail(method, status, REASONS.get(status, "invalid"), "No", times=None, match=matches, **more)
 
@@ -670,6 +670,9 @@ REFUSED = {
     232: leaver("Changed", "band", OUT_BEFORE, refusing_group("band", 412), is_left=True),
     233: leaver("Stays", "choir", refusing_group("choir", 412), is_left=False),
     234: leaver("Forbidden", "drama", refusing_group("drama", 403), is_left=False),
+    # In one's own domain a group of which nothing may be read is not one outside.
+    239: leaver("Secret", "kite", refusing_group("kite", 403), refusing_group("kite", 403, "groups.get"),
+                is_left=False),
     235: leaver("Method", "elite", refusing_group("elite", 405), is_left=False),
     236: replace(leaver("Paged", "folk", paging, is_left=True),
                  error=("failed: ", "{email} may be in a group of which Google's answer cannot be read",
