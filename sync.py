@@ -1686,8 +1686,10 @@ def building_org_unit(person: Staff, district: District) -> str:
 def org_unit_remedy(path: str, settings: Settings, org_units: Mapping[str, str]) -> str:
     """What to do about an org unit of staff that Google does not have."""
     near = nearly(path, org_units)
-    other = "correct SUBSTITUTE_OU" if path == settings.SUBSTITUTE_OU else "name another one in BUILDING_OUS"
-    return f"{f'did you mean {near}? If not, ' if near else ''}{CREATE_OR} {other}"
+    is_building = path != settings.SUBSTITUTE_OU
+    renamed = "rename the org unit of a school that was renamed, " if is_building else ""
+    other = "name another one in BUILDING_OUS" if is_building else "correct SUBSTITUTE_OU"
+    return f"{f'did you mean {near}? If not, ' if near else renamed}{CREATE_OR} {other}"
 
 
 def staff_type(person: Staff) -> int:

@@ -586,6 +586,13 @@ STATES = (
         Way("create it with --setup",
             lambda case: case.bed.google.add_org_unit("/D118 Staff/Other School Staff"), {"ada": (0, OPEN)}, ("ada",)),
     )),
+    Situation(Rule.MISSING_ORG_UNIT, steps(
+        ada(), in_step(), lambda case: case.bed.powerschool.add_school(890, "Prairie Academy"),
+        powerschool(0, homeschoolid=890)), (
+        Way("rename the org unit of a school that was renamed", steps(
+            lambda case: case.bed.google.add_org_unit("/D118 Staff/Prairie Academy Staff"),
+            console("ada", orgUnitPath="/D118 Staff/Prairie Academy Staff")), {"ada": (0, OPEN)}),
+    )),
     Situation(Rule.VALUE, steps(
         ada(cell_phone="1"), in_step(), lambda case: case.bed.powerschool.add_extension(case.dcid(0), "2")), (
         Way("delete all but one", lambda case: case.bed.powerschool.extension.remove(

@@ -1418,8 +1418,10 @@ def test_a_district_whose_staff_are_outside_its_domains_stops(outside: int, stop
 
 def test_a_missing_org_unit_is_told_with_the_setting_that_names_it() -> None:
     settings = settings_with(SUBSTITUTE_OU="/Subs")
-    for path, setting in (("/Subs", "correct SUBSTITUTE_OU"), ("/D118 Staff/X", "name another one in BUILDING_OUS")):
-        assert sync.org_unit_remedy(path, settings, {}) == f"create it with --setup, or {setting}"
+    create, renamed = "create it with --setup, or", "rename the org unit of a school that was renamed, "
+    assert sync.org_unit_remedy("/Subs", settings, {}) == f"{create} correct SUBSTITUTE_OU"
+    other = "name another one in BUILDING_OUS"
+    assert sync.org_unit_remedy("/D118 Staff/X", settings, {}) == f"{renamed}{create} {other}"
 
 
 STRANGE = Plan(staff(), account(), remarks=(Remark(Rule.SOMEBODY_ELSES, "", ""),))
