@@ -262,7 +262,7 @@ class Rule(Enum):
     VALUE = "value", ERROR, "a value does not fit its field, or PowerSchool holds several: left as it is in Google"
     GROUP_OUTSIDE = "group outside", INFO, "a leaver is in another organization's group: only its owners can change it"
     ADMIN_ROLE = "admin role", ERROR, "a leaver still has an admin role: take it away in the Admin console"
-    TEMPORARY = "temporary reactivation", INFO, "the leaver's account lies in TEMPORARY_REACTIVATION_OUS"
+    TEMPORARY = "temporary reactivation", INFO, "the account lies in TEMPORARY_REACTIVATION_OUS"
     ADDRESS_IN_USE = "address in use", INFO, "PowerSchool gives the leaver's address to an active person"
     CALENDAR = "held by the calendar", INFO, "today lies in HOLD_SUSPENSIONS"
     NOT_IN_POWERSCHOOL = "not in PowerSchool", INFO, "the closed account's DCID is nobody's in USERS: never written"
@@ -1655,7 +1655,14 @@ def proper_case(name: str) -> str:
 def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
     """The building's org unit, unless the account lies where it is not moved, or the org unit does not exist."""
     settings, org_units = district.settings, district.google.org_units
-    if "staff_type" in person.odd or is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
+    if "staff_type" in person.odd:
+        return
+    if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
+        seen, remedy = (
+            f"active again, but {had.email} lies in {had.org_unit}",
+            "not moved, and left open should they leave",
+        )
+        yield about(person, Rule.TEMPORARY, seen, f"{remedy}: move it in the Admin console")
         return
     path = building_org_unit(person, district)
     target = org_units.get(path.lower())

@@ -927,7 +927,8 @@ def test_a_frozen_account_is_told_only(had: Account, person: Staff, notes: list[
 
 
 def test_a_temporarily_reactivated_account_waits_for_no_org_unit() -> None:
-    assert told(plan(staff(homeschool=106), account(org_unit="/Temporary Re-Activations"))) == []
+    planned = plan(staff(homeschool=106), account(org_unit="/Temporary Re-Activations"))
+    assert told(planned) == [("INFO", "temporary reactivation")]
 
 
 @table("had, words", {

@@ -531,6 +531,12 @@ def test_frozen_and_temporary_accounts_stay_where_they_are_and_are_kept_in_step(
     assert {dcid for dcid, kind in done(outcome) if kind == "move"} == {203, 204}
     assert {dcid for dcid, kind in done(outcome) if kind == "update"} == set(places)
     assert [line for line in outcome.lines("INFO") if "(DCID 202)" in line and "FROZEN_OUS" in line]
+    told(
+        outcome,
+        "INFO",
+        "active again, but priya.zimmerf@d118.org lies in",
+        "not moved, and left open should they leave",
+    )
     at_rest(bed)
 
 
