@@ -5300,7 +5300,10 @@ def command(run: Run) -> int:
     run.settings = load_settings(options.config)
     run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
     if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:
-        log.warning("The journal runs/%s.jsonl is from the future: is this machine's clock right?", ahead[-1])
+        words = (
+            "is from the future: is this machine's clock right? Until then --undo last means that run: name another one"
+        )
+        log.warning("The journal runs/%s.jsonl %s", ahead[-1], words)
     begin_deadline(run)
     code = work(run)
     if run.bugs:

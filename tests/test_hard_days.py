@@ -527,6 +527,7 @@ def test_a_run_from_the_future_is_named_as_such(bed: Bed) -> None:
     outcome = bed.run()
     assert outcome.exit_code == 0
     assert [line for line in outcome.lines("WARN") if "20990101T060000Z" in line and "future" in line]
+    assert "Until then --undo last means that run: name another one" in outcome.output
     undone = bed.run("--undo", "last", "--dry-run").output
     assert "20990101T060000Z" in undone
     (bed.runs / "last-good.txt").write_text("2099-01-01T06:00:00+00:00", "utf-8")
