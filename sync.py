@@ -1401,7 +1401,8 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
 def nobodys_accounts(district: District) -> Iterator[Remark]:
     """Accounts whose DCID is not in PowerSchool: told, never written; an open one asks for a person."""
     without = [person for person in district.powerschool.active if person.dcid not in district.google.by_dcid]
-    likely = grouped((key, str(person)) for person in without for key in (person.email, *person.folded_names))
+    named = [(person, f"{person.name}, DCID {person.dcid}") for person in without]
+    likely = grouped((key, words) for person, words in named for key in (person.email, *person.folded_names))
     for account in sorted(district.google.accounts.values(), key=lambda account: account.email):
         if account.dcid is None or district.owner(account):
             continue

@@ -2111,7 +2111,7 @@ def test_an_open_account_of_nobody_asks_for_a_person(dcid: int, accounts: list[A
 def test_an_open_account_of_nobody_names_whose_it_may_be(accounts: list[Account], is_named: bool) -> None:
     """Or an admin would suspend who was only entered anew in PowerSchool."""
     (remark,) = sync.nobodys_accounts(district([staff()], accounts))
-    known = f"if it is that of {staff()}, do as their line says; if not, "
+    known = "if it is that of Maya Patel, DCID 7, do as their line says; if not, "
     assert remark.remedy.startswith(f"{known if is_named else ''}correct its DCID, or suspend it; if it is to stay")
 
 
