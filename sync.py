@@ -1106,12 +1106,17 @@ def looks_like(person: Staff, account: Account) -> bool:
 
 
 def agrees(person: Staff, account: Account, powerschool: PowerSchool) -> bool:
-    """True if one thing besides the DCID agrees; one name alone counts if nothing is another active person's too."""
+    """True if one thing besides the DCID agrees; one name alone counts if nothing is another active person's too.
+
+    Both names count, unless a namesake has the address or the employee ID besides.
+    """
     if (person.email and person.email in account.addresses) or same_employee_id(person, account):
         return True
-    rivals = (rival for trait in (account.email, *account.traits) for rival in powerschool.by_trait.get(trait, ()))
-    if any(rival.is_active and rival.dcid != person.dcid for rival in rivals):
-        return same_names(person, account)
+    found = (rival for trait in (account.email, *account.traits) for rival in powerschool.by_trait.get(trait, ()))
+    if rivals := [rival for rival in found if rival.is_active and rival.dcid != person.dcid]:
+        namesakes = [rival for rival in rivals if account.folded_name in rival.folded_names]
+        is_theirs = any(rival.email == account.email or same_employee_id(rival, account) for rival in namesakes)
+        return same_names(person, account) and not is_theirs
     return any(name and name == held for name, held in zip(person.folded_name, account.folded_name, strict=True))
 
 

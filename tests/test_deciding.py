@@ -260,6 +260,22 @@ def test_a_name_alone_is_no_proof_where_the_account_is_somebody_elses(rival: Sta
     assert sync.agrees(staff(), held, PowerSchool(SCHOOLS, (staff(), gone)))
 
 
+@table("changes, agrees", {
+    "the account's address": ({"email": "sam.lee@d118.org"}, False),
+    "the account's employee ID": ({"teacher_number": "t2"}, False),
+    "the account's employee ID, and a preferred name": (
+        {"first_name": "May", "other_first_name": "Maya", "teacher_number": "T2"}, False,
+    ),
+    "neither": ({}, True),
+    "the account's employee ID, but has left": ({"teacher_number": "T2", "schools": ()}, True),
+    "the account's employee ID, but another name": ({"teacher_number": "T2", "first_name": "Sam"}, True),
+})  # fmt: skip
+def test_both_names_are_no_proof_beside_what_a_namesake_has_besides(changes: dict[str, Any], agrees: bool) -> None:
+    namesake = staff(**{"dcid": 8, "email": "maya2@d118.org", "teacher_number": "T8", **changes})
+    held = stranger(given_name="Maya", family_name="Patel")
+    assert sync.agrees(staff(), held, PowerSchool(SCHOOLS, (staff(), namesake))) is agrees
+
+
 @table("path, tops, inside", {
     "itself": ("/Students", ["/Students"], True),
     "below": ("/Students/Grade 9", ["/Students"], True),
