@@ -813,10 +813,10 @@ def test_a_signal_ends_a_run_with_the_last_line_the_records_and_exact_counts(bed
     (kept,) = bed.runs.glob("*.txt")
     assert kept.read_text("utf-8") == log
     assert "Done before it stopped: move 1, update 1." in log
-    states = [(row["dcid"], row["kind"], row["state"]) for row in journal_lines(bed.folder)]
-    assert states == [
-        (1, "move", "intended"), (1, "update", "intended"), (1, "move", "done"), (1, "update", "done"),
-        (2, "update", "intended"), (2, "update", "unknown"),
+    lines = journal_lines(bed.folder)
+    assert [(row["dcid"], row["kind"], row["state"], row["error"]) for row in lines] == [
+        (1, "move", "intended", ""), (1, "update", "intended", ""), (1, "move", "done", ""), (1, "update", "done", ""),
+        (2, "update", "intended", ""), (2, "update", "unknown", "cut off"),
     ]  # fmt: skip
 
 
