@@ -1664,11 +1664,9 @@ def wanted_org_unit(person: Staff, had: Account, district: District) -> Wishes:
     if "staff_type" in person.odd:
         return
     if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
-        seen, remedy = (
-            f"active again, but {had.email} lies in {had.org_unit}",
-            "not moved, and left open should they leave",
-        )
-        yield about(person, Rule.TEMPORARY, seen, f"{remedy}: move it in the Admin console")
+        seen = f"active again, but {had.email} lies in {had.org_unit}"
+        remedy = "not moved, and left open should they leave: move it in the Admin console"
+        yield about(person, Rule.TEMPORARY, seen, remedy)
         return
     path = building_org_unit(person, district)
     target = org_units.get(path.lower())
@@ -2753,7 +2751,7 @@ def update_account(run: Run, plan: Plan, now: Account, due: Sequence[Change], di
         change_alias(run, plan, now, Change("remove alias", {"alias": after[EMAIL]}, {EMAIL: after[EMAIL]}))
         make(run, plan, now, due, request, made)
     # Whom an admin has opened by hand is only moved.
-    by_hand = "reactivate" not in plan.kinds and now.org_unit == district.settings.SUSPENDED_OU
+    by_hand = "reactivate" not in plan.kinds and now.org_unit == district.suspended_ou
     if not plan.undoes and any(change.kind == "reactivate" or (by_hand and change.kind == "move") for change in due):
         for again in in_groups_before(plan, now.id, district):
             log.info("%s %s", plan.person, again)
@@ -5306,10 +5304,8 @@ def command(run: Run) -> int:
     run.settings = load_settings(options.config)
     run.remarks += open_to_others(options.config, "write", 0o022, "chmod go-w")
     if ahead := [path.stem for path in journals(run.folder) if path.stem > run.name]:
-        words = (
-            "is from the future: is this machine's clock right? Until then --undo last means that run: name another one"
-        )
-        log.warning("The journal runs/%s.jsonl %s", ahead[-1], words)
+        ask = "is this machine's clock right? Until then --undo last means that run: name another one"
+        log.warning("The journal runs/%s.jsonl is from the future: %s", ahead[-1], ask)
     begin_deadline(run)
     code = work(run)
     if run.bugs:
