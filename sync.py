@@ -1292,13 +1292,13 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
     """Why this account with the person's address is not certainly theirs, if so: a mistake hands over a mailbox."""
     owner, names, number = district.owner(account), same_names(person, account), same_employee_id(person, account)
     is_rehire, why = owner is not None and not owner.is_active and names and number, ""
-    namesakes = () if number else district.powerschool.by_trait.get(account.folded_name, ())
-    waiting = [p for p in namesakes if p.is_active and p.email and p.dcid not in district.google.by_dcid]
-    rival = next((p for p in waiting if same_employee_id(p, account)), None)
     if is_rehire or (account.dcid is None and (names or number)):
+        namesakes = () if number else district.powerschool.by_trait.get(account.folded_name, ())
+        waiting = [p for p in namesakes if p.is_active and p.email and p.dcid not in district.google.by_dcid]
+        rival = next((p for p in waiting if same_employee_id(p, account)), None)
         if rival:  # most likely PowerSchool has the addresses of two namesakes the wrong way round
             seen = f"{account.email} has the same address and names, but the employee ID of {rival}"
-            link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+            link = link_by_hand(person, account, district.settings)
             remedy = f"if it is theirs, {link}; if not, correct the addresses of both in PowerSchool; {OR_DECIDE}"
             return about(person, Rule.NOT_LINKED, seen, remedy)
         if account.is_delegated_admin or account.is_admin:
@@ -1314,6 +1314,10 @@ def link_doubt(person: Staff, account: Account, district: District) -> Remark | 
             seen = f"active, but {account.email}, which has the address, is {state}"
             return about(person, Rule.LINKED_LATER, seen, open_or_leave(account, way))
     return in_doubt(person, account, district, Rule.NOT_LINKED, why)
+
+
+def link_by_hand(person: Staff, account: Account, settings: Settings) -> str:
+    return f"set {settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
 
 
 def is_closed_by_us(account: Account, settings: Settings) -> bool:
@@ -1365,7 +1369,7 @@ def in_doubt(person: Staff, account: Account, district: District, rule: Rule, wh
     elif person.email in account.aliases and not is_like:
         other = f"remove the alias there, or {other}"
     close = "" if person.is_active else "suspend it, or "
-    link = f"set {district.settings.dcid_field} of {account.email} to {person.dcid} in the Admin console"
+    link = link_by_hand(person, account, district.settings)
     decide = f"; {OR_DECIDE}" if is_unclaimed and person.dcid not in district.not_theirs else ""
     seen = f"{account.email} {carries}, with the same {same_words(person, account)}{name}{why}"
     return about(person, rule, seen, f"if it is theirs, {close}{link}; if not, {other}{decide}")
@@ -1406,8 +1410,7 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
 def nobodys_accounts(district: District) -> Iterator[Remark]:
     """Accounts whose DCID is not in PowerSchool: told, never written; an open one asks for a person."""
     without = [person for person in district.powerschool.active if person.dcid not in district.google.by_dcid]
-    named = [(person, f"{person.name}, DCID {person.dcid}") for person in without]
-    likely = grouped((key, words) for person, words in named for key in (person.email, *person.folded_names))
+    likely = grouped((key, f"{p.name}, DCID {p.dcid}") for p in without for key in (p.email, *p.folded_names))
     for account in sorted(district.google.accounts.values(), key=lambda account: account.email):
         if account.dcid is None or district.owner(account):
             continue

@@ -273,12 +273,18 @@ def test_an_unknown_run_is_one_sentence(bed: Bed) -> None:
         assert "no such journal (the newest: none: no run" in outcome.lines("ERROR")[-1]
 
 
-def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> None:
+def maya_leaves_and_returns(bed: Bed) -> str:
+    """In PowerSchool; gives the run that closed her account and took it out of its groups."""
     maya_and_noor(bed)
     bed.powerschool.leave(7)
     bed.run()
     left = newest_journal(bed).stem
     return_to_work(bed, 7)
+    return left
+
+
+def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> None:
+    left = maya_leaves_and_returns(bed)
 
     outcome = bed.run()
 
@@ -292,11 +298,7 @@ def test_a_reactivation_names_the_run_that_brings_the_groups_back(bed: Bed) -> N
 
 
 def test_who_was_opened_by_hand_is_told_the_run_that_brings_the_groups_back(bed: Bed) -> None:
-    maya_and_noor(bed)
-    bed.powerschool.leave(7)
-    bed.run()
-    left = newest_journal(bed).stem
-    return_to_work(bed, 7)
+    left = maya_leaves_and_returns(bed)
     bed.google.users[bed.google.user(MAYA)["id"]]["suspended"] = False
 
     outcome = bed.run()
