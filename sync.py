@@ -255,7 +255,7 @@ class Rule(Enum):
     ARCHIVED = "archived", ERROR, "the account of an active person is archived: left so until HANDS_OFF or you decide"
     LOCKED_OUT = "locked out", ERROR, "active, but suspended by Google or not in exactly SUSPENDED_OU: left so, decide"
     NAME_DIFFERS = "name differs", WARN, "the family name differs, and follows only with UPDATE_NAMES or a new address"
-    HOME_SCHOOL = "home school", ERROR, "missing or unknown: nothing is written until PowerSchool is corrected"
+    HOME_SCHOOL = "home school", ERROR, "missing or unknown: nothing is written until PowerSchool is corrected", True
     FAULTY_NAME = "faulty name", ERROR, "Google takes no such name: correct it in PowerSchool"
     MISSING_ORG_UNIT = "missing org unit", ERROR, "the building's org unit does not exist, so nobody goes there", True
     FROZEN = "frozen", INFO, "the account lies in FROZEN_OUS and stays there"
@@ -1172,15 +1172,14 @@ def plan_decided(person: Staff, had: Account, district: District) -> Plan:
     carrying = [account.email for account in district.google.by_dcid.get(person.dcid, ()) if account.id != had.id]
     others = [p for email in (person.email, had.email) for p in district.claimants(email) if p.dcid != person.dcid]
     is_strange = not agrees(person, had, district.powerschool)
-    moved = f": if {had.email} is theirs, put the DCID there in the Admin console and empty it in the other one"
-    moved = "" if is_rivals or others or is_strange else moved
+    way = f"if {had.email} is theirs, put the DCID there in the Admin console and empty it in the other one"
     against = {
         f"skipped by rule ({rule.label if rule else ''})": rule,
         f"{had.email} has an admin role": had.is_delegated_admin,
-        f"{' and '.join(carrying)} carries this DCID already{moved}": carrying,
         f"{had.email} carries DCID {had.dcid}, which is {district.owner(had)}, who is active": is_rivals,
         f"PowerSchool gives its address to {'; '.join(map(str, others))}": others,
         f"the next run would take {had.email}, {had.name}, for somebody else's: nothing else would agree": is_strange,
+        f"{' and '.join(carrying)} carries this DCID already: {way}": carrying,
     }
     if seen := next((words for words, is_so in against.items() if is_so), ""):
         return left_alone(person, Rule.NOT_LINKED, seen, had=had)
@@ -1391,8 +1390,11 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
     addresses = {person.email, *(had.addresses if had else ())}
     named = [*in_hands_off(person.dcid, addresses, district)]
     named += in_hands_off(had.dcid, (), district) if had else ()  # a rehire's account carries that of the older record
-    for reason, until, is_valid in named:
-        seen, over = f"{reason} (HANDS_OFF until {until})", "remove the entry or give it a new day"
+    for reason, until, is_valid in sorted(named, key=lambda entry: entry[1], reverse=True):  # the latest day counts
+        seen, over = (
+            f"{reason} (HANDS_OFF until {until})",
+            "remove the entry, and the rules hold again, or give it a new day",
+        )
         return about(person, Rule.HANDS_OFF, seen) if is_valid else about(person, Rule.HANDS_OFF_OVER, seen, over)
     if had is None:
         return None
@@ -1491,7 +1493,7 @@ def wanted_closed(person: Staff, had: Account, district: District) -> Wishes:
     if had.archived or (had.is_suspended and is_away):
         return
     if is_at_or_below(had.org_unit, settings.TEMPORARY_REACTIVATION_OUS):
-        yield about(person, Rule.TEMPORARY, f"{had.email} lies in {had.org_unit}", "not suspended")
+        yield about(person, Rule.TEMPORARY, f"{had.email} lies in {had.org_unit}", "neither suspended nor moved")
     elif owners := district.powerschool.active_by_address.get(had.email):
         seen = f"PowerSchool gives {had.email} to {owners[0]}, who is active"
         yield about(person, Rule.ADDRESS_IN_USE, seen, "not suspended")

@@ -1096,6 +1096,10 @@ def test_the_hold_window(windows: list[tuple[str, str]], today: date, until: str
     "listed until yesterday": (
         staff(), account(), {"HANDS_OFF": {"7": ("on leave", "2026-11-22")}}, ("ERROR", "hands off is over"),
     ),
+    "listed until a day that is over, and until a later one": (
+        staff(), account(), {"HANDS_OFF": {"7": ("moved", "2026-11-22"), MAYA_AT: ("on leave", "2026-11-24")}},
+        ("INFO", "hands off"),
+    ),
     "a smaller DCID is listed": (staff(), account(), {"HANDS_OFF": {"10": ("on leave", "2026-11-24")}}, None),
     "another is listed": (staff(), account(), {"HANDS_OFF": {"77": ("on leave", "2026-11-24")}}, None),
     "listed before a super admin": (

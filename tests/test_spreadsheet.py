@@ -409,7 +409,7 @@ REFUSED: dict[str, tuple[Step, Step, str, str, str]] = {
     "a link left": (both(maya, lambda bed: namesake(bed, MAYA)), nothing, MAYA, "leave", "a run does it all the same"),
     "two accounts with one DCID": (
         both(maya, lambda bed: namesake(bed, MAYA, fields=carrying(201)), other_carries(201)), nothing,
-        "third@d118.org", "link", "maya.patel@d118.org carries this DCID already"),
+        "third@d118.org", "link", "for somebody else's: nothing else would agree"),
     "somebody else's account": (
         both(maya, other_carries(201)), nothing, "third@d118.org", "create", "looks like somebody else's"),
 }  # fmt: skip
