@@ -663,9 +663,17 @@ def test_whose_employee_id_keeps_an_account_with_address_and_names_from_being_li
     assert ("link" in kinds(planned), told(planned)) == (links, [] if links else [("ERROR", "not linked")])
 
 
-def test_nothing_is_linked_where_the_setting_says_so() -> None:
-    planned = plan(staff(), account(dcid=None), LINK_BY_EMAIL=False)
+@table("had, config, why", {
+    "an admin role": (account(dcid=None, is_delegated_admin=True), {}, ", and an admin role"),
+    "the setting": (account(dcid=None), {"LINK_BY_EMAIL": False}, ", and LINK_BY_EMAIL is False"),
+    "another person": (account(dcid=None, given_name="Sam", employee_id=""), {}, "but another name (Sam Patel)"),
+})  # fmt: skip
+def test_what_keeps_an_account_with_the_address_from_being_linked_is_said(
+    had: Account, config: dict[str, Any], why: str
+) -> None:
+    planned = plan(staff(), had, **config)
     assert (kinds(planned), told(planned)) == ([], [("ERROR", "not linked")])
+    assert planned.remarks[0].seen.endswith(why)
 
 
 @table("had, words", {
