@@ -801,6 +801,54 @@ def test_all_that_keeps_an_account_from_being_made_is_told_at_once() -> None:
     assert {label for _, label in told(planned)} == {"faulty name", "missing org unit", "value"}
 
 
+def test_who_has_an_odd_staff_type_is_not_moved() -> None:
+    planned = plan(staff(odd={"staff_type": "STAFFSTATUS is x"}), account(org_unit=MIDDLE_OU, fields={}))
+    assert (kinds(planned), told(planned)) == (["update"], [("ERROR", "value")])
+
+
+@table("gone, aside, rule", {
+    "the address is a deleted account's": (stranger(email=MAYA_AT), (), "recently deleted"),
+    "another deleted account is set aside by decision": (stranger(email=MAYA_AT), ("3",), "recently deleted"),
+    "that one is set aside by decision": (stranger(email=MAYA_AT), ("2",), None),
+    "one with the DCID never is": (stranger(dcid=7), ("2",), "recently deleted"),
+    "a deleted account is another's": (stranger(), (), None),
+})  # fmt: skip
+def test_a_deleted_account_keeps_an_empty_one_from_being_made(
+    gone: Account, aside: tuple[str, ...], rule: str | None
+) -> None:
+    deleted = [replace(gone, deleted_on="2026-11-20")]
+    world = replace(district([staff()], google={"deleted": deleted}), not_theirs={7: aside})
+    planned = sync.plan_person(staff(), world)
+    assert (kinds(planned), told(planned)) == (([], [("ERROR", rule)]) if rule else (["create"], []))
+
+
+@table("holder, owner, remedy", {
+    "an account's address": (
+        stranger(email=MAYA_AT), {}, "give that account another address and remove the alias that this leaves, or ",
+    ),
+    "an alias": (stranger(aliases=(MAYA_AT,)), {}, "remove the alias there, or "),
+    "an alias of the one who has this address in PowerSchool": (
+        stranger(aliases=(MAYA_AT,), dcid=8), {"email": "old@d118.org"}, "remove the alias there, or ",
+    ),
+    "an address at another name of the domain": (stranger(domain_aliases=(MAYA_AT,)), {}, ""),
+    "the other one's of two that are exchanged": (
+        stranger(email=MAYA_AT, dcid=8), {"email": "old@d118.org"},
+        "the two are exchanged: in the Admin console give maya.patel@d118.org a third address and remove its alias "
+        "maya.patel@d118.org, then give old@d118.org the address maya.patel@d118.org and remove its alias "
+        "old@d118.org; or ",
+    ),
+    "a colleague's who is to get a third one": (
+        stranger(email=MAYA_AT, dcid=8), {"email": "third@d118.org"},
+        "give that account another address and remove the alias that this leaves, or ",
+    ),
+})  # fmt: skip
+def test_what_to_do_about_an_address_that_is_taken(holder: Account, owner: dict[str, Any], remedy: str) -> None:
+    colleague = staff(dcid=8, first_name="Sam", last_name="Lee", teacher_number="T2", email="sam.lee@d118.org")
+    planned = plan(staff(), account(email="old@d118.org"), holder, others=[replace(colleague, **owner)])
+    (remark,) = planned.remarks
+    assert (kinds(planned), remark.rule, remark.remedy) == ([], Rule.ADDRESS_TAKEN, f"{remedy}correct PowerSchool")
+
+
 def test_a_new_account_has_no_employee_id_where_the_setting_says_so() -> None:
     (change,) = plan(staff(), SET_EMPLOYEE_ID=False).changes
     assert sync.EMPLOYEE_ID not in change.after
@@ -1325,6 +1373,12 @@ def test_a_held_clear_holds_only_the_empty_values(changes: list[Change], kept: l
     assert list(sync.without_held(planned_with(*changes), frozenset({"clear"}), district()).changes) == kept
 
 
+def test_what_has_one_side_only_goes_on_beside_what_is_held() -> None:
+    back = [Change("join group", {}, {"group": "g@d118.org"}), Change("remove alias", {"alias": "m@d118.org"}, {})]
+    kept = sync.without_held(planned_with(*back, change("move")), frozenset({"move"}), district())
+    assert list(kept.changes) == back
+
+
 def test_an_update_is_held_like_any_other_kind_where_it_gets_a_limit() -> None:
     kept = sync.without_held(planned_with(change("move"), CLEAR), frozenset({"update"}), district())
     assert list(kept.changes) == [change("move")]
@@ -1424,6 +1478,9 @@ def test_many_suspensions_for_a_small_district_are_held(
     people = [staff(dcid=n, email=f"p{n}@d118.org", teacher_number="") for n in range(1, 21)]
     accounts = [account(id=str(p.dcid), email=p.email, dcid=p.dcid, employee_id="") for p in people]
     staffed = [replace(p, schools=()) if p.dcid <= leavers else p for p in people]
+    gone = [replace(p, dcid=100 + p.dcid, email="", schools=()) for p in people]  # whose accounts are closed already
+    staffed += gone
+    accounts += [stranger(id=f"c{p.dcid}", dcid=p.dcid, suspended=True, org_unit=CLOSED) for p in gone]
     world = district(staffed, accounts, LIMIT_SHARE=share, only=only, allowed=allowed)
     found = sync.too_much([sync.plan_person(p, world) for p in staffed], world)
     assert [remark.who for remark in found] == ["suspend"] * held
