@@ -737,8 +737,6 @@ class Memory:
     nights: tuple[Night, ...] = ()  # the last runs of everybody
     decisions: Mapping[str, str] = field(default_factory=dict)  # key of a remark to be left -> what was seen then
     mail: Mapping[str, Any] = field(default_factory=dict)  # the day of the last one, and whether nobody got it
-    rest: Mapping[str, Any] = field(default_factory=dict)  # everything else in the file, kept as it is
-    is_lost: bool = False  # nothing was there, or nothing that can be read: the journals say what happened only once
     damage: Remark | None = None
 
 
@@ -942,7 +940,7 @@ def read_both(run: Run) -> District:
         raise
     powerschool = reading.result()
     stop_at(implausible(powerschool, google))
-    if run.memory.is_lost or not run.options.is_part:
+    if not run.options.is_part:
         run.memory = replace(run.memory, remarks={**happened_once(run, powerschool), **run.memory.remarks})
     known = {**unfinished(run), "allowed": dict(run.options.allow)}
     run.district = District(run.settings, powerschool, google, run.today, own_admin(), run.options.is_part, **known)
@@ -4270,8 +4268,7 @@ def once(person: Staff, rule: Rule, seen: str = "", group_id: str = "", account_
 def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Remark]:
     """By the journals that no memory is of, as of a run that was killed: what happens only once and may still be so."""
     found: dict[str, Remark] = {}
-    nights = run.memory.nights
-    told = nights[-1].run if nights and not run.memory.is_lost else ""
+    told = run.memory.nights[-1].run if run.memory.nights else ""
     paths = [path for path in journals(run.folder) if path.stem > told]
     for row in (row for path in paths for row in journal_rows(run, path) if "undo" not in row):
         person = powerschool.by_dcid.get(row["dcid"], Staff(row["dcid"], "", "", row["email"]))
@@ -4298,15 +4295,15 @@ def read_memory(folder: Path) -> Memory:
     """What runs/standing.json holds; one that cannot be read is lost, and says why."""
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
-        remarks = {remark.key: remark for remark in map(remark_of, kept.pop("matters"))}
-        nights, is_lost = tuple(map(night_of, kept.pop("nights", ())[-NIGHTS:])), bool(kept.pop("is_lost", False))
-        decisions, mail = dict(kept.pop("decisions", {})), dict(kept.pop("mail", {}))
-        return Memory(remarks, nights, decisions, mail, rest=kept, is_lost=is_lost)
+        remarks = {remark.key: remark for remark in map(remark_of, kept["matters"])}
+        counts = "changed", "failed", "standing"
+        nights = [Night(str(row["run"]), *(int(str(row[name])) for name in counts)) for row in kept["nights"]]
+        return Memory(remarks, tuple(nights), dict(kept["decisions"]), dict(kept["mail"]))
     except FileNotFoundError:
-        return Memory(is_lost=True)
+        return Memory()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         seen = f"{STANDING} cannot be read ({type(error).__name__}), so all is told as new"
-        return Memory(is_lost=True, damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
+        return Memory(damage=Remark(Rule.MEMORY, seen, "", "the damaged one is kept beside it"))
 
 
 def remark_of(row: Mapping[str, Any]) -> Remark:
@@ -4315,14 +4312,6 @@ def remark_of(row: Mapping[str, Any]) -> Remark:
     group_id, account_id = map(str, row["watched"])
     since = date.fromisoformat(row["since"])
     return Remark(Rule[row["rule"]], **texts, watched=(group_id, account_id), since=since)
-
-
-def night_of(row: Mapping[str, Any]) -> Night:
-    """One past run in runs/standing.json; ValueError, KeyError or TypeError for one that is none."""
-    counts = {name: int(str(row[name])) for name in ("changed", "failed", "standing")}
-    if min(counts.values()) < 0:
-        raise ValueError(counts)
-    return Night(str(row["run"]), **counts)
 
 
 def remember(run: Run) -> None:
@@ -4357,9 +4346,7 @@ def write_memory(run: Run) -> None:
             path.replace(path.with_name(f"standing-damaged-{run.name}.json"))
         run.memory = replace(memory, damage=None)  # what is written from now on is whole
     nights = [vars(night) for night in memory.nights]
-    kept = {"matters": rows, "nights": nights, "decisions": memory.decisions, "mail": memory.mail, **memory.rest}
-    # A run that ended before it had read the journals leaves that to the next one.
-    kept["is_lost"] = memory.is_lost and run.district is None
+    kept = {"matters": rows, "nights": nights, "decisions": memory.decisions, "mail": memory.mail}
     keep(run, STANDING, json.dumps(kept, indent=1) + "\n")
 
 

@@ -227,12 +227,13 @@ def test_a_group_without_owner_stands_until_it_has_one(bed: Bed) -> None:
 
 
 NIGHT = '{"run": "20261126T120000Z", "changed": %s, "failed": 0, "standing": 0}'
+MEMORY = '{"matters": [%s], "nights": [%s], "decisions": %s, "mail": %s}'
 DAMAGED = {
-    "cut off": "{", "an unknown rule": '{"matters": [{"rule": "NO_SUCH"}], "nights": []}', "no mapping": "[]",
+    "cut off": "{", "an unknown rule": MEMORY % ('{"rule": "NO_SUCH"}', "", "{}", "{}"), "no mapping": "[]",
     "no text": "\udcff", "deep": "[" * 100_000,
-    **{f"night {night}": f'{{"matters": [], "nights": [{night}]}}' for night in ("7", NIGHT % -1, NIGHT % "Infinity")},
-    **{f"decisions {text}": f'{{"matters": [], "decisions": {text}}}' for text in ('"?"', '["?"]')},
-    **{f"mail {text}": f'{{"matters": [], "mail": {text}}}' for text in ('"?"', "7")},
+    **{f"night {night}": MEMORY % ("", night, "{}", "{}") for night in ("7", NIGHT % "Infinity")},
+    **{f"decisions {text}": MEMORY % ("", "", text, "{}") for text in ('"?"', '["?"]')},
+    **{f"mail {text}": MEMORY % ("", "", "{}", text) for text in ('"?"', "7")},
 }  # fmt: skip
 
 
