@@ -5087,18 +5087,14 @@ def open_to_others(path: Path, use: str, bits: int, command: str) -> list[Remark
     return [Remark(Rule.SETTING, words, "", f"{command} {shlex.quote(path.name)}")]
 
 
-def no_link(name: str, flags: int) -> int:
-    """Opens a file, but not the one that a link in its place points to."""
-    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
-
-
 def open_private(path: Path, mode: str) -> IO[str]:
-    """A new or appended text file with mode 0600."""
+    """A text file, which is for its owner alone if it is new, and never the one that a link in its place points to."""
+
+    def no_link(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+
     file = open(path, mode, encoding="utf-8", opener=no_link)  # noqa: SIM115 - the caller closes it
     keep_owner(path)
-    if sys.platform != "win32":
-        with contextlib.suppress(OSError):
-            os.fchmod(file.fileno(), 0o600)
     return file
 
 
@@ -5137,43 +5133,25 @@ def take_lock(run: Run) -> IO[str]:
     """The lock of this folder, held until it is closed or the process ends; RunError while another run has it."""
     path = run.folder / "runs" / "lock"
     try:
-        path.parent.mkdir(mode=0o755, exist_ok=True)  # a run under another account must be able to see this lock
+        path.parent.mkdir(mode=0o755, exist_ok=True)
         keep_owner(path.parent)
-        mode = "r" if exists(path) and not os.access(path, os.W_OK) else "a+"  # it is enough to lock it
-        file = open(path, mode, encoding="utf-8", opener=no_link)  # noqa: SIM115
+        file = open_private(path, "w")
     except OSError as error:
         raise no_access(path, "opened", error) from None
-    if not try_lock(file):
-        since = file.read().strip() or "moments ago"
-        raise RunError(f"Another run is under way, started {since}", "", "this one did nothing", Rule.BUSY)
-    with contextlib.suppress(OSError):  # it is a lock without these too
-        os.ftruncate(file.fileno(), 0)
-        os.write(file.fileno(), run.started.astimezone().strftime("%Y-%m-%d %H:%M:%S").encode())
-        keep_owner(path)
-        path.chmod(0o644)
-    return file
-
-
-def try_lock(file: IO[str]) -> bool:
-    """True if the file is now locked by this process."""
     try:
         if sys.platform == "win32":
             import msvcrt  # noqa: PLC0415
 
-            file.seek(1 << 20)  # a locked byte cannot be read, so one beyond the text
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl  # noqa: PLC0415
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        return False
+        raise RunError("Another run is under way", "", "this one did nothing", Rule.BUSY) from None
     except OSError as error:
-        who = f"{file.name} cannot be locked ({error.strerror})"
-        raise RunError(who, "", "keep this folder on a local disk") from None
-    finally:
-        file.seek(0)
-    return True
+        raise no_access(path, "locked", error, "keep this folder on a local disk") from None
+    return file
 
 
 def keep_records(run: Run) -> None:
