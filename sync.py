@@ -3211,7 +3211,7 @@ def check(run: Run) -> int:
     values, faults = read_config(run.options.config)
     run.settings = settings_of({} if faults else values)  # without a district enough to try both sign-ins
     begin_deadline(run)
-    remarks = [*machine_facts(run, run.options.config), mail_fact(mail_settings(run.options.config), values)]
+    remarks = [*machine_facts(run, run.options.config), mail_fact(mail_settings(run.options.config))]
     # What a faulty entry holds may be a name: that a run tells, this does not.
     told = [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += told or [fact("every setting in config.py is well-formed")]
@@ -4360,22 +4360,21 @@ def keep(run: Run, name: str, text: str) -> None:
 
 # Mail and page: the morning in one minute, for whoever does not read logs.
 
-LONGEST_LIST, LONGEST_SUBJECT, LONGEST_ANSWER = 40, 114, 300
+LONGEST_SUBJECT, LONGEST_ANSWER = 114, 300
 MAIL_TEST = "mail test"
 SOME = "some"  # the part of the remark on a mail that not everybody got
 NO_MAIL_SERVER = "correct SMTP_HOST, SMTP_PORT and SMTP_SECURITY, and see to DNS and the firewall"
 # What to do about each class of errors that keeps a mail from being sent, by its name.
 MAIL_REMEDIES = {
-    "SMTPAuthenticationError":
-        'correct SMTP_USER and SMTP_PASSWORD (often one for apps alone; never sent with SMTP_SECURITY "none")',
-    "SMTPSenderRefused": "let MAIL_FROM be an address that may send here",
+    "SMTPAuthenticationError": "correct SMTP_USER and SMTP_PASSWORD (often one for apps alone)",
+    "SMTPSenderRefused": "let MAIL_FROM be an address that may send here; where the server asks for a sign-in, set "
+        'SMTP_USER and SMTP_PASSWORD (never sent with SMTP_SECURITY "none")',
     "SMTPResponseException": "ask whoever runs the mail server in SMTP_HOST",
     "SMTPServerDisconnected": NO_MAIL_SERVER,
     "SMTPException": "without STARTTLS choose another SMTP_PORT or SMTP_SECURITY; without sign-in unset SMTP_USER",
     "SSLCertVerificationError":
         "let SMTP_HOST be the name in the server's certificate, or set SSL_CERT_FILE to the CA file it comes from",
     "SSLError": 'most servers want SMTP_SECURITY "starttls" with SMTP_PORT 587, and "tls" with 465',
-    "OSError": NO_MAIL_SERVER,
     "ValueError": "correct SMTP_HOST; SMTP_USER and SMTP_PASSWORD may hold ASCII characters only",
 }  # fmt: skip
 
@@ -4417,12 +4416,11 @@ def result_of(run: Run) -> list[str]:
 
 
 def mail_text(run: Run) -> str:
-    """The mail as plain text, each list cut where it grows long."""
+    """The mail as plain text."""
     lines, told = result_of(run), problems(run)
     last = {heading: told.pop(heading) for heading in (SOLVED_PROBLEMS, STANDING_PROBLEMS)}
     for heading, entries in as_lines({**told, **changed_places(run), **last}).items():
-        lines += ["", heading, *(f"- {line}" for line in entries[:LONGEST_LIST])]
-        lines += [f"... and {len(entries) - LONGEST_LIST} more: see StaffLog.txt"] if entries[LONGEST_LIST:] else []
+        lines += ["", heading, *(f"- {line}" for line in entries)]
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
 
 
@@ -4442,35 +4440,27 @@ def mail_morning(run: Run) -> None:
     """Send the mail of a run of everybody if it is due, and remember that; even by settings with faults elsewhere."""
     run.settings = run.settings or mail_settings(run.options.config) or NO_SETTINGS
     if run.settings and mail_is_due(run):
-        run.is_leaving = False  # nobody has to wait for a mail server
-        remark = send_mail(run)
-        run.is_leaving = True
-        if remark:
+        if remark := send_mail(run):
             log.warning("%s", remark)
         mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
         run.memory = replace(run.memory, mail=mailed)
         write_memory(run)
 
 
-def mail_fact(settings: Settings | None, values: Mapping[str, Any]) -> Remark:
+def mail_fact(settings: Settings | None) -> Remark:
     """Whether a morning mail can be sent, without addresses and hosts."""
-    if settings is None and values.get("MAIL_TO"):
-        return fault("no morning mail: its settings are not complete", "see what is said of config.py below")
     if settings is None:
-        return fact("no morning mail: MAIL_TO is not set")
+        return fact("no morning mail: MAIL_TO is not set, or a setting of mail is at fault")
     goes = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}")'
-    remedy = 'SMTP_SECURITY "none" sends no password: choose another, or unset SMTP_USER and SMTP_PASSWORD'
-    is_unused = settings.SMTP_SECURITY == "none" and bool(os.environ.get("SMTP_USER"))
-    return fact(f"{goes}: python sync.py --mail-test  sends one", remedy if is_unused else "")
+    return fact(f"{goes}: python sync.py --mail-test  sends one")
 
 
 def mail_test(run: Run) -> int:
     """Send a mail of what stands, due or not; RunError with what the server answered if somebody does not get it."""
     run.settings = mail_settings(run.options.config) or NO_SETTINGS
     if not run.settings:
-        values, faults = read_config(run.options.config)
-        words = dict.fromkeys([*map(str, faults), *mail_faults(values)])
-        raise RunError("No mail can be sent", "; ".join(words) or "MAIL_TO in config.py names nobody")
+        load_settings(run.options.config)
+        raise RunError("No mail can be sent", "MAIL_TO in config.py names nobody")
     run.memory, run.part = read_memory(run.folder), MAIL_TEST
     take_stock(run, NOT_RUN)
     if remark := send_mail(run):
@@ -4486,19 +4476,14 @@ def send_mail(run: Run) -> Remark | None:
         # Of a server that drips no time-out is ever over.
         handed_over = in_background(partial(deliver, mail_of(run), settings))
         answer, refused = handed_over.result(5 * settings.TIMEOUT_SECONDS)
-    except KeyboardInterrupt:
-        return Remark(Rule.MAIL, failed, "interrupted")
-    except (OSError, ValueError, NoAnswerYet) as error:  # smtplib's errors are an OSError, and hide a time-out
-        is_late = isinstance(error, NoAnswerYet) or isinstance(error.__context__, TimeoutError)
-        reason = TimeoutError() if is_late else error
+    except (OSError, ValueError, NoAnswerYet) as error:  # smtplib's errors are an OSError
         # What Python says of a character that it cannot send may be a part of the password.
-        said = f"cannot be used ({type(reason).__name__ if isinstance(reason, UnicodeError) else reason})"
-        if isinstance(reason, smtplib.SMTPResponseException):
-            said = f"answered {in_words(reason.smtp_code, reason.smtp_error)}"
-        elif isinstance(reason, TimeoutError):
-            said = f"does not answer in {settings.TIMEOUT_SECONDS:g} seconds"
-        names = [kind.__name__ for kind in type(reason).__mro__ if kind.__name__ in MAIL_REMEDIES]
-        return Remark(Rule.MAIL, failed, f"{server} {said}", MAIL_REMEDIES[names[0]])
+        reason = type(error).__name__ if isinstance(error, UnicodeError) else str(error)
+        said = f"cannot be used ({reason or 'no answer'})"
+        if isinstance(error, smtplib.SMTPResponseException):
+            said = f"answered {in_words(error.smtp_code, error.smtp_error)}"
+        remedies = [MAIL_REMEDIES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in MAIL_REMEDIES]
+        return Remark(Rule.MAIL, failed, f"{server} {said}", [*remedies, NO_MAIL_SERVER][0])
     if refused:
         others, part = (", the others got it", SOME) if answer else ("", "")
         seen = f"{server} answered {'; '.join(refused)}{others}"
@@ -4532,8 +4517,6 @@ def deliver(message: EmailMessage, settings: Settings) -> tuple[str, list[str]]:
             server.login(os.environ["SMTP_USER"], os.environ.get("SMTP_PASSWORD", ""))
         server.ehlo_or_helo_if_needed()
         code, words = server.mail(settings.MAIL_FROM)
-        if code == 530:  # RFC 4954: authentication required
-            raise smtplib.SMTPAuthenticationError(code, words)
         if code != 250:
             raise smtplib.SMTPSenderRefused(code, words, settings.MAIL_FROM)
         answers = [(*server.rcpt(address), address) for address in settings.MAIL_TO]
@@ -4558,7 +4541,6 @@ def in_words(code: int, words: bytes | str) -> str:
     return f"{code} {' '.join(text.split())}"[:LONGEST_ANSWER]
 
 
-SHOWN_AT_ONCE = 50  # entries of a list; a longer one is folded
 PAGE = Template("""\
 <!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Staff Sync">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
@@ -4627,12 +4609,12 @@ def page_of(run: Run) -> str:
 
 
 def section(heading: str, told: Sequence[Told]) -> str:
-    """A list that can be folded, and is folded where it is long or nobody needs to do anything."""
+    """A list that can be folded, and is folded where nobody needs to do anything."""
     items = ""
     for entry in told:
         who, *rest = map(shown, filter(None, entry))
         items += f"<li><b>{who}</b>{''.join(f'<p>{words}</p>' for words in rest)}</li>\n"
-    name, is_open = heading.lower().replace(" ", "-"), heading != LEFT_ALONE and len(told) <= SHOWN_AT_ONCE
+    name, is_open = heading.lower().replace(" ", "-"), heading != LEFT_ALONE
     summary = f"<summary><h2>{heading} <small>{len(told):,}</small></h2></summary>"
     return f'<details id="{name}"{" open" if is_open else ""}>{summary}<ul>\n{items}</ul></details>\n'
 
