@@ -4286,8 +4286,7 @@ def happened_once(run: Run, powerschool: PowerSchool) -> dict[str, Remark]:
                 remark = once(person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id)
             case _:
                 continue
-        since = datetime.fromisoformat(row["time"]).astimezone().date()
-        found[remark.key] = remark if told else replace(remark, since=since)
+        found[remark.key] = remark
     return found
 
 
@@ -4705,6 +4704,10 @@ Workers = Annotated[int, "a whole number from 1 to 20", lambda value: 1 <= value
 Port = Annotated[int, "a port such as 587", lambda value: 0 < value < 65536]
 Share = Annotated[float, "a share such as 0.2", lambda value: 0 < value <= 1]
 Amount = Annotated[float, "a number above 0 and at most 86400", lambda value: 0 < value <= 86400]
+TYPE_WORDS = {
+    bool: "True or False", str: "text in quotes", list: "a list in []", tuple: "a pair in ()",
+    dict: "entries in {}, each with a colon",
+}  # fmt: skip
 SETTING_TYPES = get_type_hints(Settings, include_extras=True)
 
 
@@ -4757,8 +4760,7 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
             wrong = misfits(value, SETTING_TYPES[name])
             faults += [Remark(Rule.FAULT, f"{name} must be {words}", f"not {seen}") for seen, words in wrong]
         else:
-            near = difflib.get_close_matches(name, SETTING_TYPES, 1)
-            faults.append(fault(f"{name} is not a setting{f': is {near[0]} meant?' if near else ''}"))
+            faults.append(fault(f"{name} is not a setting"))
     return faults or [fault(words) for words in contradictions(values)]
 
 
@@ -4780,7 +4782,7 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
     is_right = isinstance(value, accepted) and isinstance(value, bool) == (origin is bool)
     if not is_right or (origin is tuple and len(value) != len(parts)):
         quotes = ", without quotes" if isinstance(value, str) and kind in {bool, int, float} else ""
-        yield f"{value!r}{place}", f"{type_words(hint)}{quotes}"
+        yield f"{value!r}{place}", f"{words or TYPE_WORDS[origin]}{quotes}"
     elif not (re.fullmatch(fits, str(value), re.IGNORECASE) if isinstance(fits, str) else fits(value)):
         yield f"{value!r}{place}", words
     elif origin in {list, tuple}:
@@ -4790,16 +4792,6 @@ def misfits(value: Any, hint: Any, place: str = "") -> Iterator[tuple[str, str]]
         for key, entry in value.items():
             yield from misfits(key, parts[0])
             yield from misfits(entry, parts[1], f" for {key!r}")
-
-
-def type_words(hint: Any) -> str:
-    """A type of setting in the words of somebody who edits config.py."""
-    if get_origin(hint) is Annotated:
-        return str(get_args(hint)[1])
-    parts = [type_words(part) for part in get_args(hint)]
-    plain = {bool: "True or False", str: "text in quotes"}
-    nested = {list: "a list in [], each entry {}", dict: "entries in {{}}, each {} with {} after the colon"}
-    return plain.get(hint) or nested.get(get_origin(hint), "a pair in (): {} and {}").format(*parts)
 
 
 def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
@@ -4813,8 +4805,6 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"EXTENSION_COLUMNS may not use the name '{v}'" for v in extension if v in PERSON_VALUES)
     if used.count("dcid") != 1:
         yield f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}"
-    if not values["GOOGLE_DOMAINS"]:
-        yield "GOOGLE_DOMAINS must be a list of domains, not empty"
     places = [(name, values[name]) for name in ("STAFF_OU", "SUBSTITUTE_OU", "SUSPENDED_OU")]
     for name, path in (*places, *(("BUILDING_OUS", path) for path in values["BUILDING_OUS"].values())):
         for shelter in ("PROTECTED_OUS", "TEMPORARY_REACTIVATION_OUS"):
@@ -4937,15 +4927,12 @@ def delegated_credentials(client: Mapping[str, Any], scopes: Sequence[str]) -> A
 
 
 def saved_credentials(path: Path) -> Credentials:
-    """The sign-in kept in token.json; its scopes are checked here, whether it is still good Google says."""
+    """The sign-in kept in token.json; whether it is still good, and for all scopes, Google says."""
     token = read_json(path, "sign in once with  python sync.py --authorize")
     try:
-        lacking = [scope for scope in SCOPES if scope not in token["scopes"]]
-        credentials = Credentials.from_authorized_user_info(token, SCOPES)
-    except (KeyError, ValueError, TypeError, AttributeError):
+        credentials: Credentials = Credentials.from_authorized_user_info(token, SCOPES)
+    except (ValueError, TypeError, AttributeError):
         raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE) from None
-    if lacking:
-        raise RunError(f"{path} lacks the scope {' and '.join(lacking)}", "", f"{AUTHORIZE}  and tick every box")
     return credentials
 
 

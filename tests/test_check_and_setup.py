@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import PASSWORD, SIGNED_IN_SCOPES, Bed, matching_account, shipped_settings, standard_bed
+from bed import PASSWORD, SIGNED_IN_SCOPES, Bed, matching_account, standard_bed
 from stories import NEEDED_SCOPES, NOOR, add_known, screen, told
 
 SETUP_SCOPES = [f"https://www.googleapis.com/auth/admin.directory.{name}" for name in ("orgunit", "userschema")]
@@ -160,14 +160,11 @@ def test_faulty_settings_do_not_end_it_and_both_sign_ins_are_tried(bed: Bed) -> 
     faults = facts(outcome.output, "FAULT")
     assert outcome.exit_code == 2
     shown = [line.partition(" -> ")[2] for line in faults]
-    assert [words.partition(", each one of ")[0] for words in shown] == [
+    assert shown == [
         "HANDS_OFF must be an address or a DCID",
-        "LIMITS must be entries in {}",
-        "STAF_OU is not a setting: is STAFF_OU meant?",
+        "LIMITS must be entries in {}, each with a colon",
+        "STAF_OU is not a setting",
     ]
-    kinds, _, number = shown[1].partition(", each one of ")[2].partition(" with ")
-    assert set(kinds.split(", ")) == set(shipped_settings()["LIMITS"])
-    assert number == "a whole number, 0 or more after the colon"
     assert "PowerSchool can be reached" in outcome.output
     assert "Google: signed in with an OAuth desktop client" in outcome.output
     assert_paste_safe(bed, outcome.output)

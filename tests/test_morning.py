@@ -256,7 +256,7 @@ def test_a_damaged_memory_is_kept_beside_told_and_begun_anew_from_the_journals(b
     assert outcome.since(201) == ["new"]
     for level, dcid in (("WARN", 202), ("WARN", 203), ("ERROR", 204)):
         told(outcome, level, dcid)
-        assert outcome.since(dcid) == ["since today"]
+        assert outcome.since(dcid) == ["new"]
     told(bed.run(), "ERROR", 204, "still in a group")
 
 

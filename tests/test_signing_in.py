@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import certifi
 import pytest
-from bed import PROJECT, SIGNED_IN_SCOPES, Bed, closing_process
+from bed import PROJECT, Bed, closing_process
 from bed import read_lines as read_to_end
 from google_server import SCOPE_PREFIX, SCOPES
 from stories import NEEDED_SCOPES, NO_BROWSER, add_known
@@ -107,14 +107,6 @@ def test_a_file_that_is_missing_or_faulty_is_told(
     check_refusal(bed, outcome, name, *words)
     # Without a terminal nobody would see the browser, so none is opened and no one is waited for.
     assert "http" not in outcome.output.replace("https://www.googleapis.com/auth/", "")
-    assert not outcome.requests
-
-
-def test_a_sign_in_that_lacks_a_scope_is_told_with_the_scope(bed: Bed) -> None:
-    lacking = f"{SCOPE_PREFIX}group.member"
-    change(bed.folder / "token.json", scopes=[scope for scope in SIGNED_IN_SCOPES if scope != lacking])
-    outcome = bed.run()
-    check_refusal(bed, outcome, "token.json", lacking, "sync.py --authorize", "tick every box")
     assert not outcome.requests
 
 
