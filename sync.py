@@ -969,25 +969,21 @@ def read_few(run: Run, powerschool: PowerSchool, google: Google) -> tuple[Google
     if len(people) > FEW:
         return google, f"these are more than {FEW} people"
     google = with_found(google, side_by_side(run, partial(look_up, run, google), [*people.values()]))
-    return google, next(needs_everything(run, replace(district, google=google, chosen=people)), "")
+    undecided = needing_everything(run, replace(district, google=google, chosen=people))
+    return google, f"Google may have more that concerns {undecided[0]}" if undecided else ""
 
 
-def needs_everything(run: Run, district: District) -> Iterator[str]:
-    """Why what was asked for those chosen alone does not decide about them: Google's search lags and folds names."""
-    google = district.google
+def needing_everything(run: Run, district: District) -> list[Staff]:
+    """Those chosen about whom what was asked for them alone does not decide: Google's search lags and folds names."""
+    google, people = district.google, []
     for plan in plan_each(run, district):
-        person, kinds = plan.person, plan.kinds & {"create", "link"}
-        if plan.has(Rule.NOT_LINKED):  # a namesake may be linked already
-            kinds = frozenset({"link"})
-        is_found = person.dcid in google.by_dcid or (person.is_active and person.email in google.by_address)
-        if person.dcid in google.unconfirmed:
-            yield f"Google could not be asked for {person}: {google.unconfirmed[person.dcid]}"
-        elif not is_found and not skip_rule(person, district.settings):
-            yield f"no account has the DCID or the address of {person}"
-        elif len(google.by_dcid.get(person.dcid, ())) > 1:  # one may be a colleague's
-            yield f"several accounts carry the DCID of {person}"
-        elif kinds:
-            yield f"that decides on {' and '.join(kinds)} of {person}"
+        person, carriers = plan.person, google.by_dcid.get(plan.person.dcid, ())  # of several one may be a colleague's
+        is_found = carriers or (person.is_active and person.email in google.by_address)
+        is_new = plan.kinds & {"create", "link"} or plan.has(Rule.NOT_LINKED)  # a namesake may be linked already
+        is_lost = person.dcid in google.unconfirmed or not (is_found or skip_rule(person, district.settings))
+        if is_lost or is_new or len(carriers) > 1:
+            people.append(person)
+    return people
 
 
 def stop_at(faults: Sequence[Remark]) -> None:
@@ -1002,8 +998,7 @@ def look_up_newcomers(run: Run, district: District, plans: list[Plan]) -> tuple[
     if any("create" in plan.kinds and plan.person.dcid in chosen for plan in plans):
         # Until 20 days are over Google can restore a deleted account with all it held.
         listed = listed_accounts(run, "listing deleted accounts", showDeleted="true")
-        deleted = [replace(gone, deleted_on=gone.deleted_on or "an unknown day") for gone in listed]
-        district = replace(district, google=replace(district.google, deleted=deleted))
+        district = replace(district, google=replace(district.google, deleted=[*listed]))
         plans = plan_each(run, district)
     while new := [p.person for p in plans if "create" in p.kinds and p.person.dcid in chosen - asked]:
         # Whoever cannot be created tonight is not asked for night after night.
