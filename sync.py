@@ -1901,20 +1901,17 @@ ORACLE_REMEDIES = {
     "ORA-01031": "the login lacks a right: grant it SELECT on the tables named in README.md",
     "ORA-00904": "a column is not there: correct EXTENSION_COLUMNS in config.py",
     "ORA-01555": "the database could not keep the snapshot long enough: run again at a quieter time",
-    "ORA-01045": "the login may not sign in: grant it CREATE SESSION",
     "ORA-01033|ORA-01034|ORA-12528": "the database is starting, stopping or down: run again later",
     "DPY-6001|ORA-12514": "the listener does not know this service: correct it after the slash; if it is right, the "
                           "database is down, so run again later",
-    "DPY-6003|ORA-12505": "the listener does not know this SID: use host:1521/SERVICE",
     "DPY-6005|ORA-12170|ORA-12541|ORA-12545": NO_CONNECTION,
     "DPY-3001|ORA-12660": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to a client's folder",
-    "ORA-03134|ORA-28040|DPI-1050": "ORACLE_CLIENT_DIR does not suit this server: install version 19 (11.2 and later)",
     "DPY-6000": "the listener refused: run again later; if it stays so, ask whoever runs the database",
     "DPY-4011": "the connection was closed: run again; if it always is, it has to be encrypted: set ORACLE_CLIENT_DIR",
     "DPY-3010": "the server is older than 12.1: set ORACLE_CLIENT_DIR to the folder of a client up to version 19",
     "DPY-3015": "the login has only an old password verifier: have its password set anew, or set ORACLE_CLIENT_DIR",
     "DPY-4024": "PowerSchool did not answer in TIMEOUT_SECONDS: run again, or raise it in config.py",
-    "DPY-2049|DPY-40(00|17|18|21|26|27|28)|ORA-12154": BAD_ADDRESS,
+    "DPY-2049|DPY-40(00|17|18|21|26|27|28)|ORA-12154|DPY-6003|ORA-12505": BAD_ADDRESS,
     "DPI-1047": "no client in ORACLE_CLIENT_DIR (on Linux also LD_LIBRARY_PATH): correct it, or unset it for thin mode",
 }  # fmt: skip
 
@@ -1936,11 +1933,24 @@ def columns_of(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 
 def read_rows(connection: oracledb.Connection, table: str, columns: Sequence[str], settings: Settings) -> list[Any]:
+    """Every row of a table, or a RunError: part of an answer is no answer."""
     place = f"{settings.POWERSCHOOL_SCHEMA}.{table}".lstrip(".")
+    doing = f"reading {place.upper()}"
     binds = {"status_current": STATUS_CURRENT} if table == "schoolstaff" else {}
     where = " WHERE status = :status_current" if binds else ""
     sql = f"SELECT {', '.join(columns)} FROM {place}{where}"  # noqa: S608 - names that are letters, digits and _ $ #
-    return fetch(connection, sql, f"reading {place.upper()}", binds)
+    try:
+        with connection.cursor() as cursor:
+            cursor.arraysize = 1000
+            cursor.prefetchrows = 1001
+            cursor.execute(sql, **binds)
+            rows: list[Any] = cursor.fetchall()
+    except ValueError as error:
+        raise RunError(f"PowerSchool, {doing}", f"a value cannot be read ({error})", "correct that row") from None
+    except (oracledb.Error, OSError) as error:
+        raise oracle_failure(error, doing) from None
+    log.debug("PowerSchool: %s: %d rows", doing, len(rows))
+    return rows
 
 
 def powerschool_from(rows: Mapping[str, Sequence[Sequence[Any]]], settings: Settings) -> PowerSchool:
@@ -1953,10 +1963,8 @@ def powerschool_from(rows: Mapping[str, Sequence[Sequence[Any]]], settings: Sett
         for column, value in zip(columns, values, strict=True)
     )
     staff = (staff_from(row, buildings, extension, settings) for row in rows["users"])
-    schools = {}
-    for number, name in rows["schools"]:
-        with contextlib.suppress(RunError):
-            schools[whole(number, "SCHOOLS.SCHOOL_NUMBER")] = clean(name)
+    numbered = (row for row in rows["schools"] if row[0] is not None)
+    schools = {whole(number, "SCHOOLS.SCHOOL_NUMBER"): clean(name) for number, name in numbered}
     return PowerSchool(schools, tuple(sorted(staff, key=lambda person: person.dcid)))
 
 
@@ -2034,11 +2042,12 @@ def connect_powerschool(settings: Settings) -> Iterator[oracledb.Connection]:
         # The driver's own time-out ends with the TCP connection: a listener that never answers would hold it for ever.
         answer = in_background(partial(oracledb.connect, dsn, **options))
         connection = answer.result(settings.TIMEOUT_SECONDS + 1)
+        connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
     except (oracledb.Error, OSError, ValueError, TypeError, NoAnswerYet) as error:
         raise oracle_failure(error, "signing in") from None
-    connection.call_timeout = int(settings.TIMEOUT_SECONDS * 1000)
     try:
-        fetch(connection, "SET TRANSACTION READ ONLY", "opening a read-only transaction")
         yield connection
     finally:
         with contextlib.suppress(oracledb.Error, OSError):
@@ -2061,22 +2070,6 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
 def user_name() -> str:
     return os.environ.get("POWERSCHOOL_READ_USER") or "PSNavigator"
-
-
-def fetch(connection: oracledb.Connection, sql: str, doing: str, binds: Mapping[str, object] = {}) -> list[Any]:
-    """Every row of this statement, or a RunError: part of an answer is no answer."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.arraysize = 1000
-            cursor.prefetchrows = 1001
-            cursor.execute(sql, **binds)
-            rows = cursor.fetchall() if cursor.description else []
-    except ValueError as error:
-        raise RunError(f"PowerSchool, {doing}", f"a value cannot be read ({error})", "correct that row") from None
-    except (oracledb.Error, OSError) as error:
-        raise oracle_failure(error, doing) from None
-    log.debug("PowerSchool: %s: %d rows", doing, len(rows))
-    return rows
 
 
 def oracle_failure(error: Exception, doing: str) -> RunError:
