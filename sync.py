@@ -2174,9 +2174,7 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> Itera
     named += [("PROTECTED_OUS", path) for path in settings.PROTECTED_OUS]
     for setting, path in named:
         rule, remedy = Rule.FAULT, f"correct {setting}"
-        if setting != "PROTECTED_OUS" and nearly(path, org_units):
-            remedy += ", or make the other one in the Admin console"
-        elif setting != "PROTECTED_OUS":
+        if setting != "PROTECTED_OUS" and not nearly(path, org_units):
             rule, remedy = Rule.MISSING, f"{CREATE_OR} {remedy}"
         if path.lower() not in org_units:
             seen = f"the org unit {path} ({setting}) does not exist"
@@ -2214,11 +2212,9 @@ def schema_remarks(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
         else:
             index, remedies = "indexed" if found.get("indexed", True) else "not indexed", []
             if value == "dcid" and index == "not indexed":
-                remedies.append("index it, so that a new account is looked up by its DCID too")
+                remedies = ["index it, so that a new account is looked up by its DCID too"]
             if reader != "ADMINS_AND_SELF":
-                remedies.append(
-                    "everybody in the domain, students too, can read it: let only admins and the user see it"
-                )
+                remedies += ["everybody in the domain, students too, can read it: let only admins and the user see it"]
             yield fact(f"{words}: {kind}, {index}, {reader}", "; ".join(remedies))
 
 
@@ -2440,8 +2436,7 @@ REFUSED_REQUESTS = {
     "403 (insufficientPermissions|ACCESS_TOKEN_SCOPE_INSUFFICIENT)": "the sign-in lacks a scope: "
     "run  python sync.py --authorize  and tick every box (README.md, step 3)",
     "403 domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
-    "403 (accessNotConfigured|SERVICE_DISABLED)": "enable the Admin SDK API in the Google Cloud project and wait "
-    "some minutes",
+    "403 (accessNotConfigured|SERVICE_DISABLED)": "enable the Admin SDK API in the Cloud project and wait some minutes",
 }
 
 
@@ -2668,8 +2663,6 @@ def still_due(
         fresh = with_hands_off(plan_account(plan.person, now, district), district)
     parts = (part_of(change, planned[change.kind]) for change in fresh.changes if change.kind in planned)
     due = tuple(change for change in parts if change.before or change.after)
-    if not due:
-        log.debug("%s: %s is not due any more", plan.person, " and ".join(kinds))
     return now, due
 
 
@@ -2775,12 +2768,9 @@ def body_for(changes: Iterable[Change], account: Account, district: District) ->
 
 def merged(entries: Sequence[Mapping[str, Any]], kind: str, text: str) -> list[dict[str, Any]]:
     """A list of Google's with this text in the first entry of this type, or without it for ""; all others kept."""
-    kept = [dict(entry) for entry in entries]
-    ours = next((entry for entry in kept if entry.get("type") == kind), None)
-    if ours is None:
-        return [*kept, {"type": kind, "value": text}] if text else kept
-    ours["value"] = text
-    return [entry for entry in kept if text or entry is not ours]
+    ours = next((entry for entry in entries if entry.get("type") == kind), {"type": kind})
+    others = [dict(entry) for entry in entries if entry is not ours]
+    return [{**ours, "value": text}, *others] if text else others
 
 
 def leave_all_groups(run: Run, plan: Plan, had: Account, _due: Sequence[Change], district: District) -> None:
@@ -2843,10 +2833,8 @@ def leave_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
     left = replace(change, before={"group": group, "groupId": group_id, **member})
     request = members.delete(groupKey=group_id, memberKey=now.id)
     make(run, plan, now, [left], request, lambda: membership(run, group_id, now.id) is None)
-    if member["role"] != "OWNER":
-        return
     try:
-        if has_owner(run, group_id):
+        if member["role"] != "OWNER" or has_owner(run, group_id):
             return
         seen = f"the group {group} has lost its last owner"
     except GoogleError as error:
@@ -2911,9 +2899,6 @@ def make(
         state, account_id, refusal = "done", account_id or answer.get("id", ""), None
     except GoogleError as error:
         state, account_id, refusal = outcome(run, plan, account, changes, error, made)
-    except RunError as error:
-        refusal = GoogleError(0, "", str(error))
-        raise
     finally:
         with run.lock:
             run.done += [] if refusal else [(plan, change) for change in changes]

@@ -226,7 +226,7 @@ RIGHT = {
         told=("update     {who}: Employee ID 1 -> 4203",),
     ),
     204: Situation(
-        "None", {"employee_id": None, "external_ids": [BADGE]}, sent=({"externalIds": [BADGE, number("4204")]},),
+        "None", {"employee_id": None, "external_ids": [BADGE]}, sent=({"externalIds": [number("4204"), BADGE]},),
         kept=(("update", {"externalIds": ""}, {"externalIds": "4204"}),),
         told=("update     {who}: Employee ID (empty) -> 4204",),
     ),
@@ -468,12 +468,9 @@ def test_each_account_is_looked_at_again_before_it_is_written(bed: Bed) -> None:
                 one.befalls(bed, ids[dcid])
 
     bed.google.hook = meanwhile
-    outcome = bed.run("--verbose")
+    outcome = bed.run()
     assert outcome.exit_code == 1, outcome.output
     assert_each_as_expected(outcome, BETWEEN, ids)
-    for dcid, one in BETWEEN.items():
-        not_due = [line for line in said(outcome, "DBUG", dcid) if line.endswith("is not due any more")]
-        assert bool(not_due) == (not one.error and (not one.sent or one.last == "Suspended")), one.last
     asked = {request.params["userKey"] for request in outcome.requests if request.method == "groups.list"}
     assert asked == {ids[205]}, "the groups of nobody who need not be closed any more, or whose account has gone"
     assert bed.google.members("art@d118.org") == {"kim.closed@d118.org": "MEMBER"}
@@ -780,7 +777,7 @@ def test_a_write_at_which_every_request_is_refused_is_unknown_and_not_counted(be
     assert_kept(lines, (), (HIGH_MOVE, GROUP_4_TO_9), "unknown")
     assert len({line["change"] for line in lines}) == 1
     last = outcome.output.splitlines()[-1]
-    assert all(line["error"] and line["error"] in last for line in lines if line["state"] == "unknown")
+    assert {line["error"] for line in lines if line["state"] == "unknown"} == {"cut off"}
     assert "1 change was written before that" in last or "1 changes were written before that" in last
     assert_counted(outcome, "Done before it stopped: ")
     assert len([line for line in outcome.journal if line["state"] == "done"]) == len(outcome.writes) == 1
