@@ -2768,9 +2768,12 @@ def body_for(changes: Iterable[Change], account: Account, district: District) ->
 
 def merged(entries: Sequence[Mapping[str, Any]], kind: str, text: str) -> list[dict[str, Any]]:
     """A list of Google's with this text in the first entry of this type, or without it for ""; all others kept."""
-    ours = next((entry for entry in entries if entry.get("type") == kind), {"type": kind})
-    others = [dict(entry) for entry in entries if entry is not ours]
-    return [{**ours, "value": text}, *others] if text else others
+    kept = [dict(entry) for entry in entries]
+    ours = next((entry for entry in kept if entry.get("type") == kind), None)
+    if ours is None:
+        return [*kept, {"type": kind, "value": text}] if text else kept
+    ours["value"] = text
+    return [entry for entry in kept if text or entry is not ours]
 
 
 def leave_all_groups(run: Run, plan: Plan, had: Account, _due: Sequence[Change], district: District) -> None:

@@ -1794,9 +1794,9 @@ WORK = {"type": "organization", "value": "T7", "customType": "kept"}
 
 @table("held, number, merged", {
     "none before": ((), "T8", [{"type": "organization", "value": "T8"}]),
-    "another type is kept": ((LOGIN,), "T8", [{"type": "organization", "value": "T8"}, LOGIN]),
+    "another type is kept": ((LOGIN,), "T8", [LOGIN, {"type": "organization", "value": "T8"}]),
     "its place and the rest of it are kept": ((WORK, LOGIN), "T8", [{**WORK, "value": "T8"}, LOGIN]),
-    "only the first is replaced": ((WORK, {**WORK}), "T8", [{**WORK, "value": "T8"}, WORK]),
+    "only the first is replaced": ((WORK, WORK), "T8", [{**WORK, "value": "T8"}, WORK]),
     "taken away": ((LOGIN, WORK), "", [LOGIN]),
     "none to take away": ((LOGIN,), "", [LOGIN]),
 })  # fmt: skip

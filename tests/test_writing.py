@@ -226,7 +226,7 @@ RIGHT = {
         told=("update     {who}: Employee ID 1 -> 4203",),
     ),
     204: Situation(
-        "None", {"employee_id": None, "external_ids": [BADGE]}, sent=({"externalIds": [number("4204"), BADGE]},),
+        "None", {"employee_id": None, "external_ids": [BADGE]}, sent=({"externalIds": [BADGE, number("4204")]},),
         kept=(("update", {"externalIds": ""}, {"externalIds": "4204"}),),
         told=("update     {who}: Employee ID (empty) -> 4204",),
     ),
