@@ -36,7 +36,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import sys
 import textwrap
 import threading
@@ -4392,9 +4391,8 @@ def result_of(run: Run) -> list[str]:
 
 def mail_text(run: Run) -> str:
     """The mail as plain text."""
-    lines, told = result_of(run), problems(run)
-    last = {heading: told.pop(heading) for heading in (SOLVED_PROBLEMS, STANDING_PROBLEMS)}
-    for heading, entries in as_lines({**told, **changed_places(run), **last}).items():
+    lines = result_of(run)
+    for heading, entries in as_lines({**problems(run), **changed_places(run)}).items():
         lines += ["", heading, *(f"- {line}" for line in entries)]
     return "".join(f"{one_line(without_proxy(line))}\n" for line in lines)
 
@@ -4620,8 +4618,7 @@ def shown(words: str) -> str:
 
 def check_own(path: Path, option: str) -> None:
     """RunError where an option names what is there and is none of its own files, or a folder that is not there."""
-    # A spreadsheet may have been saved with other separators since.
-    starts = {"--csv": tuple(separator.join(CSV_COLUMNS[:2]) for separator in ",;\t"), "--page": (PAGE_START,)}
+    starts = {"--csv": ",".join(CSV_COLUMNS[:2]), "--page": PAGE_START}
     try:
         if path.exists() and not path.read_text("utf-8-sig", "replace").startswith(starts[option]):
             raise RunError(f"{path} is there and is not of Staff Sync", "", f"name another file after {option}")
@@ -4847,11 +4844,7 @@ def authorize(run: Run) -> int:
 
 
 def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "", may_ask: bool = True) -> None:
-    """Gives the run the Directory API, signed in with a fresh token; RunError with the remedy where it cannot.
-
-    An OAuth client signs in with a browser for the option `browser`, or where there is no token.json and somebody may
-    be asked; a service account never needs one.
-    """
+    """Gives the run the Directory API, signed in afresh (for the option `browser` with one); RunError if it cannot."""
     client, token = read_client(run.folder), run.folder / "token.json"
     if "installed" not in client:
         run.credentials = delegated_credentials(client, scopes)
@@ -4937,18 +4930,15 @@ def browser_sign_in(client: Mapping[str, Any], scopes: Sequence[str], option: st
         flow = InstalledAppFlow.from_client_config(client, scopes)
     except (ValueError, TypeError, AttributeError):
         raise RunError("credentials.json is not a whole OAuth client", "", DOWNLOAD) from None
-    with socket.create_server(("localhost", 0)) as free:
-        port = free.getsockname()[1]
-    forward = f"ssh -L {port}:localhost:{port} YOU@{socket.gethostname()}"
     prompt = "Open this address in a browser within five minutes and sign in as an admin: {url}\n"
-    prompt += f"Over SSH, first run on the computer with the browser:  {forward}"
+    prompt += "Over SSH, first forward the PORT after localhost%3A in it:  ssh -L PORT:localhost:PORT YOU@SERVER"
     os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"  # noqa: S105 - a box that was not ticked is told below
     has_browser = False
     with contextlib.suppress(webbrowser.Error):
         has_browser = bool(webbrowser.get())
     try:
         credentials: Credentials = flow.run_local_server(
-            port=port, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
+            port=0, open_browser=has_browser, timeout_seconds=300, authorization_prompt_message=prompt
         )
     except Exception as error:  # noqa: BLE001 - oauthlib raises errors of its own, one per refusal
         if "CERTIFICATE_VERIFY_FAILED" in str(error):

@@ -379,7 +379,7 @@ def test_the_subject_is_enough_on_a_phone(subject: str, told: Run, monkeypatch: 
     assert len(subject) <= 125
 
 
-def test_the_text_tells_first_what_is_to_be_done_and_last_what_has_stood_longest(settings: sync.Settings) -> None:
+def test_the_text_tells_first_what_is_to_be_done_and_then_what_was_changed(settings: sync.Settings) -> None:
     text = sync.mail_text(
         morning(
             settings=settings,
@@ -402,18 +402,18 @@ Held back 1
 New problems 1
 - Maya Patel, maya.patel@d118.org (DCID 7): locked out: Google itself has locked the account: decide
 
+Standing problems 2 (what to do: python sync.py --explain WHO)
+- Noor Haddad, noor.haddad@d118.org (DCID 8): home school, since {today - timedelta(days=3)} (3 days)
+- Kim: home school, since {today - timedelta(days=24)} (24 days)
+
+Solved problems 1
+- Ada: home school, since {today - timedelta(days=2)} (2 days)
+
 Moved 1
 - Maya Patel, maya.patel@d118.org (DCID 7): A Staff -> B Staff
 
 Other changes 1
 - Noor Haddad, noor.haddad@d118.org (DCID 8): CellPhone (private) changed
-
-Solved problems 1
-- Ada: home school, since {today - timedelta(days=2)} (2 days)
-
-Standing problems 2 (what to do: python sync.py --explain WHO)
-- Noor Haddad, noor.haddad@d118.org (DCID 8): home school, since {today - timedelta(days=3)} (3 days)
-- Kim: home school, since {today - timedelta(days=24)} (24 days)
 """
     assert text == expected
     assert "847-555" not in text

@@ -471,11 +471,3 @@ def test_a_page_is_written_where_it_is_asked_for_and_overwrites_nothing_else(bed
     assert "is not of Staff Sync: name another file after --page" in refused.output
     for option in ("--check", "--mail-test", "--authorize"):
         assert bed.run(option, "--page", str(wanted)).exit_code == 2
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_spreadsheet_saved_with_other_separators_is_still_an_own_file(tmp_path: Path, separator: str) -> None:
-    sheet = tmp_path / "people.csv"
-    sheet.write_text(separator.join(sync.CSV_COLUMNS) + "\n", "utf-8-sig")
-    sync.write_own(sheet, "new", "--csv")
-    assert sheet.read_text("utf-8") == "new"
