@@ -3186,7 +3186,7 @@ def check(run: Run) -> int:
     values, faults = read_config(run.options.config)
     run.settings = settings_of({} if faults else values)  # without a district enough to try both sign-ins
     begin_deadline(run)
-    remarks = [*machine_facts(run, run.options.config), mail_fact(mail_settings(run.options.config))]
+    remarks = [*machine_facts(run, run.options.config)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
     told = [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += told or [fact("every setting in config.py is well-formed")]
@@ -4270,9 +4270,8 @@ def read_memory(folder: Path) -> Memory:
     try:
         kept = json.loads((folder / STANDING).read_text(encoding="utf-8"))
         remarks = {remark.key: remark for remark in map(remark_of, kept["matters"])}
-        counts = "changed", "failed", "standing"
-        nights = [Night(str(row["run"]), *(int(str(row[name])) for name in counts)) for row in kept["nights"]]
-        return Memory(remarks, tuple(nights), dict(kept["decisions"]), dict(kept["mail"]))
+        nights = tuple(Night(**row) for row in kept["nights"])
+        return Memory(remarks, nights, dict(kept["decisions"]), dict(kept["mail"]))
     except FileNotFoundError:
         return Memory()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -4282,10 +4281,9 @@ def read_memory(folder: Path) -> Memory:
 
 def remark_of(row: Mapping[str, Any]) -> Remark:
     """One entry of runs/standing.json; ValueError, KeyError or TypeError for one that is none."""
-    texts = {name: str(row[name]) for name in ("who", "seen", "remedy", "subject", "part")}
-    group_id, account_id = map(str, row["watched"])
-    since = date.fromisoformat(row["since"])
-    return Remark(Rule[row["rule"]], **texts, watched=(group_id, account_id), since=since)
+    group_id, account_id = row["watched"]
+    read = {"rule": Rule[row["rule"]], "watched": (group_id, account_id), "since": date.fromisoformat(row["since"])}
+    return Remark(**{**row, **read})
 
 
 def remember(run: Run) -> None:
@@ -4418,14 +4416,6 @@ def mail_morning(run: Run) -> None:
         mailed = {"day": str(run.today), "is_owed": remark is not None and remark.part != SOME}
         run.memory = replace(run.memory, mail=mailed)
         write_memory(run)
-
-
-def mail_fact(settings: Settings | None) -> Remark:
-    """Whether a morning mail can be sent, without addresses and hosts."""
-    if settings is None:
-        return fact("no morning mail: MAIL_TO is not set, or a setting of mail is at fault")
-    goes = f'the morning mail goes to {people(len(settings.MAIL_TO))} ("{settings.MAIL_WHEN}")'
-    return fact(f"{goes}: python sync.py --mail-test  sends one")
 
 
 def mail_test(run: Run) -> int:
@@ -4853,7 +4843,11 @@ def connect_google(run: Run, scopes: Sequence[str] = SCOPES, *, browser: str = "
     else:
         if may_ask and has_terminal() and not exists(token):
             write_private(token, browser_sign_in(client, SCOPES, "--authorize").to_json())
-        run.credentials = saved_credentials(token)
+        saved = read_json(token, "sign in once with  python sync.py --authorize")
+        try:
+            run.credentials = Credentials.from_authorized_user_info(saved, SCOPES)
+        except (ValueError, TypeError, AttributeError):
+            raise RunError(f"{token} is not a whole sign-in", "", AUTHORIZE) from None
     http = httplib2.Http(timeout=run.settings.TIMEOUT_SECONDS)
     try:
         retrying(run, partial(run.credentials.refresh, google_auth_httplib2.Request(http)))
@@ -4893,16 +4887,6 @@ def delegated_credentials(client: Mapping[str, Any], scopes: Sequence[str]) -> A
         return account(dict(client), scopes=scopes, subject=own_admin())
     except (ValueError, TypeError, AttributeError):
         raise RunError("credentials.json is not a whole service account key", "", NEW_KEY) from None
-
-
-def saved_credentials(path: Path) -> Credentials:
-    """The sign-in kept in token.json; whether it is still good, and for all scopes, Google says."""
-    token = read_json(path, "sign in once with  python sync.py --authorize")
-    try:
-        credentials: Credentials = Credentials.from_authorized_user_info(token, SCOPES)
-    except (ValueError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a whole sign-in", "", AUTHORIZE) from None
-    return credentials
 
 
 def refused_token(error: RefreshError, scopes: Sequence[str]) -> RunError:
@@ -4954,8 +4938,7 @@ def browser_sign_in(client: Mapping[str, Any], scopes: Sequence[str], option: st
 # Files and the lock: whole or not at all, for their owner alone, and one run at a time.
 
 
-def exists(path: Path) -> bool:
-    return os.path.exists(path)  # noqa: PTH110 - without an error where this account may not look
+exists = os.path.exists  # which raises no error where this account may not look
 
 
 def without_proxy(text: str) -> str:

@@ -302,19 +302,14 @@ def test_a_mail_is_possible_beside_faults_elsewhere_and_not_where_its_own_settin
 
 
 @pytest.mark.measured
-def test_check_says_whether_a_mail_can_be_sent_without_addresses_and_hosts(bed: Bed) -> None:
-    def fact() -> str:
-        (line,) = [line for line in bed.run("--check").output.splitlines() if " mail" in line]
-        assert not [word for word in ("it@", "d118.org", "mail.invalid", PASSWORD) if word in line], line
-        return " ".join(line.partition("INFO")[2].split())
-
-    assert fact().startswith("good no morning mail: MAIL_TO is not set")
+def test_check_shows_nothing_of_addresses_and_hosts_of_the_mail(bed: Bed) -> None:
     bed.settings |= {"MAIL_TO": ["it@d118.org"], "MAIL_FROM": "staff-sync@d118.org", "SMTP_HOST": "mail.invalid"}
-    assert fact().startswith('good the morning mail goes to 1 person ("news"): python sync.py --mail-test sends one')
     bed.environment |= {"SMTP_USER": USER, "SMTP_PASSWORD": PASSWORD}
-    assert fact().startswith("good ")
-    bed.settings["SMTP_HOST"] = "mail.invalid:25"
-    assert fact().startswith("good no morning mail: MAIL_TO is not set, or a setting of mail is at fault")
+    for host in ("mail.invalid", "mail.invalid:25"):
+        bed.settings["SMTP_HOST"] = host
+        output = bed.run("--check").output
+        assert not [word for word in ("it@", "staff-sync@", "mail.invalid", PASSWORD) if word in output]
+    assert "SMTP_HOST must be" in output
 
 
 def test_check_warns_when_the_last_good_run_is_older_than_expected(one_in_step: Bed) -> None:
