@@ -968,21 +968,10 @@ def read_few(run: Run, powerschool: PowerSchool, google: Google) -> tuple[Google
     if len(people) > FEW:
         return google, f"these are more than {FEW} people"
     google = with_found(google, side_by_side(run, partial(look_up, run, google), [*people.values()]))
-    undecided = needing_everything(run, replace(district, google=google, chosen=people))
-    return google, f"Google may have more that concerns {undecided[0]}" if undecided else ""
-
-
-def needing_everything(run: Run, district: District) -> list[Staff]:
-    """Those chosen about whom what was asked for them alone does not decide: Google's search lags and folds names."""
-    google, people = district.google, []
-    for plan in plan_each(run, district):
-        person, carriers = plan.person, google.by_dcid.get(plan.person.dcid, ())  # of several one may be a colleague's
-        is_found = carriers or (person.is_active and person.email in google.by_address)
-        is_new = plan.kinds & {"create", "link"} or plan.has(Rule.NOT_LINKED)  # a namesake may be linked already
-        is_lost = person.dcid in google.unconfirmed or not (is_found or skip_rule(person, district.settings))
-        if is_lost or is_new or len(carriers) > 1:
-            people.append(person)
-    return people
+    for person in people.values():  # Google's search lags and folds names, so nobody is created or linked by it
+        if len(google.by_dcid.get(person.dcid, ())) != 1 or person.dcid in google.unconfirmed:
+            return google, f"Google may have more that concerns {person}"
+    return google, ""
 
 
 def stop_at(faults: Sequence[Remark]) -> None:
