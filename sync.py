@@ -275,7 +275,7 @@ class Rule(Enum):
     NO_OWNER = "group without owner", WARN, "a leaver was the last owner of a group: give it another one"
     PASSWORD = "password nobody knows", WARN, "a new account that waits for an admin to reset its password", True
     MEMORY = "memory", WARN, "what was told before cannot be read or kept, so all is told as new"
-    ENDED = "refused by Google", ERROR, "ten people were refused alike, so nobody else was tried for this kind"
+    ENDED = "refused by Google", ERROR, "people were refused alike, so nobody else was tried for this kind"
     MOVED_ON = "moved on", INFO, "changed since the run that is undone, so left as it is"
     LIMIT = "held", ERROR, "more than LIMITS or LIMIT_SHARE allows, or accounts to be linked first: nobody changed"
     # What ends a run, and what --check says of single facts.
@@ -778,7 +778,6 @@ class Run:
     refused: dict[str, Counter[tuple[int, str]]] = field(default_factory=lambda: defaultdict(Counter))
     refused_before: frozenset[tuple[object, ...]] | None = None
     ended: dict[str, int] = field(default_factory=dict)  # kinds that Google refuses tonight -> people not tried
-    no_licences: bool = False
     bugs: int = 0
     district: District | None = None
     part: str = ""  # of everybody's run: "dry run", "for some only", "undo"
@@ -883,8 +882,8 @@ def carry_out(run: Run, plans: Sequence[Plan], district: District) -> int:
     finally:
         remedy = "see its words in the lines of these people, and whether the signed-in admin has the right for this"
         for kind, left in run.ended.items():
-            seen = f"Google refused {FAILURES_IN_A_ROW} people with the same answer, so {people(left)} more"
-            run.remarks.append(Remark(Rule.ENDED, kind, f"{seen} were not tried", remedy))
+            seen = f"Google refused it to others, so {people(left)} more were not tried"
+            run.remarks.append(Remark(Rule.ENDED, kind, seen, remedy))
         code = tell(run, ending)
     return code
 
@@ -2570,9 +2569,6 @@ def side_by_side(run: Run, work: Callable[[T], R], items: Sequence[T]) -> Iterat
 
 def make_changes(run: Run, plan: Plan, district: District, ahead: Account | None) -> None:
     """The steps of one person in their order; what Google refuses of them is told. `ahead` is the account as it is."""
-    if run.no_licences and plan.had is None:
-        note_not_done(run, about(plan.person, Rule.FAILED, "not created: the licences are used up"))
-        return
     refusals = []
     for kinds, make_step in steps_of(plan, run.settings):
         ended = run.ended.keys() & kinds
@@ -2634,9 +2630,6 @@ def still_due(
     if "create" in kinds:
         return had, mine
     now = ahead or get_account(run, had.id or had.email)
-    if now is None and plan.undoes:
-        run.note(about(plan.person, Rule.MOVED_ON, "the account is no longer there", "left as it is"))
-        return had, ()
     if now is None:
         raise GoogleError(404, "notFound", f"{had.email} is no longer there")
     # Leaving groups is due as long as anything else of a closing is.
@@ -2671,10 +2664,10 @@ def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError
         for kind in kinds:
             refused = run.refused[kind]
             refused[answer] += (plan.person.dcid, kind, *answer) not in run.refused_before
-            if refused[answer] >= FAILURES_IN_A_ROW and kind not in run.ended:
+            is_full = kind == "create" and error.reason == "limitExceeded"  # the licences are used up
+            if (is_full or refused[answer] >= FAILURES_IN_A_ROW) and kind not in run.ended:
                 run.ended[kind] = 0
-                words = f"Google refused {FAILURES_IN_A_ROW} people with the same answer"
-                log.warning("%s: %s (%d %s): nobody else is tried in this run", kind, words, *answer)
+                log.warning("%s: Google refused it (%d %s): nobody else is tried in this run", kind, *answer)
 
 
 def note_refusal(run: Run, plan: Plan, what: str, error: GoogleError) -> None:
@@ -2697,7 +2690,6 @@ def create_account(run: Run, plan: Plan, account: Account, due: Sequence[Change]
         account_id = make(run, plan, account, due, run.api.users.insert(body=body, fields="id"))
     except GoogleError as error:
         is_known = is_known or not error.is_lost
-        run.no_licences = run.no_licences or error.reason == "limitExceeded"
         raise
     finally:
         if not is_known:

@@ -108,6 +108,10 @@ def no_longer(words: str) -> str:
     return f"changed since by somebody else, so not put back: {words}"
 
 
+GONE = (
+    "reactivate and move failed, at least in part: Google answered 404 notFound: kim.{}@d118.org is no longer there: "
+    "put right what Google says, then run the same undo again; or do it by hand"
+)
 UNDONE = {
     # All is as the run left it.
     201: Undone(outdated("Update"), sent=(GROUP_4,), kept=(GROUP_BACK,)),
@@ -181,10 +185,9 @@ UNDONE = {
     248: Undone(outdated("Zero"), journal=with_dcid(0), sent=(GROUP_4,), kept=(GROUP_BACK,)),
     # An account that goes while the undo is at work, or becomes an admin's, is left; an alias whose removal nobody
     # confirms is looked up.
-    261: Undone(left("Going"), planned=("move", "reactivate"),
-                moved_on="the account is no longer there: left as it is"),
+    261: Undone(left("Going"), planned=("move", "reactivate"), error=GONE.format("going")),
     264: Undone(left("Opened"), sent=(HOME_AGAIN,), kept=(OPENING_MOVE,), planned=("move", "reactivate"),
-                moved_on="the account is no longer there: left as it is"),
+                error=GONE.format("opened")),
     265: Undone(Situation("Unseen", {"email": "old.unseen@d118.org"}, {"Staff_Group": 4}), refusing("users.get", 403),
                 first_otherwise,
                 error="not put back, run the same undo again: Google answered 403 forbidden: No"),
