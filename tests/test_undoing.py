@@ -329,7 +329,8 @@ def test_only_what_is_as_the_run_left_it_is_put_back_and_the_rest_is_named(bed: 
     assert {write.params["userKey"] for write in again.writes} == {ids[263], ids[265], ids[268]}, again.output
     assert again.lines("ERROR") == []
     named = {dcid for dcid in UNDONE if any(line.startswith("moved on: ") for line in said(again, "INFO", dcid))}
-    assert named == {*(dcid for dcid, one in UNDONE.items() if one.moved_on and dcid != 232)}
+    gone_amid = {261, 264}
+    assert named == gone_amid | {dcid for dcid, one in UNDONE.items() if one.moved_on and dcid != 232}
 
 
 @pytest.mark.measured
