@@ -4369,7 +4369,6 @@ def result_of(run: Run) -> list[str]:
 
 
 def mail_text(run: Run) -> str:
-    """The mail as plain text."""
     lines = result_of(run)
     for heading, entries in as_lines({**problems(run), **changed_places(run)}).items():
         lines += ["", heading, *(f"- {line}" for line in entries)]
@@ -4415,10 +4414,16 @@ def mail_test(run: Run) -> int:
 def send_mail(run: Run) -> Remark | None:
     """Send the morning to everybody in MAIL_TO; what kept it from all or some of them, or None."""
     settings, failed = run.settings, "the morning mail could not be sent"
-    server = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}"
+    server, message = f"{settings.SMTP_HOST}:{settings.SMTP_PORT}", EmailMessage()
     try:
+        message["Subject"], message["Date"] = mail_subject(run), localtime()
+        message["From"], message["To"] = f"Staff Sync <{settings.MAIL_FROM}>", ", ".join(settings.MAIL_TO)
+        message["Message-ID"] = make_msgid(domain=settings.MAIL_FROM.rpartition("@")[2])  # and never this machine's
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(mail_text(run), cte="quoted-printable")
+        message.add_alternative(page_of(run), subtype="html", cte="quoted-printable")
         # Of a server that drips no time-out is ever over.
-        handed_over = in_background(partial(deliver, mail_of(run), settings))
+        handed_over = in_background(partial(deliver, message, settings))
         answer, refused = handed_over.result(5 * settings.TIMEOUT_SECONDS)
     except (OSError, ValueError, NoAnswerYet) as error:  # smtplib's errors are an OSError
         # What Python says of a character that it cannot send may be a part of the password.
@@ -4434,18 +4439,6 @@ def send_mail(run: Run) -> Remark | None:
         return Remark(Rule.MAIL, failed, seen, "correct MAIL_TO", part=part)
     log.info("Mail sent to %s: %s answered %s", ", ".join(settings.MAIL_TO), server, answer)
     return None
-
-
-def mail_of(run: Run) -> EmailMessage:
-    """The mail, text and page; it names the domain it comes from, and never this machine."""
-    message, sender = EmailMessage(), run.settings.MAIL_FROM
-    message["Subject"], message["Date"] = mail_subject(run), localtime()
-    message["From"], message["To"] = f"Staff Sync <{sender}>", ", ".join(run.settings.MAIL_TO)
-    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(mail_text(run), cte="quoted-printable")
-    message.add_alternative(page_of(run), subtype="html", cte="quoted-printable")
-    return message
 
 
 def deliver(message: EmailMessage, settings: Settings) -> tuple[str, list[str]]:
@@ -4849,8 +4842,6 @@ def connection(run: Run) -> Any:
 def read_client(folder: Path) -> dict[str, Any]:
     """credentials.json: a service account key, or an OAuth client of type Desktop app; RunError if it is neither."""
     client = read_json(folder / "credentials.json", DOWNLOAD)
-    if "PUT-YOUR" in json.dumps(client):
-        raise RunError("credentials.json is still the example", "", DOWNLOAD)
     if "installed" not in client and client.get("type") != "service_account":
         raise RunError("credentials.json is neither a service account key nor an OAuth Desktop app", "", DOWNLOAD)
     return client
@@ -4918,7 +4909,6 @@ def browser_sign_in(client: Mapping[str, Any], scopes: Sequence[str], option: st
 
 # Files and the lock: whole or not at all, for their owner alone, and one run at a time.
 
-
 exists = os.path.exists  # which raises no error where this account may not look
 
 
@@ -4952,7 +4942,6 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def account_name() -> str:
-    """The operating-system account this runs as."""
     with contextlib.suppress(OSError, KeyError, ImportError):
         return getpass.getuser()
     return "(unknown)"
@@ -5198,7 +5187,6 @@ class Parser(argparse.ArgumentParser):
     """As argparse, with the sentence that every refusal ends with."""
 
     def error(self, message: str) -> NoReturn:
-        """Tell what is wrong with the arguments, and end the program."""
         if sys.stderr is None:
             raise SystemExit(FAILED)
         self.print_usage(sys.stderr)
