@@ -3151,11 +3151,6 @@ def unfinished(run: Run) -> dict[str, Any]:
 
 # Checking, setting up, explaining: the steps of a run that go on past faults and write nothing to an account.
 
-VARIABLES = (
-    "POWERSCHOOL_PROD_DB", "POWERSCHOOL_READ_USER", "POWERSCHOOL_DB_PASSWORD", "NEW_USER_PASSWORD",
-    "GOOGLE_ADMIN_EMAIL", "ORACLE_CLIENT_DIR", "HTTPS_PROXY", "HTTPLIB2_CA_CERTS", "REQUESTS_CA_BUNDLE",
-    "SMTP_USER", "SMTP_PASSWORD", "SSL_CERT_FILE",
-)  # fmt: skip
 # Entries of config.py as shipped: that they fit nobody here --check tells, and not every run.
 AS_SHIPPED = frozenset({"/Substitute Teachers", "/Administrators", "/Temporary Re-Activations", "Substitute"})
 LEAST_ROOM = 50  # MB on the disk
@@ -3180,12 +3175,7 @@ def check(run: Run) -> int:
         log.info("%s", paste_safe(line, values.get("GOOGLE_DOMAINS"), run.folder))
     counts = Counter(SIGNS[remark.rule.level] for remark in remarks)
     log.info("Checked: %s. Nothing was written.", counts_in_words(counts))
-    needs = {remark.rule for remark in remarks if remark.rule.level == ERROR}
-    next_step = "put right what the FAULT lines say, then  python sync.py --check  again"
-    if needs <= {Rule.MISSING}:
-        next_step = "python sync.py --setup  creates what is missing"
-    log.info("Next: %s", next_step if needs else "python sync.py --dry-run  shows what a run would do")
-    return FAILED if needs else ATTENTION if counts[SIGNS[WARN]] else DONE
+    return FAILED if counts[SIGNS[ERROR]] else ATTENTION if counts[SIGNS[WARN]] else DONE
 
 
 def fact(words: str, remedy: str = "") -> Remark:
@@ -3209,13 +3199,9 @@ def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
 
 
 def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
-    """This account, its variables (never their values), what it can do in the folder, and how old the last run is."""
+    """This account, faults of its variables, what it can do in the folder, and how old the last run is."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
-    faults = {remark.who: remark for remark in environment_faults()}
-    for name in VARIABLES:
-        words = f"environment variable {name}"
-        state = "set" if os.environ.get(name) else "not set"
-        yield replace(faults[name], who=words) if name in faults else fact(f"{words}: {state}")
+    yield from environment_faults()
     probe = f".staffsync-{os.getpid()}"
     tried = {run.folder: probe, run.folder / "runs": probe, run.folder / "StaffLog.txt": ""}
     for place in filter(exists, tried):
@@ -3269,7 +3255,7 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
 
 
 def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Remark]) -> None:
-    """Sign-in, clock, schemas, org units, accounts, and tonight's plan where nothing stands in its way."""
+    """Sign-in, schemas, org units, accounts, and tonight's plan where nothing stands in its way."""
     settings = run.settings
     connect_google(run, may_ask=False)
     kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
@@ -3277,11 +3263,6 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     if not settings.STAFF_OU:
         return
     google, _, told = look_at_frame(run)
-    if run.google_time:
-        seconds = abs(run.google_time.timestamp() - time.time())
-        remedy = "set the clock, and let it follow a time server: sign-ins are refused when it is wrong"
-        words = f"this machine's clock differs from Google's by {seconds:.0f} seconds"
-        remarks.append(fact(words, remedy if seconds > 60 else ""))
     remarks += told
     if not any(remark.rule.level == ERROR for remark in told):
         remarks.append(fact("the fields and org units that config.py names exist"))
@@ -3336,10 +3317,6 @@ def plan_facts(run: Run, district: District) -> Iterator[Remark]:
     kinds = frozenset(remark.who for remark in held)
     counts = Counter(change.kind for plan in plans for change in without_held(plan, kinds, district).changes)
     yield fact(f"a run tonight would do: {counts_in_words(counts)}")
-    memory = read_memory(run.folder)
-    needy = sum(replace(p, remarks=left_by_decision(p.remarks, memory)).needs_attention for p in plans)
-    remedy = "see the ERROR lines of a dry run" if needy else ""
-    yield fact(f"a run tonight would ask attention for {people(needy)}", remedy)
     remedy = "look at them in a dry run, which names how they are let through"
     for remark in dict.fromkeys((*linking_first(district), *held)):
         yield fact(f"{remark.who}: {remark.seen}", remedy)
@@ -3409,16 +3386,12 @@ def set_up(run: Run) -> int:
     missing += [f"the custom schema field {name}" for name in settings.fields if name not in schemas]
     for words in missing:
         log.info("Missing: %s", words)
-    next_step = "--check  looks at everything again"
     if not missing:
         log.info("Nothing is missing")
-    elif run.options.dry_run:
-        next_step = "--setup  creates these"
-    elif run.options.yes or is_agreed("Create these?"):
+    elif not run.options.dry_run:
+        if not run.options.yes and not is_agreed("Create these?"):
+            raise RunError("Set-up", "not agreed to, so nothing was created")
         create_missing(run, units, schemas)
-    else:
-        raise RunError("Set-up", "not agreed to, so nothing was created")
-    log.info("Next: python sync.py %s", next_step)
     return ATTENTION if wrong else DONE
 
 
@@ -3575,12 +3548,7 @@ def tell_dry_run(run: Run, district: District, everybody: Sequence[Plan], plans:
             write_csv(run.options.csv, rows)
     run.done = tell_plan(plans, run.settings)
     look_again(run, district.google)
-    code = tell(run, DRY_RUN)
-    if run.done:
-        again = "the same command without --dry-run does it"
-        words = again if run.options.is_part else "try a few people with  python sync.py --only WHO"
-        log.info("Next: read every line above; %s", words)
-    return code
+    return tell(run, DRY_RUN)
 
 
 def tell(run: Run, ending: str) -> int:

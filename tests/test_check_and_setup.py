@@ -46,8 +46,6 @@ def test_a_district_in_order_is_good_from_the_first_line_to_the_last(bed: Bed) -
     assert (bed.folder / "token.json").read_bytes() == token, "it writes nothing at all"
     for fact in (
         "runs as the operating-system account",
-        "environment variable POWERSCHOOL_DB_PASSWORD: set",
-        "environment variable NEW_USER_PASSWORD: not set",
         f"(folder){os.sep}runs can be written",
         "the last good run was 0.0 days ago",
         "every setting in config.py is well-formed",
@@ -55,14 +53,12 @@ def test_a_district_in_order_is_good_from_the_first_line_to_the_last(bed: Bed) -
         "table USERS can be read: DCID, FIRST_NAME, LAST_NAME, PREFERREDNAME, EMAIL_ADDR, TEACHERNUMBER",
         "table U_HUMANRESOURCES can be read: USERSDCID, CELLPHONE",
         "PowerSchool holds 8 schools, 2 staff, 2 of them active, 2 of these with an address",
-        "this machine's clock differs from Google's by",
         "signed in with an OAuth desktop client, all 5 scopes a run needs are granted",
         "custom schema field Synchronization_Data.DCID: INT64, indexed, ADMINS_AND_SELF",
         "the fields and org units that config.py names exist",
         "org unit /D118 Staff/Wauconda High School Staff: 1 person",
         "Google accounts: 2",
         "a run tonight would do: nothing",
-        "a run tonight would ask attention for 0 people",
     ):
         assert any(fact in line for line in facts(outcome.output, "good")), fact
     assert_paste_safe(bed, outcome.output)
@@ -83,14 +79,13 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     }
     bed.settings |= faulty
     bed.powerschool.leave(7)
-    bed.google.seconds_off = 1000
 
     outcome = bed.run("--check", env={"NEW_USER_PASSWORD": "short"})
 
     assert outcome.exit_code == 2
     faults, warnings = facts(outcome.output, "FAULT"), facts(outcome.output, "WARNING")
     for words in (
-        "environment variable NEW_USER_PASSWORD: must be 8 to 100",
+        "NEW_USER_PASSWORD: must be 8 to 100",
         '"MOBILE": invalid identifier',
         "table U_SHOES -> ",
         "the org unit /Nowhere (SUSPENDED_OU) does not exist -> create it with --setup",
@@ -98,8 +93,7 @@ def test_it_goes_on_to_the_last_fact_and_each_fault_has_its_remedy(bed: Bed) -> 
     ):
         assert sum(words in line for line in faults) == 1, (words, faults)
     assert len(faults) == 5, faults
-    for words in ("config.py names the org unit /Gone", "seconds -> set the clock"):
-        assert sum(words in line for line in warnings) == 1, (words, warnings)
+    assert sum("config.py names the org unit /Gone" in line for line in warnings) == 1, warnings
     assert "a run tonight" not in outcome.output, "it would be refused"
     assert_paste_safe(bed, outcome.output)
 
@@ -122,7 +116,6 @@ def test_an_extension_column_that_is_a_clob_is_read_as_text(bed: Bed) -> None:
 
     checked = bed.run("--check")
     assert not facts(checked.output, "FAULT"), checked.output
-    assert "a run tonight would ask attention for 1 person" in checked.output
     outcome = bed.run()
 
     assert bed.google.user("maya.patel@d118.org")["customSchemas"]["CrisisGO"]["CellPhone"] == "847-555-0007"
@@ -190,13 +183,6 @@ def test_no_host_of_a_whole_connect_descriptor_is_shown(bed: Bed) -> None:
         assert "db-host" not in outcome.output, dsn
 
 
-def test_a_clock_that_is_a_little_off_is_a_warning(bed: Bed) -> None:
-    two_people(bed)
-    bed.google.seconds_off = -100
-    (fact,) = (line for line in facts(bed.run("--check").output, "WARNING") if "clock" in line)
-    assert "sign-ins are refused when it is wrong" in fact
-
-
 def test_what_would_stop_the_run_or_hold_it_is_told_without_names(bed: Bed) -> None:
     for dcid in range(1, 8):
         bed.powerschool.add_person(dcid, "Mona", f"Adler{dcid}", f"p{dcid}@d118.org", schools={5: 1})
@@ -227,7 +213,6 @@ def test_readable_phones_waiting_people_and_limits_are_told(bed: Bed) -> None:
     warnings = facts(outcome.output, "WARNING")
     for words in (
         "Phones.Cell: STRING, indexed, ALL_DOMAIN_USERS -> everybody in the domain, students too, can read it",
-        "a run tonight would ask attention for 2 people",
         "suspend: 1 person, the limit is 0, so nobody of these is changed -> look at them in a dry run",
     ):
         assert sum(words in line for line in warnings) == 1, (words, outcome.output)
@@ -402,7 +387,6 @@ def test_setup_leaves_a_protected_org_unit_to_a_person(bed: Bed) -> None:
     assert [line.partition(": ")[2] for line in outcome.lines("ERROR")] == [
         "the org unit /Studnets (PROTECTED_OUS) does not exist: did you mean /Students? Correct PROTECTED_OUS"
     ]
-    assert "Next: python sync.py --check" in outcome.output.splitlines()[-1]
 
 
 def test_a_log_in_another_encoding_or_none_at_all_does_not_keep_the_check_from_its_end(one_in_step: Bed) -> None:
