@@ -4991,7 +4991,7 @@ def take_lock(run: Run) -> IO[str]:
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)
         keep_owner(path.parent)
-        file = open_private(path, "w")
+        file = open_private(path, "a")  # nothing is written, and emptying it might be refused while it is locked
     except OSError as error:
         raise no_access(path, "opened", error) from None
     try:
