@@ -2082,11 +2082,20 @@ def oracle_failure(error: Exception, doing: str) -> RunError:
 Schemas = Mapping[str, Mapping[str, Any]]  # "Schema.Field" -> the field as Google defines it
 PAGE_SIZE = 500  # accounts in one answer, the most that Google gives
 FEW = 20  # people for whom Google is asked for what concerns them alone
+CREATE_OR = "create it with --setup, or"
 # Fields of the users resource besides ATTRIBUTES.
 USER_FIELDS = (
     "id,aliases,nonEditableAliases,suspensionReason,suspensionTime,archived,isAdmin,isDelegatedAdmin,lastLoginTime,customSchemas,"
     + ",".join(dict.fromkeys(name.partition(".")[0] for name in ATTRIBUTES))
 )
+# Status and reason of refusals that concern every request, and what to do.
+REFUSED_REQUESTS = {
+    "401 .*": "sign in again with  python sync.py --authorize  (with a service account: make a new key)",
+    "403 (insufficientPermissions|ACCESS_TOKEN_SCOPE_INSUFFICIENT)": "the sign-in lacks a scope: "
+    "run  python sync.py --authorize  and tick every box (README.md, step 3)",
+    "403 domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
+    "403 (accessNotConfigured|SERVICE_DISABLED)": "enable the Admin SDK API in the Cloud project and wait some minutes",
+}
 
 
 def read_frame(run: Run) -> Google:
@@ -2099,36 +2108,28 @@ def read_frame(run: Run) -> Google:
 
 def look_at_frame(run: Run) -> tuple[Google, Schemas, list[Remark]]:
     """Org units and fields as far as there are any, all custom schemas, and a remark on each that config.py names."""
-    settings, org_units, schemas = run.settings, read_org_units(run), read_schemas(run)
-    types = {f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields if name in schemas}
-    is_indexed = schemas.get(settings.dcid_field, {}).get("indexed", True)
-    google = Google({}, org_units=org_units, field_types=types, dcid_is_indexed=is_indexed, is_whole=False)
-    return google, schemas, [*missing_org_units(settings, org_units), *schema_remarks(settings, schemas)]
-
-
-def read_org_units(run: Run) -> dict[str, str]:
-    """Lower-case path -> path, as Google compares them without regard to case."""
 
     def note_time(response: Mapping[str, str]) -> None:
         with contextlib.suppress(KeyError, ValueError, TypeError):
             run.google_time = parsedate_to_datetime(response["date"])
 
-    mask = "organizationUnits(orgUnitPath)"
-    request = run.api.orgunits.list(customerId="my_customer", type="all", fields=mask)
+    settings, customer, mask = run.settings, {"customerId": "my_customer"}, "organizationUnits(orgUnitPath)"
+    request = run.api.orgunits.list(**customer, type="all", fields=mask)
     request.add_response_callback(note_time)
     units = objects(call(run, request, "reading org units"), "organizationUnits", "orgUnitPath")
-    return {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
+    org_units = {unit["orgUnitPath"].lower(): unit["orgUnitPath"] for unit in units}
 
-
-def read_schemas(run: Run) -> Schemas:
-    """ "Schema.Field" -> the field as Google defines it."""
     mask = "schemas(schemaName,fields(fieldName,fieldType,multiValued,indexed,readAccessType))"
-    answer = call(run, run.api.schemas.list(customerId="my_customer", fields=mask), "reading custom schemas")
-    return {
+    answer = call(run, run.api.schemas.list(**customer, fields=mask), "reading custom schemas")
+    schemas = {
         f"{schema['schemaName']}.{entry['fieldName']}": entry
         for schema in objects(answer, "schemas", "schemaName")
         for entry in objects(schema, "fields", "fieldName", "fieldType")
     }
+    types = {f"customSchemas.{name}": schemas[name]["fieldType"] for name in settings.fields if name in schemas}
+    is_indexed = schemas.get(settings.dcid_field, {}).get("indexed", True)
+    google = Google({}, org_units=org_units, field_types=types, dcid_is_indexed=is_indexed, is_whole=False)
+    return google, schemas, [*missing_org_units(settings, org_units), *schema_remarks(settings, schemas)]
 
 
 def objects(answer: Mapping[str, Any], name: str, *texts: str) -> list[dict[str, Any]]:
@@ -2152,9 +2153,6 @@ def did_you_mean(path: str, org_units: Mapping[str, str], otherwise: str) -> str
     return f"did you mean {near}? {otherwise[:1].upper()}{otherwise[1:]}" if near else otherwise
 
 
-CREATE_OR = "create it with --setup, or"
-
-
 def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> Iterator[Remark]:
     """The org units without which a run stops. A misspelt protected one is never offered for creation."""
     named = [("STAFF_OU", settings.STAFF_OU), ("SUSPENDED_OU", settings.SUSPENDED_OU)]
@@ -2169,13 +2167,11 @@ def missing_org_units(settings: Settings, org_units: Mapping[str, str]) -> Itera
 
 
 def idle_org_units(settings: Settings, org_units: Mapping[str, str], *, is_check: bool = False) -> Iterator[Remark]:
-    """The org units that Google does not have, though config.py names them; who waits for one is told besides.
-
-    SUBSTITUTE_OU cannot be taken out: as shipped, a district without substitutes needs none.
-    """
+    """The org units that Google does not have, though config.py names them; who waits for one is told besides."""
     shelters = (*settings.FROZEN_OUS, *settings.TEMPORARY_REACTIVATION_OUS)
     idle = [path for path in shelters if not any(is_frozen(unit, [path]) for unit in org_units)]
     idle = [path for path in idle if is_check or path not in AS_SHIPPED]
+    # SUBSTITUTE_OU cannot be taken out: as shipped, a district without substitutes needs none.
     places = ({settings.SUBSTITUTE_OU} - AS_SHIPPED) | {*settings.BUILDING_OUS.values()}
     for path in (*idle, *sorted(path for path in places if path.lower() not in org_units)):
         remedy = did_you_mean(path, org_units, "correct it there")
@@ -2206,14 +2202,11 @@ def schema_remarks(settings: Settings, schemas: Schemas) -> Iterator[Remark]:
 
 
 def list_accounts(run: Run, google: Google, powerschool: Callable[[], PowerSchool | None]) -> Google:
-    """Every account of the Google customer, of those that can be nobody's in PowerSchool only addresses and id.
-
-    PowerSchool is asked for when the first page is there, so that both sides may be read meanwhile.
-    """
+    """Every account of the Google customer, of those that can be nobody's in PowerSchool only addresses and id."""
     accounts: dict[str, Account] = {}
     others: dict[str, str] = {}
     for count, account in enumerate(listed_accounts(run, "listing accounts"), 1):
-        staff = powerschool()
+        staff = powerschool()  # which is read until the first page is there
         if staff and is_nobodys(account, staff, run.settings):
             others |= dict.fromkeys(account.addresses, account.id)
         else:
@@ -2417,16 +2410,6 @@ def keep_pace(run: Run, sent: deque[float], limit: tuple[int, float]) -> None:
         time.sleep(pause)
 
 
-# Status and reason of refusals that concern every request, and what to do.
-REFUSED_REQUESTS = {
-    "401 .*": "sign in again with  python sync.py --authorize  (with a service account: make a new key)",
-    "403 (insufficientPermissions|ACCESS_TOKEN_SCOPE_INSUFFICIENT)": "the sign-in lacks a scope: "
-    "run  python sync.py --authorize  and tick every box (README.md, step 3)",
-    "403 domainCannotUseApis": "switch on API access in the Admin console, Security, API controls",
-    "403 (accessNotConfigured|SERVICE_DISABLED)": "enable the Admin SDK API in the Cloud project and wait some minutes",
-}
-
-
 def retrying(run: Run, ask: Callable[[], Any]) -> Any:
     """What Google answers, asked again while that can help: growing waits with jitter, RETRY_SECONDS in all."""
     longest = min(run.settings.RETRY_SECONDS, run.deadline - time.monotonic())
@@ -2497,10 +2480,7 @@ Step = Callable[[Run, Plan, Account, Sequence[Change], District], None]  # makes
 
 
 def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> None:
-    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins.
-
-    As many again are looked at meanwhile, so that a turn begins with its write. A bug of ours leaves one person out.
-    """
+    """Everybody's changes, WRITES_AT_ONCE people side by side; all closings have ended before anybody else begins."""
     begun: list[Plan] = []
     writing = threading.BoundedSemaphore(run.settings.WRITES_AT_ONCE)
 
@@ -2594,10 +2574,7 @@ def make_changes(run: Run, plan: Plan, district: District, ahead: Account | None
 
 
 def steps_of(plan: Plan, settings: Settings) -> list[tuple[tuple[str, ...], Step]]:
-    """The plan's kinds in the order of writes, those of one request together, with what makes them.
-
-    The last step of a leaver is the mark of a closed account: all groups are left before it.
-    """
+    """The plan's kinds in the order of writes, those of one request together, with what makes them."""
     order = {kind: KINDS[kind].undo_step if plan.undoes else KINDS[kind].step for kind in plan.kinds}
     write = create_account if plan.had is None else update_account
     steps: list[tuple[tuple[str, ...], Step]] = []
@@ -2605,15 +2582,12 @@ def steps_of(plan: Plan, settings: Settings) -> list[tuple[tuple[str, ...], Step
         kinds = tuple(kind for kind in KINDS if order.get(kind) == number)
         steps.append((kinds, put_back if KINDS[kinds[0]].is_listed else write))
     if settings.REMOVE_SUSPENDED_FROM_GROUPS and is_closing(plan):
-        steps.insert(-1, (("leave group",), leave_all_groups))
+        steps.insert(-1, (("leave group",), leave_all_groups))  # the last step is the mark that all was done
     return steps
 
 
 def turn_of(plan: Plan) -> int:
-    """Who left comes first, so that nothing leaves their accounts open; then aliases that go back, before others do.
-
-    Else somebody might get what was another's address, and with it the mail that is sent there.
-    """
+    """Who left comes first, so that nothing leaves their accounts open; then aliases, before others get the address."""
     return 0 if is_closing(plan) else 1 if plan.kinds == {"add alias"} and not plan.undoes else 2
 
 
@@ -2648,13 +2622,10 @@ def still_due(
 
 
 def lose_patience(run: Run, plan: Plan, kinds: Sequence[str], error: GoogleError) -> None:
-    """Count a refusal: ten people refused for one kind with one answer, and no success between, end that kind tonight.
-
-    Who was refused so the night before does not count, or their old trouble would hold up everybody else.
-    """
+    """Count a refusal: ten people refused for one kind with one answer, no success between, end that kind tonight."""
     answer = (error.status, error.reason)
     with run.lock:
-        if run.refused_before is None:
+        if run.refused_before is None:  # the night before: that old trouble must not hold up everybody else
             run.refused_before = frozenset(
                 (row["dcid"], row["kind"], row.get("status"), row.get("reason"))
                 for path in [path for path in journals(run.folder) if path.stem < run.name][-1:]
