@@ -1889,8 +1889,7 @@ ORACLE_REMEDIES = {
     "ORA-00904": "a column is not there: correct EXTENSION_COLUMNS in config.py",
     "ORA-01555": "the database could not keep the snapshot long enough: run again at a quieter time",
     "ORA-01033|ORA-01034|ORA-12528": "the database is starting, stopping or down: run again later",
-    "DPY-6001|ORA-12514": "the listener does not know this service: correct it after the slash; if it is right, the "
-                          "database is down, so run again later",
+    "DPY-6001|ORA-12514": "the listener does not know this service: correct it after the slash, or run again later",
     "DPY-6005|ORA-12170|ORA-12541|ORA-12545": NO_CONNECTION,
     "DPY-3001|ORA-12660": "the server asks for native network encryption: set ORACLE_CLIENT_DIR to a client's folder",
     "DPY-6000": "the listener refused: run again later; if it stays so, ask whoever runs the database",
@@ -2260,7 +2259,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
             value = next((e.get("value") for e in value or () if e.get("type") == attribute.entry), None)
         # Google hands whole numbers of custom fields back as text.
         values[name] = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    dcid, signed_in = values[settings.dcid_attribute], user.get("lastLoginTime", "")
+    dcid = values[settings.dcid_attribute]
     return Account(
         id=user["id"],
         values=values
@@ -2274,7 +2273,7 @@ def account_from(user: Mapping[str, Any], settings: Settings) -> Account:
         archived=bool(user.get("archived")),
         is_admin=bool(user.get("isAdmin")),
         is_delegated_admin=bool(user.get("isDelegatedAdmin")),
-        last_sign_in=signed_in[:10].replace("1970-01-01", ""),  # Google's word for never
+        last_sign_in=user.get("lastLoginTime", "")[:10].replace("1970-01-01", ""),  # Google's word for never
         deleted_on=user.get("deletionTime", "")[:10],
     )
 
@@ -2787,13 +2786,10 @@ def leave_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
     left = replace(change, before={"group": group, "groupId": group_id, **member})
     request = members.delete(groupKey=group_id, memberKey=now.id)
     make(run, plan, now, [left], request, lambda: membership(run, group_id, now.id) is None)
-    try:
+    with contextlib.suppress(GoogleError):  # the next run asks again
         if member["role"] != "OWNER" or has_owner(run, group_id):
             return
-        seen = f"the group {group} has lost its last owner"
-    except GoogleError as error:
-        seen = f"whether the group {group} still has an owner is not known ({error})"
-    run.note(once(plan.person, Rule.NO_OWNER, seen, group_id))
+    run.note(once(plan.person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id))
 
 
 def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -2913,16 +2909,14 @@ def journal(run: Run, line: Mapping[str, object], change: Change, refusal: Googl
         raise no_access(path, "written, and without a journal nothing is changed,", failure) from None
 
 
-def lost_aliases(plans: Sequence[Plan], district: District) -> list[Plan]:
+def lost_aliases(plans: Sequence[Plan], district: District) -> Iterator[Plan]:
     """Plans that put back own aliases which went for a rename that never came, unless it is due now."""
     renamed = {(p.had.id, c.after[EMAIL]) for p in plans if p.had for c in p.changes if c.kind == "rename"}
-    lost = []
     for (account_id, alias), dcid in district.lost_aliases.items():
         account = district.google.accounts.get(account_id)
         if account and alias not in account.addresses and (account_id, alias) not in renamed:
             person = district.powerschool.by_dcid.get(dcid, Staff(dcid, "", account.name, account.email))
-            lost.append(with_hands_off(Plan(person, account, (Change("add alias", {}, {"alias": alias}),)), district))
-    return lost
+            yield with_hands_off(Plan(person, account, (Change("add alias", {}, {"alias": alias}),)), district)
 
 
 # Undoing a run: its journal folded backwards is what is wanted, made by the same functions as a run.
