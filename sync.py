@@ -2485,11 +2485,10 @@ def make_all_changes(run: Run, plans: Sequence[Plan], district: District) -> Non
 
     def turn(plan: Plan) -> None:
         try:
-            ahead = None
+            ahead, asked = None, time.monotonic()
             if plan.had is not None and run.settings.WRITES_AT_ONCE > 1:
                 with contextlib.suppress(GoogleError):  # then it is looked at in its turn
                     ahead = get_account(run, plan.had.id)
-            asked = time.monotonic()
             with writing:
                 if run.is_over:
                     return
