@@ -2992,9 +2992,7 @@ def undo_plan(entries: Sequence[Entry], now: Account, district: District) -> Pla
     changes = (*differences(now, due, district), *listed)
     if changes and (remark := hands_off(person, now, district, has_left=False)):
         return Plan(person, now, remarks=(remark,))
-    partly = {kind: " (in part)" if any(back[name][0] == kind for name in due) else "" for kind in gone}
-    words = ", ".join(f"{kind}{part}" for kind, part in partly.items())
-    seen = f"changed since by somebody else, so not put back: {words}"
+    seen = f"changed since by somebody else, so not put back, or not wholly: {', '.join(dict.fromkeys(gone))}"
     remarks = (about(person, Rule.MOVED_ON, seen),) if gone else ()
     return Plan(person, now, changes, remarks, undoes=tuple(entries))
 
@@ -3426,7 +3424,7 @@ def explain(run: Run) -> int:
 
 def people_explained(word: str, district: District) -> list[Staff]:
     """As people_meant, or the only one of this name."""
-    named = [person for person in district.powerschool.staff if fold(word) in spellings(person)]
+    named = people_named(word, district)
     return people_meant(word, district) or (named if len(named) == 1 else [])
 
 
@@ -3450,28 +3448,21 @@ def tell_sides(person: Staff, district: District) -> None:
 
 
 def tell_nearby(run: Run, who: str, district: District) -> int:
-    """Who comes close to a word that fits nobody in PowerSchool; RunError unless it is the address of an account."""
-    text, by_address, protected = whom(who)[1], district.google.by_address, district.settings.PROTECTED_OUS
-    name = text.partition("@")[0]
-    asked = {text, name, fold(text), fold(name)} - {""}
-    for person in district.powerschool.staff:
-        if asked & {person.teacher_number.casefold(), person.email.partition("@")[0], *spellings(person)}:
-            log.info("Near: PowerSchool has %s", person)
-    if text in by_address:
-        log.info("Google: %s", by_address[text])
+    """Several people of one name, or an account of nobody in PowerSchool by its address; RunError unless it is that."""
+    for person in people_named(who, district):
+        log.info("Near: PowerSchool has %s", person)
+    if account := district.google.by_address.get(whom(who)[1]):
+        log.info("Google: %s", account)
         log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
-        tell_remarks(run, [r for r in nobodys_accounts(district) if r.who == by_address[text].email], {})
+        tell_remarks(run, [r for r in nobodys_accounts(district) if r.who == account.email], {})
         return DONE
-    for address in difflib.get_close_matches(text, by_address, 3, 0.8):
-        if not is_at_or_below(by_address[address].org_unit, protected):
-            log.info("Google: %s", by_address[address])
     raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
 
 
-def spellings(person: Staff) -> set[str]:
-    """How somebody may be asked for, folded: by one name or by both, in either order."""
-    first, last = person.folded_name
-    return {first, last, first + last, last + first} - {""}
+def people_named(word: str, district: District) -> list[Staff]:
+    """The people whose first name, last name or both in either order this is."""
+    name, staff = fold(word), [(*person.folded_name, person) for person in district.powerschool.staff]
+    return [person for first, last, person in staff if name and name in {first, last, first + last, last + first}]
 
 
 # Telling: one line each, readable by a person and by findstr.
@@ -3498,9 +3489,6 @@ def tell_what_was_read(district: District) -> None:
     found = sum(dcid in google.by_dcid for dcid in powerschool.by_dcid)
     accounts = len(google.accounts) + len(set(google.others.values()))
     log.info("Google: %d accounts, %d with the DCID of somebody in PowerSchool", accounts, found)
-    if not google.dcid_is_indexed:
-        name = district.settings.dcid_field
-        log.warning("%s is not indexed in Google, so new accounts are looked up by address only: see --check", name)
 
 
 def tell_dry_run(run: Run, district: District, everybody: Sequence[Plan], plans: Sequence[Plan]) -> int:

@@ -67,10 +67,9 @@ def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same
 
 
 @pytest.mark.measured
-def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:
+def test_several_of_one_name_are_named_and_of_others_it_is_said_that_they_are_not_found(bed: Bed) -> None:
     bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="T70")
     matching_account(bed, 7)
-    bed.google.add_user("m.okafor@d118.org", "Chidi", "Okafor", employee_id="T99", aliases=["chidi@d118.org"])
 
     def near(who: str) -> str:
         outcome = bed.run("--explain", who)
@@ -78,16 +77,10 @@ def test_somebody_who_is_not_found_is_told_what_is_near(bed: Bed) -> None:
         assert "nobody in PowerSchool has this address, DCID or teacher number" in outcome.lines("ERROR")[-1]
         return outcome.output
 
-    maya, chidi = "Near: PowerSchool has Maya Patel", "Google: m.okafor@d118.org, Chidi Okafor, no DCID"
-    assert "Google: maya.patel@d118.org" in near("maya.patell@d118.org")
-    assert chidi in near("chid@d118.org")
-    assert maya in near("maya.patel@old-domain.org")
-    assert maya in near("dcid:t70")
+    maya = "Near: PowerSchool has Maya Patel"
     bed.powerschool.add_person(8, "Maya", "Patel", "maya.p@d118.org", schools={5: 1})
     assert maya in near("Patel Maya"), "two of one name are named, not explained"
-    output = near("nobody.like.that@d118.org")
-    assert maya not in output
-    assert chidi not in output
+    assert maya not in near("nobody.like.that@d118.org")
 
 
 def test_a_name_that_fits_one_person_is_enough_and_the_rule_is_told_though_nothing_changes(bed: Bed) -> None:

@@ -105,7 +105,7 @@ def left(last: str, **more: Any) -> Situation:
 
 
 def no_longer(words: str) -> str:
-    return f"changed since by somebody else, so not put back: {words}"
+    return f"changed since by somebody else, so not put back, or not wholly: {words}"
 
 
 GONE = (
@@ -146,15 +146,15 @@ UNDONE = {
     # Part of it is not.
     221: Undone(outdated("Since"), setting(Staff_Group=8), moved_on=no_longer("update")),
     222: Undone(Situation("Partly", fields={"Staff_Group": 4, "Staff_Type": 2}), setting(Staff_Type=3),
-                sent=(GROUP_4,), kept=(GROUP_BACK,), moved_on=no_longer("update (in part)")),
+                sent=(GROUP_4,), kept=(GROUP_BACK,), moved_on=no_longer("update")),
     223: Undone(Situation("Mixed", {"employee_id": None}, {"Staff_Group": 4}), changing(externalIds=[number("HR-9")]),
-                sent=(GROUP_4,), kept=(GROUP_BACK,), moved_on=no_longer("update (in part)")),
+                sent=(GROUP_4,), kept=(GROUP_BACK,), moved_on=no_longer("update")),
     224: Undone(Situation("Numberless", {"employee_id": "1"}), changing(externalIds=[]), moved_on=no_longer("update")),
     # Google may take one part of a name for the whole of it, so the other is sent as it is now.
     233: Undone(Situation("Part", {"family": "Before"}), sending(name={"givenName": "Karl", "familyName": "Part"}),
                 sent=({"name": {"givenName": "Karl", "familyName": "Before"}},),
                 kept=(("name", {"name.familyName": "Part"}, {"name.familyName": "Before"}),),
-                moved_on=no_longer("name (in part)")),
+                moved_on=no_longer("name")),
     225: Undone(Situation("Third", {"email": "old.third@d118.org"}), sending(primaryEmail="third@d118.org"),
                 moved_on=no_longer("rename")),
     226: Undone(Situation("Moved", {"ou": OU_OF[GRADE]}), changing(orgUnitPath="/"), moved_on=no_longer("move")),
