@@ -37,6 +37,7 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -3164,14 +3165,11 @@ def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
     """This account, faults of its variables, what it can do in the folder, and how old the last run is."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     yield from environment_faults()
-    probe = f".staffsync-{os.getpid()}"
-    tried = {run.folder: probe, run.folder / "runs": probe, run.folder / "StaffLog.txt": ""}
-    for place in filter(exists, tried):
+    for name in filter(lambda name: exists(run.folder / name), ("", "runs", "StaffLog.txt")):
+        place = run.folder / name
         try:
-            (place / tried[place]).open("x" if tried[place] else "r+").close()
-            if tried[place]:
-                (place / probe).unlink()
-            yield fact(f"{place} can be written")
+            with place.open("r+") if name == "StaffLog.txt" else tempfile.TemporaryFile(dir=place):
+                yield fact(f"{place} can be written")
         except OSError as error:
             yield no_access(place, "written", error).remark
     free, make_room = shutil.disk_usage(run.folder).free >> 20, "make room: a run keeps a log and a journal"
@@ -3198,8 +3196,7 @@ def look_at_powerschool(run: Run, remarks: list[Remark]) -> PowerSchool | None:
     settings, rows = run.settings, {}
     tables = columns_of(settings) if settings.STAFF_OU else {}
     with connect_powerschool(settings) as connection:
-        words, mode = "PowerSchool can be reached and lets this login in", "thin" if connection.thin else "thick"
-        remarks.append(fact(f"{words} (Oracle {connection.version}, {mode} mode)"))
+        remarks.append(fact(f"PowerSchool can be reached and lets this login in (Oracle {connection.version})"))
         for table, columns in tables.items():
             words = f"table {f'{settings.POWERSCHOOL_SCHEMA}.{table}'.lstrip('.').upper()}"
             try:
@@ -3220,8 +3217,7 @@ def look_at_google(run: Run, powerschool: PowerSchool | None, remarks: list[Rema
     """Sign-in, schemas, org units, accounts, and tonight's plan where nothing stands in its way."""
     settings = run.settings
     connect_google(run, may_ask=False)
-    kind = "an OAuth desktop client" if isinstance(run.credentials, Credentials) else "a service account"
-    remarks.append(fact(f"Google: signed in with {kind}, all {len(SCOPES)} scopes a run needs are granted"))
+    remarks.append(fact(f"Google: signed in, all {len(SCOPES)} scopes a run needs are granted"))
     if not settings.STAFF_OU:
         return
     google, _, told = look_at_frame(run)
