@@ -3035,8 +3035,7 @@ def find_journal(run: Run, which: str) -> tuple[Path, list[Entry]]:
         stop_at([remark for remark in run.remarks if remark.rule is Rule.DAMAGED])
         if entries or which != "last":
             return path, entries
-    names = ", ".join(path.stem for path in paths[-5:]) or "none: no run has changed anything yet"
-    raise RunError(f"--undo {which}", f"{run.folder / 'runs'} has no such journal (the newest: {names})")
+    raise RunError(f"--undo {which}", f"{run.folder / 'runs'} has no such journal")
 
 
 def changes_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
@@ -3408,8 +3407,7 @@ def explain(run: Run) -> int:
             log.info("Rule: %s", rule)
         tell_plan([plan], district.settings)
         if not plan.changes:
-            needs_attention = replace(plan, remarks=remarks).needs_attention
-            log.info("Nothing would change%s", " until that is put right" if needs_attention else "")
+            log.info("Nothing would change")
             continue
         for reason in (*(f"{r.who}: {r.seen}" for r in held if r.who in limited_kinds(plan)), *strange):
             log.info("Held back: %s", reason)
@@ -3653,8 +3651,6 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
 
 def one_line(text: str) -> str:
     """Text that cannot break out of its log line or turn it round: control and format characters as escapes."""
-    if text.isprintable():
-        return text
     return "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"} else ascii(c)[1:-1] for c in text)
 
 

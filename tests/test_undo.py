@@ -270,7 +270,7 @@ def test_an_unknown_run_is_one_sentence(bed: Bed) -> None:
     for which in ("20200101T000000Z", "last", "Copy of 20261121T040000Z"):
         outcome = bed.run("--undo", which)
         assert outcome.exit_code == 2
-        assert "no such journal (the newest: none: no run" in outcome.lines("ERROR")[-1]
+        assert "has no such journal" in outcome.lines("ERROR")[-1]
 
 
 def maya_leaves_and_returns(bed: Bed) -> str:

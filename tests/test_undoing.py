@@ -402,10 +402,9 @@ def test_last_is_the_newest_run_that_changed_something_or_may_have(bed: Bed) -> 
     folder.mkdir()
     unreadable = bed.run("--undo", folder.stem)
     assert (unreadable.exit_code, "cannot be read" in unreadable.lines("ERROR")[-1]) == (2, True), unreadable.output
-    newest_five = ", ".join(sorted(path.stem for path in bed.runs.glob("*.jsonl"))[-5:])
     unknown = bed.run("--undo", "20200101T000000Z")
     assert unknown.exit_code == 2
-    assert unknown.lines("ERROR")[-1].endswith(f"has no such journal (the newest: {newest_five}). Nothing was written")
+    assert unknown.lines("ERROR")[-1].endswith("has no such journal. Nothing was written")
 
 
 @pytest.mark.measured
