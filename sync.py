@@ -2786,10 +2786,13 @@ def leave_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
     left = replace(change, before={"group": group, "groupId": group_id, **member})
     request = members.delete(groupKey=group_id, memberKey=now.id)
     make(run, plan, now, [left], request, lambda: membership(run, group_id, now.id) is None)
-    with contextlib.suppress(GoogleError):  # the next run asks again
+    seen = f"the group {group} has lost its last owner"
+    try:
         if member["role"] != "OWNER" or has_owner(run, group_id):
             return
-    run.note(once(plan.person, Rule.NO_OWNER, f"the group {group} has lost its last owner", group_id))
+    except GoogleError:
+        seen = f"the group {group} has lost an owner, and may have none now"
+    run.note(once(plan.person, Rule.NO_OWNER, seen, group_id))
 
 
 def join_group(run: Run, plan: Plan, now: Account, change: Change) -> None:
@@ -3137,7 +3140,11 @@ def check(run: Run) -> int:
         log.info("%s", paste_safe(line, values.get("GOOGLE_DOMAINS"), run.folder))
     counts = Counter(SIGNS[remark.rule.level] for remark in remarks)
     log.info("Checked: %s. Nothing was written.", counts_in_words(counts))
-    return FAILED if counts[SIGNS[ERROR]] else ATTENTION if counts[SIGNS[WARN]] else DONE
+    needs, next_step = {remark.rule for remark in remarks if remark.rule.level == ERROR}, "--dry-run"
+    if needs:
+        next_step = "--setup" if needs == {Rule.MISSING} else "--check  again, when what the FAULT lines say is done"
+    log.info("Next: python sync.py %s", next_step)
+    return FAILED if needs else ATTENTION if counts[SIGNS[WARN]] else DONE
 
 
 def fact(words: str, remedy: str = "") -> Remark:
@@ -3349,6 +3356,7 @@ def set_up(run: Run) -> int:
         if not run.options.yes and not is_agreed("Create these?"):
             raise RunError("Set-up", "not agreed to, so nothing was created")
         create_missing(run, units, schemas)
+    log.info("Next: python sync.py %s", "--setup" if missing and run.options.dry_run else "--check")
     return ATTENTION if wrong else DONE
 
 
@@ -3418,7 +3426,7 @@ def explain(run: Run) -> int:
 
 def people_explained(word: str, district: District) -> list[Staff]:
     """As people_meant, or the only one of this name."""
-    named = people_named(word, district)
+    named = [person for person in district.powerschool.staff if fold(word) in spellings(person)]
     return people_meant(word, district) or (named if len(named) == 1 else [])
 
 
@@ -3442,10 +3450,17 @@ def tell_sides(person: Staff, district: District) -> None:
 
 
 def tell_nearby(run: Run, who: str, district: District) -> int:
-    """Several people of one name, or an account of nobody in PowerSchool by its address; RunError unless it is that."""
-    for person in people_named(who, district):
+    """Who comes near a word that fits nobody or several; RunError unless it is the address of an account."""
+    text, staff = whom(who)[1], district.powerschool.staff
+    spelled = grouped((spelling, person) for person in staff for spelling in spellings(person))
+    close = [
+        near
+        for word in {text, text.partition("@")[0], fold(text)}
+        for near in difflib.get_close_matches(word, spelled, 3, 0.8)
+    ]
+    for person in {person.dcid: person for near in close for person in spelled[near]}.values():
         log.info("Near: PowerSchool has %s", person)
-    if account := district.google.by_address.get(whom(who)[1]):
+    if account := district.google.by_address.get(text):
         log.info("Google: %s", account)
         log.info("Nobody in PowerSchool has this address or this account's DCID, so no run writes to the account")
         tell_remarks(run, [r for r in nobodys_accounts(district) if r.who == account.email], {})
@@ -3453,10 +3468,10 @@ def tell_nearby(run: Run, who: str, district: District) -> int:
     raise RunError(f"--explain {who}", "nobody in PowerSchool has this address, DCID or teacher number")
 
 
-def people_named(word: str, district: District) -> list[Staff]:
-    """The people whose first name, last name or both in either order this is."""
-    name, staff = fold(word), [(*person.folded_name, person) for person in district.powerschool.staff]
-    return [person for first, last, person in staff if name and name in {first, last, first + last, last + first}]
+def spellings(person: Staff) -> set[str]:
+    """How somebody may be asked for: by address or a part of it, by one name or by both, in either order, folded."""
+    first, last = person.folded_name
+    return {person.email, person.email.partition("@")[0], first, last, first + last, last + first} - {""}
 
 
 # Telling: one line each, readable by a person and by findstr.
@@ -3494,7 +3509,10 @@ def tell_dry_run(run: Run, district: District, everybody: Sequence[Plan], plans:
             write_csv(run.options.csv, rows)
     run.done = tell_plan(plans, run.settings)
     look_again(run, district.google)
-    return tell(run, DRY_RUN)
+    code = tell(run, DRY_RUN)
+    if run.done and not run.options.is_part:
+        log.info("Next: read every line above; try a few people with  python sync.py --only WHO")
+    return code
 
 
 def tell(run: Run, ending: str) -> int:

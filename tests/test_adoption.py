@@ -48,12 +48,15 @@ def test_where_nobody_waits_for_the_linking_nothing_is_held(bed: Bed) -> None:
         matching_account(bed, dcid, fields={})
     dry = bed.run("--dry-run")
     assert dry.exit_code == 0, dry.output
+    assert "Next: read every line above" in dry.output
     some = bed.run("--dry-run", "--only", "dcid:1")
     assert "Linking: " not in some.output
     run = bed.run()
     assert run.exit_code == 0, "nobody is created or suspended tonight: that none carries a DCID yet holds nothing"
     assert "Held: " not in run.output
     assert "Linking: " not in run.output + run.log
+    assert "Next: " not in run.output
+    assert "Next: " not in bed.run("--dry-run").output
 
 
 def test_open_accounts_of_people_who_left_are_listed(bed: Bed) -> None:

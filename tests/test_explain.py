@@ -67,7 +67,7 @@ def test_a_run_that_would_stop_for_everybody_is_told_and_the_person_all_the_same
 
 
 @pytest.mark.measured
-def test_several_of_one_name_are_named_and_of_others_it_is_said_that_they_are_not_found(bed: Bed) -> None:
+def test_somebody_who_is_not_found_is_told_who_comes_near(bed: Bed) -> None:
     bed.powerschool.add_person(7, "Maya", "Patel", "maya.patel@d118.org", schools={5: 1}, teacher_number="T70")
     matching_account(bed, 7)
 
@@ -78,6 +78,8 @@ def test_several_of_one_name_are_named_and_of_others_it_is_said_that_they_are_no
         return outcome.output
 
     maya = "Near: PowerSchool has Maya Patel"
+    for who in ("maya.patell@d118.org", "maya.patel@old-domain.org", "Maya Pattel"):
+        assert maya in near(who)
     bed.powerschool.add_person(8, "Maya", "Patel", "maya.p@d118.org", schools={5: 1})
     assert maya in near("Patel Maya"), "two of one name are named, not explained"
     assert maya not in near("nobody.like.that@d118.org")

@@ -25,23 +25,27 @@ def untouched_district(bed: Bed) -> None:
         matching_account(bed, dcid, ou="/", fields={}, given=given, employee_id=None)
 
 
-def test_the_steps_of_the_first_day_lead_to_the_first_quiet_night(bed: Bed) -> None:
+def test_each_step_of_the_first_day_tells_the_next_to_the_first_quiet_night(bed: Bed) -> None:
     untouched_district(bed)
 
     checked = bed.run("--check")
     assert (checked.exit_code, checked.writes) == (2, [])
     assert "create it with --setup" in checked.output
+    assert "Next: python sync.py --setup" in checked.output.splitlines()[-1]
 
     made = bed.run("--setup", "--yes")
     assert made.exit_code == 0, made.output
+    assert "Next: python sync.py --check" in made.output.splitlines()[-1]
 
     checked = bed.run("--check")
     assert (checked.exit_code, checked.writes) == (1, [])
     assert "carry their DCID: link them first" in checked.output
+    assert "Next: python sync.py --dry-run" in checked.output.splitlines()[-1]
 
     dry = bed.run("--dry-run", "--csv", str(bed.folder / "linking.csv"))
     assert (dry.exit_code, dry.writes) == (3, [])
     assert "Linking: in doubt 1, link 5, no account 1" in dry.output
+    assert "Next: read every line above; try a few people with" in dry.output.splitlines()[-1]
     with (bed.folder / "linking.csv").open(encoding="utf-8-sig", newline="") as file:
         assert {row["name"]: row["what"] for row in csv.DictReader(file)}["Mona Fox"] == "in doubt"
 

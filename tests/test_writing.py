@@ -675,7 +675,7 @@ REFUSED = {
                  error=("failed: ", "{email} may be in a group of which Google's answer cannot be read",
                         "odd@d118.org")),
     237: leaver("Owner", "golf", refusing_group("golf", 403, "members.list"), is_left=True, role="OWNER",
-                warned=("group without owner: {who}: the group golf@d118.org has lost its last owner: "
+                warned=("group without owner: {who}: the group golf@d118.org has lost an owner, and may have none now: "
                         "give it another one",)),
     # What may heal holds the move; each group is tried all the same.
     238: Situation("Heals", left=True, state="unknown", groups={"hike": "MEMBER", "ink": "MEMBER", "jazz": "MEMBER"},
