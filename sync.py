@@ -3140,10 +3140,11 @@ def check(run: Run) -> int:
         log.info("%s", paste_safe(line, values.get("GOOGLE_DOMAINS"), run.folder))
     counts = Counter(SIGNS[remark.rule.level] for remark in remarks)
     log.info("Checked: %s. Nothing was written.", counts_in_words(counts))
-    needs, next_step = {remark.rule for remark in remarks if remark.rule.level == ERROR}, "--dry-run"
+    needs, next_step = {remark.rule for remark in remarks if remark.rule.level == ERROR}, "python sync.py --dry-run"
     if needs:
-        next_step = "--setup" if needs == {Rule.MISSING} else "--check  again, when what the FAULT lines say is done"
-    log.info("Next: python sync.py %s", next_step)
+        again = "put right what the FAULT lines say, then  python sync.py --check  again"
+        next_step = "python sync.py --setup" if needs == {Rule.MISSING} else again
+    log.info("Next: %s", next_step)
     return FAILED if needs else ATTENTION if counts[SIGNS[WARN]] else DONE
 
 
