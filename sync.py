@@ -1371,11 +1371,10 @@ def hands_off(person: Staff, had: Account | None, district: District, *, has_lef
     addresses = {person.email, *(had.addresses if had else ())}
     named = [*in_hands_off(person.dcid, addresses, district)]
     named += in_hands_off(had.dcid, (), district) if had else ()  # a rehire's account carries that of the older record
-    for reason, until, is_valid in sorted(named, key=lambda entry: entry[1], reverse=True):  # the latest day counts
-        seen, over = (
-            f"{reason} (HANDS_OFF until {until})",
-            "remove the entry, and the rules hold again, or give it a new day",
-        )
+    if named:
+        reason, until, is_valid = max(named, key=lambda entry: entry[1])  # the latest day counts
+        seen = f"{reason} (HANDS_OFF until {until})"
+        over = "remove the entry, and the rules hold again, or give it a new day"
         return about(person, Rule.HANDS_OFF, seen) if is_valid else about(person, Rule.HANDS_OFF_OVER, seen, over)
     if had is None:
         return None
@@ -3127,7 +3126,7 @@ def check(run: Run) -> int:
     values, faults = read_config(run.options.config)
     run.settings = settings_of({} if faults else values)  # without a district enough to try both sign-ins
     begin_deadline(run)
-    remarks = [*machine_facts(run, run.options.config)]
+    remarks = [*machine_facts(run)]
     # What a faulty entry holds may be a name: that a run tells, this does not.
     told = [fault("a setting in config.py", remark.who) for remark in faults]
     remarks += told or [fact("every setting in config.py is well-formed")]
@@ -3168,7 +3167,7 @@ def attempt(remarks: list[Remark], look: Callable[[], Any]) -> Any:
     return None
 
 
-def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
+def machine_facts(run: Run) -> Iterator[Remark]:
     """This account, faults of its variables, what it can do in the folder, and how old the last run is."""
     yield fact(f"runs as the operating-system account {account_name()}, Python {sys.version.split()[0]}")
     yield from environment_faults()
@@ -3181,7 +3180,7 @@ def machine_facts(run: Run, config: Path) -> Iterator[Remark]:
             yield no_access(place, "written", error).remark
     free, make_room = shutil.disk_usage(run.folder).free >> 20, "make room: a run keeps a log and a journal"
     yield fact(f"room on the disk: {free} MB", "" if free >= LEAST_ROOM else make_room)
-    yield from open_to_others(config, "write", 0o022, "chmod go-w")
+    yield from open_to_others(run.options.config, "write", 0o022, "chmod go-w")
     for name in ("credentials.json", "token.json"):
         yield from open_to_others(run.folder / name, "read", 0o077, "chmod 600")
     good = last_good(run.folder)
@@ -3454,11 +3453,8 @@ def tell_nearby(run: Run, who: str, district: District) -> int:
     """Who comes near a word that fits nobody or several; RunError unless it is the address of an account."""
     text, staff = whom(who)[1], district.powerschool.staff
     spelled = grouped((spelling, person) for person in staff for spelling in spellings(person))
-    close = [
-        near
-        for word in {text, text.partition("@")[0], fold(text)}
-        for near in difflib.get_close_matches(word, spelled, 3, 0.8)
-    ]
+    words = (text, text.partition("@")[0], fold(text))
+    close = [near for word in words for near in difflib.get_close_matches(word, spelled, 3, 0.8)]
     for person in {person.dcid: person for near in close for person in spelled[near]}.values():
         log.info("Near: PowerSchool has %s", person)
     if account := district.google.by_address.get(text):
