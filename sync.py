@@ -4624,7 +4624,8 @@ def config_faults(values: Mapping[str, Any]) -> list[Remark]:
             wrong = misfits(value, SETTING_TYPES[name])
             faults += [Remark(Rule.FAULT, f"{name} must be {words}", f"not {seen}") for seen, words in wrong]
         else:
-            faults.append(fault(f"{name} is not a setting"))
+            near = difflib.get_close_matches(name, SETTING_TYPES, 1)
+            faults.append(fault(f"{name} is not a setting{f': is {near[0]} meant?' if near else ''}"))
     return faults or [fault(words) for words in contradictions(values)]
 
 
@@ -4669,6 +4670,8 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"EXTENSION_COLUMNS may not use the name '{v}'" for v in extension if v in PERSON_VALUES)
     if used.count("dcid") != 1:
         yield f"CUSTOM_SCHEMAS must hold dcid in exactly one field, not in {used.count('dcid')}"
+    if not values["GOOGLE_DOMAINS"]:
+        yield "GOOGLE_DOMAINS must be a list of domains, not empty"
     places = [(name, values[name]) for name in ("STAFF_OU", "SUBSTITUTE_OU", "SUSPENDED_OU")]
     for name, path in (*places, *(("BUILDING_OUS", path) for path in values["BUILDING_OUS"].values())):
         for shelter in ("PROTECTED_OUS", "TEMPORARY_REACTIVATION_OUS"):
@@ -4769,6 +4772,8 @@ def connection(run: Run) -> Any:
 def read_client(folder: Path) -> dict[str, Any]:
     """credentials.json: a service account key, or an OAuth client of type Desktop app; RunError if it is neither."""
     client = read_json(folder / "credentials.json", DOWNLOAD)
+    if "PUT-YOUR" in json.dumps(client):
+        raise RunError("credentials.json is still the example", "", DOWNLOAD)
     if "installed" not in client and client.get("type") != "service_account":
         raise RunError("credentials.json is neither a service account key nor an OAuth Desktop app", "", DOWNLOAD)
     return client

@@ -66,7 +66,7 @@ def test_every_fault_of_config_py_and_the_environment_is_told_in_one_go(bed: Bed
     outcome = bed.run(env={"POWERSCHOOL_PROD_DB": None, "POWERSCHOOL_DB_PASSWORD": "", "NEW_USER_PASSWORD": "short"})
     sentence = check_refusal(
         bed, outcome, str(bed.config), "SUSPENDED_OU is missing", "PROTECTED_OUS is missing",
-        "PROTECTED_OU is not a setting", "LIMITS must be",
+        "PROTECTED_OU is not a setting: is PROTECTED_OUS meant?", "LIMITS must be",
         "UPDATE_NAMES must be True or False", "HANDS_OFF must be",
         "POWERSCHOOL_PROD_DB is not set", "POWERSCHOOL_DB_PASSWORD is not set",
         "NEW_USER_PASSWORD must be 8 to 100 ASCII characters",
@@ -107,6 +107,7 @@ def test_only_the_settings_of_the_first_release_are_required(bed: Bed) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("GOOGLE_DOMAINS = []", "GOOGLE_DOMAINS must be"),
         ("GOOGLE_DOMAINS = 'd118.org'", "GOOGLE_DOMAINS must be"),
         ("STAFF_OU = 'D118 Staff/'", "STAFF_OU must be"),
         ("BUILDING_OUS = {'5': '/D118 Staff'}", "BUILDING_OUS must be"),

@@ -156,7 +156,7 @@ def test_faulty_settings_do_not_end_it_and_both_sign_ins_are_tried(bed: Bed) -> 
     assert shown == [
         "HANDS_OFF must be an address or a DCID",
         "LIMITS must be entries in {}, each with a colon",
-        "STAF_OU is not a setting",
+        "STAF_OU is not a setting: is STAFF_OU meant?",
     ]
     assert "PowerSchool can be reached" in outcome.output
     assert "Google: signed in" in outcome.output

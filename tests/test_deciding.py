@@ -1611,6 +1611,7 @@ def test_the_settings_here_have_no_fault() -> None:
 
 
 BAD_VALUES: dict[str, tuple[str, object]] = {
+    "no domains": ("GOOGLE_DOMAINS", []),
     "a domain with an @": ("GOOGLE_DOMAINS", ["@d118.org"]),
     "a domain as text": ("GOOGLE_DOMAINS", "d118.org"),
     "a path without a slash": ("STAFF_OU", "D118 Staff"),
@@ -1696,7 +1697,7 @@ def test_a_good_value_is_no_fault(name: str, value: object) -> None:
 
 @table("changes, fault", {
     "an unknown name": ({"COLOUR": 1}, "COLOUR is not a setting"),
-    "a misspelt name": ({"LIMTS": {}}, "LIMTS is not a setting"),
+    "a misspelt name": ({"LIMTS": {}}, "LIMTS is not a setting: is LIMITS meant?"),
     "an unknown value": (
         {"CUSTOM_SCHEMAS": {"S": {"A": "dcid", "B": "phone"}}},
         "CUSTOM_SCHEMAS names the value 'phone', which is none of dcid, homeschool_id, school_access_list, "

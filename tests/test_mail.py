@@ -356,8 +356,8 @@ SUBJECTS = {
         failure="/opt/staff-sync/token.json is missing: sign in once with  python sync.py --authorize",
         ending=sync.NOT_RUN,
     ),
-    "Staff Sync DID NOT RUN: config.py: STAF_OU is not a setting": morning(
-        failure="Settings: C:\\Staff Sync\\config.py: STAF_OU is not a setting",
+    "Staff Sync DID NOT RUN: config.py: STAF_OU is not a setting: is STAFF_OU meant?": morning(
+        failure="Settings: C:\\Staff Sync\\config.py: STAF_OU is not a setting: is STAFF_OU meant?",
         ending=sync.NOT_RUN,
     ),
     f"Staff Sync DID NOT RUN: {'word ' * 17}...": morning(failure="word " * 40, ending=sync.NOT_RUN),

@@ -14,13 +14,14 @@ from urllib.request import ProxyHandler, build_opener
 
 import certifi
 import pytest
-from bed import Bed, closing_process
+from bed import PROJECT, Bed, closing_process
 from bed import read_lines as read_to_end
 from google_server import SCOPE_PREFIX, SCOPES
 from stories import NEEDED_SCOPES, NO_BROWSER, add_known
 from test_bad_input import check_refusal, closed_port
 
 ADMIN = "it.admin@d118.org"
+EXAMPLE = (PROJECT / "credentials.json.example").read_text("utf-8")
 
 
 pytestmark = pytest.mark.usefixtures("one_to_create")
@@ -86,12 +87,13 @@ def test_an_access_token_that_runs_out_during_the_run_is_renewed(bed: Bed) -> No
         ("token.json", "", ("is damaged", "sync.py --authorize")),
         ("token.json", '"ya29"', ("is damaged", "sync.py --authorize")),
         ("token.json", "{}", ("is not a whole sign-in", "sync.py --authorize")),
+        ("credentials.json", EXAMPLE, ("is still the example", "README.md, step 3")),
         ("token.json", json.dumps({"scopes": SCOPES + NEEDED_SCOPES}), ("not a whole sign-in", "--authorize")),
         ("token.json", json.dumps({"scopes": 7}), ("sync.py --authorize",)),
     ],
     ids=[
         "no client", "half a client", "no object", "web client", "service account", "no token", "empty token",
-        "no object as token", "no scopes", "no refresh token", "scopes of another kind",
+        "no object as token", "no scopes", "the example", "no refresh token", "scopes of another kind",
     ],
 )  # fmt: skip
 def test_a_file_that_is_missing_or_faulty_is_told(
